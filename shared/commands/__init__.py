@@ -1,0 +1,1 @@
+"""Commands on the bus: one file per service that obeys them."""

@@ -1,0 +1,25 @@
+"""Every event of the platform, by domain; DOMAINS says which services publish it."""
+
+from shared.events import deployment, evaluation, identity, models, predictions, tasks, training
+from shared.events.base import Event, events_of
+
+DOMAINS: dict[str, tuple[str, ...]] = {
+    "identity": ("auth",),
+    "models": ("registry",),
+    "training": ("trainer",),
+    "deployment": ("inference",),
+    "evaluation": ("evaluator",),
+    "tasks": ("trainer", "evaluator"),
+    "predictions": ("inference",),
+}
+
+EVENTS: dict[str, type[Event]] = {
+    event.type_name(): event
+    for module in (identity, models, training, deployment, evaluation, tasks, predictions)
+    for event in events_of(module)
+}
+
+
+def said_by(service: str) -> tuple[type[Event], ...]:
+    """The events that a service may publish."""
+    return tuple(event for event in EVENTS.values() if service in DOMAINS[event.domain()])

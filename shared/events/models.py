@@ -1,0 +1,60 @@
+"""Domain models: said by registry."""
+
+from typing import Any, ClassVar
+
+from shared.events.base import Event
+from shared.events.common import GateCondition, Signature
+
+
+class DatasetRegistered(Event):
+    """A data set's parts are kept as artifacts."""
+
+    about: ClassVar[str] = "dataset"
+    dataset: str = ""
+    digest: str = ""
+    parts: dict[str, str] = {}
+
+
+class VersionRegistered(Event):
+    """A model has a new version; carries what staging and evaluation need."""
+
+    about: ClassVar[str] = "model"
+    model: str = ""
+    version: int = 0
+    digest: str = ""
+    task_id: str = ""
+    task_type: str = ""
+    dataset: str = ""
+    dataset_digest: str = ""
+    dataset_parts: dict[str, str] = {}
+    labels: tuple[str, ...] = ()
+    signature: Signature = Signature()
+    gate: tuple[GateCondition, ...] = ()
+    metrics: dict[str, float] = {}
+    parameters: dict[str, Any] = {}
+    auto_promote: bool = False
+
+
+class VersionPromoted(Event):
+    """An alias points at another version now."""
+
+    about: ClassVar[str] = "model"
+    model: str = ""
+    version: int = 0
+    digest: str = ""
+    alias: str = ""
+    previous_version: int | None = None
+    evaluation_id: str = ""
+    actor: str = ""
+
+
+class PromotionRefused(Event):
+    """A promotion was not made; stale means that the champion changed since the comparison."""
+
+    about: ClassVar[str] = "model"
+    model: str = ""
+    version: int = 0
+    digest: str = ""
+    evaluation_id: str = ""
+    reason: str = ""
+    stale: bool = False

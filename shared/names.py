@@ -1,0 +1,30 @@
+"""Slugs, ids and subjects: every name that becomes a subject, a path or a Triton name is made here."""
+
+import re
+from typing import Annotated
+
+import uuid_utils
+from pydantic import StringConstraints
+
+SLUG_PATTERN = r"^[a-z0-9_-]{1,64}$"
+Slug = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+DEFAULT_PROJECT = "default"
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562): sorts by time of creation."""
+    return str(uuid_utils.uuid7())
+
+
+def snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def is_slug(name: str) -> bool:
+    return re.fullmatch(SLUG_PATTERN, name) is not None
+
+
+def triton_name(project: str, model: str, version: int) -> str:
+    """The name of a version in Triton; dots cannot occur in slugs, so it is unambiguous."""
+    return f"{project}.{model}.{version}"

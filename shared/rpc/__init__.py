@@ -1,0 +1,1 @@
+"""Requests and replies of the control plane: one file per owning service."""

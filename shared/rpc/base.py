@@ -1,0 +1,52 @@
+"""Request: a question or an order to one service, answered with its reply model over `rpc.<service>.<verb>`."""
+
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.names import snake
+
+Reply_co = TypeVar("Reply_co", bound=BaseModel, covariant=True)
+
+
+class Reply(BaseModel):
+    """What a service answers; readers ignore fields that they do not know."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Done(Reply):
+    """The order was carried out; there is nothing to tell."""
+
+
+class Request(BaseModel, Generic[Reply_co]):
+    """A request; the module names the service, the class names the verb.
+
+    `idempotent` requests honour an Idempotency-Key; `awaits_publication` ones are answered only after the bus
+    holds the messages that they caused.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    idempotent: ClassVar[bool] = False
+    awaits_publication: ClassVar[bool] = False
+
+    @classmethod
+    def verb(cls) -> str:
+        return snake(cls.__name__)
+
+    @classmethod
+    def service(cls) -> str:
+        return cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    def subject(cls, service: str | None = None) -> str:
+        return f"rpc.{service or cls.service()}.{cls.verb()}"
+
+    @classmethod
+    def reply_type(cls) -> type[BaseModel]:
+        """The reply model, read from the base class's parameter."""
+        for base in cls.__mro__:
+            arguments = cast(Any, base).__pydantic_generic_metadata__["args"] if issubclass(base, Request) else ()
+            if arguments:
+                return cast(type[BaseModel], arguments[0])
+        raise TypeError(f"{cls.__name__} names no reply model")

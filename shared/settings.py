@@ -1,0 +1,34 @@
+"""The settings that all services share; each service derives its own class with its own prefix."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """What a service needs to reach the bus, its database and its operators."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    nats_user: str = ""
+    nats_password: SecretStr = SecretStr("")
+    database_url: SecretStr = SecretStr("")
+    database_pool: int = Field(default=6, ge=1, le=100)
+    ops_host: str = "127.0.0.1"
+    ops_port: int = Field(default=0, ge=0, le=65535)
+    artifacts_url: str = "file:///tmp/aimass-artifacts"
+    home_dir: Path = Path(".")
+    log_level: str = "INFO"
+    trace_file: Path | None = None
+    trace_ratio: float = Field(default=0.01, ge=0, le=1)
+    drain_seconds: float = Field(default=15, ge=0)
+
+
+class TaskSettings(ServiceSettings):
+    """Settings of a service that runs tasks."""
+
+    lease_seconds: float = Field(default=15, gt=0)
+    task_workers: int = Field(default=1, ge=1, le=64)
+    task_threads: int = Field(default=1, ge=1, le=256)

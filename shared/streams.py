@@ -1,0 +1,160 @@
+"""Every stream, subject, consumer, ack wait and delivery limit of the bus; nothing of this stands elsewhere.
+
+Consumers follow from what a service hears and obeys, allow-lists from that and from what it says and asks.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from nats.js.api import ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
+
+from shared.events import DOMAINS
+from shared.events.base import Command, Event
+from shared.rpc.base import Request
+
+SERVICES = ("auth", "registry", "trainer", "inference", "evaluator", "monitor", "gateway")
+TASK_SERVICES = {"train": "trainer", "evaluate": "evaluator"}
+
+DAY = 24 * 3600.0
+MIB = 1024 * 1024
+ACK_WAIT = 30.0
+MAX_ACK_PENDING = 64
+MAX_WORKERS = 4
+MAX_FAILURES = 5
+MAX_ATTEMPTS = 10
+CREDENTIALS = "credentials"
+CREDENTIAL_SUBJECT = f"$KV.{CREDENTIALS}"
+REVOKED_SUBJECT = "auth.revoked"
+
+
+def _stream(name: str, subject: str, mib: int, days: float, discard: DiscardPolicy, work_queue: bool) -> StreamConfig:
+    return StreamConfig(
+        name=name,
+        subjects=[subject],
+        max_bytes=mib * MIB,
+        max_age=days * DAY,
+        discard=discard,
+        retention=RetentionPolicy.WORK_QUEUE if work_queue else RetentionPolicy.LIMITS,
+        duplicate_window=120,
+        num_replicas=1,
+        allow_direct=True,
+    )
+
+
+STREAMS: tuple[StreamConfig, ...] = (
+    _stream("EVT", "evt.>", 512, 30, DiscardPolicy.NEW, False),
+    _stream("CMD", "cmd.>", 64, 30, DiscardPolicy.NEW, True),
+    _stream("PRED", "pred.>", 256, 7, DiscardPolicy.OLD, False),
+    _stream("DLQ", "dlq.>", 64, 90, DiscardPolicy.NEW, False),
+    _stream("RETRY", "retry.>", 64, 30, DiscardPolicy.NEW, True),
+    _stream("LOG", "log.>", 256, 30, DiscardPolicy.OLD, False),
+)
+
+
+def infer_subject(project: str, model: str) -> str:
+    return f"infer.{project}.{model}"
+
+
+def log_subject(project: str, task_id: str) -> str:
+    return f"log.{project}.{task_id}"
+
+
+def dlq_subject(service: str) -> str:
+    return f"dlq.{service}"
+
+
+def retry_subject(service: str) -> str:
+    return f"retry.{service}"
+
+
+def rpc_wildcard(service: str) -> str:
+    return f"rpc.{service}.>"
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What one service hears, obeys, answers and asks; its handlers.py holds it."""
+
+    service: str
+    hears: tuple[type[Event], ...] = ()
+    obeys: tuple[type[Command], ...] = ()
+    answers: tuple[type[Request], ...] = ()  # type: ignore[type-arg]
+    asks: tuple[str, ...] = ()
+    publishes: tuple[str, ...] = ()
+    subscribes: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+
+    def wildcards(self) -> dict[str, list[str]]:
+        """The subjects that this service's consumers filter, by stream."""
+        found: dict[str, list[str]] = {}
+        for event in self.hears:
+            found.setdefault(event.stream, []).append(event.subject("*"))
+        if self.obeys:
+            found["CMD"] = [f"cmd.*.{self.service}.v1.>"]
+        if found:
+            found["RETRY"] = [retry_subject(self.service)]
+        return found
+
+
+def consumers(declaration: Declaration) -> dict[str, ConsumerConfig]:
+    """The durable consumers of a service, by stream; all carry the service's name."""
+    return {
+        stream: ConsumerConfig(
+            name=declaration.service,
+            durable_name=declaration.service,
+            filter_subjects=sorted(subjects),
+            ack_wait=ACK_WAIT,
+            max_deliver=-1,
+            max_ack_pending=MAX_ACK_PENDING,
+        )
+        for stream, subjects in declaration.wildcards().items()
+    }
+
+
+@dataclass
+class Permissions:
+    """The allow-lists of one bus user."""
+
+    publish: list[str] = field(default_factory=list)
+    subscribe: list[str] = field(default_factory=list)
+
+
+def _consumer_permissions(stream: str, durable: str) -> list[str]:
+    return [
+        f"$JS.API.CONSUMER.INFO.{stream}.{durable}",
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}",
+        f"$JS.ACK.{stream}.{durable}.>",
+    ]
+
+
+def _reader_permissions(stream: str) -> list[str]:
+    return [
+        f"$JS.API.STREAM.INFO.{stream}",
+        f"$JS.API.CONSUMER.CREATE.{stream}.>",
+        f"$JS.API.CONSUMER.DELETE.{stream}.>",
+        f"$JS.API.CONSUMER.INFO.{stream}.>",
+        f"$JS.API.DIRECT.GET.{stream}.>",
+        f"$JS.API.DIRECT.GET.{stream}",
+        "$JS.FC.>",
+    ]
+
+
+def _said_subjects(service: str) -> Iterable[str]:
+    return (f"evt.*.{domain}.>" for domain, owners in DOMAINS.items() if service in owners)
+
+
+def permissions(declaration: Declaration) -> Permissions:
+    """The allow-lists of a service: what it says, asks and reads, and nothing else."""
+    service = declaration.service
+    granted = Permissions(subscribe=[f"_INBOX_{service}.>", *declaration.subscribes])
+    if declaration.answers:
+        granted.subscribe.append(rpc_wildcard(service))
+    granted.publish += [*_said_subjects(service), *(rpc_wildcard(other) for other in declaration.asks)]
+    granted.publish += declaration.publishes
+    for stream in declaration.wildcards():
+        granted.publish += _consumer_permissions(stream, service)
+    if declaration.wildcards():
+        granted.publish.append(dlq_subject(service))
+    for stream in declaration.reads:
+        granted.publish += _reader_permissions(stream)
+    return granted
