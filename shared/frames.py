@@ -5,8 +5,8 @@ Integers are big-endian. A decoded body is a view into the frame, not a copy.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 from shared.errors import InvalidInput, TooLarge
 
@@ -23,6 +23,7 @@ _REQUEST = struct.Struct(">16sQBIIBBB")
 _REPLY = struct.Struct(">16sHIHIB")
 _NO_HEADER = 0xFFFFFFFF
 _NO_RETRY = 0xFFFF
+_Item = TypeVar("_Item")
 
 
 class Request(NamedTuple):
@@ -50,11 +51,11 @@ class Reply(NamedTuple):
 
 
 def encode_requests(requests: Sequence[Request]) -> bytes:
-    return _frame(_REQUESTS, len(requests), [part for request in requests for part in _request_parts(request)])
+    return _join(_REQUESTS, len(requests), [part for request in requests for part in _request_parts(request)])
 
 
 def encode_replies(replies: Sequence[Reply]) -> bytes:
-    return _frame(_REPLIES, len(replies), [part for reply in replies for part in _reply_parts(reply)])
+    return _join(_REPLIES, len(replies), [part for reply in replies for part in _reply_parts(reply)])
 
 
 def decode_requests(frame: Body) -> list[Request]:
@@ -63,3 +64,105 @@ def decode_requests(frame: Body) -> list[Request]:
 
 def decode_replies(frame: Body) -> list[Reply]:
     return _decode(frame, _REPLIES, _read_reply)
+
+
+def _request_parts(request: Request) -> tuple[Body, ...]:
+    strings = (_short(request.traceparent), _short(request.credential), _short(request.version))
+    record = _REQUEST.pack(
+        request.prediction_id,
+        request.deadline,
+        request.flags,
+        _NO_HEADER if request.header_length is None else request.header_length,
+        len(request.body),
+        *map(len, strings),
+    )
+    return record, *strings, request.body
+
+
+def _reply_parts(reply: Reply) -> tuple[Body, ...]:
+    version = _short(reply.version)
+    record = _REPLY.pack(
+        reply.prediction_id,
+        reply.status,
+        _NO_HEADER if reply.header_length is None else reply.header_length,
+        _NO_RETRY if reply.retry_after is None else min(reply.retry_after, _NO_RETRY - 1),
+        len(reply.body),
+        len(version),
+    )
+    return record, version, reply.body
+
+
+def _short(text: str) -> bytes:
+    encoded = text.encode()
+    if len(encoded) > 255:
+        raise InvalidInput(f"{text[:20]!r}... is longer than the 255 bytes that a frame has room for")
+    return encoded
+
+
+def _join(kind: int, count: int, parts: list[Body]) -> bytes:
+    frame = b"".join((_PREFIX.pack(_MAGIC, VERSION, kind, count), *parts))
+    if len(frame) > MAX_FRAME_BYTES:
+        raise TooLarge(f"the frame has {len(frame)} bytes, the bus takes {MAX_FRAME_BYTES}")
+    return frame
+
+
+def _decode(frame: Body, kind: int, read: Callable[[memoryview, int], tuple[_Item, int]]) -> list[_Item]:
+    view = memoryview(frame)
+    items: list[_Item] = []
+    try:
+        offset = _PREFIX.size
+        for _ in range(_count(view, kind)):
+            item, offset = read(view, offset)
+            items.append(item)
+    except (struct.error, UnicodeDecodeError) as error:
+        raise InvalidInput("the frame is cut short or garbled") from error
+    if offset != len(view):
+        raise InvalidInput(f"the frame's items end at byte {offset} of {len(view)}")
+    return items
+
+
+def _count(view: memoryview, kind: int) -> int:
+    if len(view) > MAX_FRAME_BYTES:
+        raise InvalidInput(f"the frame has {len(view)} bytes, at most {MAX_FRAME_BYTES} are read")
+    magic, version, found, count = _PREFIX.unpack_from(view)
+    if (magic, version, found) != (_MAGIC, VERSION, kind):
+        raise InvalidInput(
+            f"not a frame of version {VERSION} and kind {kind}: it starts with {bytes(view[:5])!r}"
+        )
+    return int(count)
+
+
+def _read_request(view: memoryview, offset: int) -> tuple[Request, int]:
+    prediction_id, deadline, flags, header, size, *lengths = _REQUEST.unpack_from(view, offset)
+    trace_at = offset + _REQUEST.size
+    credential_at = trace_at + lengths[0]
+    version_at = credential_at + lengths[1]
+    body_at = version_at + lengths[2]
+    end = body_at + size
+    request = Request(
+        prediction_id,
+        deadline,
+        view[body_at:end],
+        None if header == _NO_HEADER else header,
+        flags,
+        str(view[trace_at:credential_at], "utf-8"),
+        str(view[credential_at:version_at], "utf-8"),
+        str(view[version_at:body_at], "utf-8"),
+    )
+    return request, end
+
+
+def _read_reply(view: memoryview, offset: int) -> tuple[Reply, int]:
+    prediction_id, status, header, retry_after, size, length = _REPLY.unpack_from(view, offset)
+    version_at = offset + _REPLY.size
+    body_at = version_at + length
+    end = body_at + size
+    reply = Reply(
+        prediction_id,
+        status,
+        view[body_at:end],
+        str(view[version_at:body_at], "utf-8"),
+        None if header == _NO_HEADER else header,
+        None if retry_after == _NO_RETRY else retry_after,
+    )
+    return reply, end

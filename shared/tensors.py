@@ -32,7 +32,12 @@ DATATYPES = frozenset(SIZES) | {"BYTES"}
 MAX_DIMENSION = 2**63 - 1
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
-_JSON_TYPES = {"b": frozenset({bool}), "u": frozenset({int}), "i": frozenset({int}), "f": frozenset({int, float})}
+_JSON_TYPES = {
+    "b": frozenset({bool}),
+    "u": frozenset({int}),
+    "i": frozenset({int}),
+    "f": frozenset({int, float}),
+}
 _JSON_WORDS = {"b": "true or false", "u": "whole numbers", "i": "whole numbers", "f": "numbers"}
 _LENGTH = struct.Struct("<I")
 
@@ -58,7 +63,9 @@ def check_raw(tensor: Tensor, label: str) -> None:
             field=label,
         )
     elif tensor.datatype == "BOOL" and bytes(tensor.data).translate(None, b"\x00\x01"):
-        raise InvalidInput(f"{label} holds bytes other than 0 and 1: BOOL is one such byte per element", field=label)
+        raise InvalidInput(
+            f"{label} holds bytes other than 0 and 1: BOOL is one such byte per element", field=label
+        )
 
 
 def from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any, label: str) -> Tensor:
@@ -79,7 +86,9 @@ def to_json(tensor: Tensor, label: str) -> list[Any]:
         return [_text(element, label) for element in _split_bytes(tensor.data, prod(tensor.shape), label)]
     array = to_numpy(tensor).ravel()
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InvalidInput(f"{label} holds NaN or infinity, which JSON cannot express: ask for it as binary data")
+        raise InvalidInput(
+            f"{label} holds NaN or infinity, which JSON cannot express: ask for it as binary data"
+        )
     values: list[Any] = array.tolist()
     return values
 
@@ -120,32 +129,38 @@ def datatype_of(dtype: np.dtype[Any]) -> str:
 def _flatten(data: Any, shape: Sequence[int], label: str) -> list[Any]:
     if type(data) is not list:
         raise InvalidInput(f"'data' of {label} must be an array", field=label)
-    nested = bool(data) and type(data[0]) is list
+    level: list[Any] = data
     depth = 0
-    while data and type(data[0]) is list:
-        _check_level(data, shape, depth, label)
-        data = list(chain.from_iterable(data))
+    while level and type(level[0]) is list:
+        _check_level(level, shape, depth, label)
+        level = list(chain.from_iterable(level))
         depth += 1
-    if nested and depth + 1 != len(shape) and data:
+    if depth and level and depth + 1 != len(shape):
         raise InvalidInput(f"'data' of {label} is nested {depth + 1} deep, shape {list(shape)} says {len(shape)}")
-    return data
+    return level
 
 
 def _check_level(rows: list[Any], shape: Sequence[int], depth: int, label: str) -> None:
     fits = depth + 1 < len(shape) and len(rows) == prod(shape[: depth + 1])
     if not fits or any(type(row) is not list or len(row) != shape[depth + 1] for row in rows):
-        raise InvalidInput(f"the nesting of 'data' of {label} does not follow shape {list(shape)}", field=label)
+        raise InvalidInput(
+            f"the nesting of 'data' of {label} does not follow shape {list(shape)}", field=label
+        )
 
 
 def _encode_numbers(values: list[Any], datatype: str, label: str) -> bytes:
     dtype = DTYPES.get(datatype, DTYPES["FP32"])
     if not _JSON_TYPES[dtype.kind].issuperset(map(type, values)):
-        raise InvalidInput(f"'data' of {label} must hold {_JSON_WORDS[dtype.kind]}, as {datatype} says", field=label)
+        raise InvalidInput(
+            f"'data' of {label} must hold {_JSON_WORDS[dtype.kind]}, as {datatype} says", field=label
+        )
     try:
         with np.errstate(over="ignore"):
             array = np.array(values, dtype=dtype)
     except OverflowError as error:
-        raise InvalidInput(f"'data' of {label} holds a number outside the range of {datatype}", field=label) from error
+        raise InvalidInput(
+            f"'data' of {label} holds a number outside the range of {datatype}", field=label
+        ) from error
     raw = _to_bfloat16(array) if datatype == "BF16" else array.tobytes()
     if dtype.kind == "f" and not np.isfinite(to_numpy(Tensor("", datatype, (len(values),), raw))).all():
         raise InvalidInput(f"'data' of {label} holds a number outside the range of {datatype}", field=label)
@@ -158,7 +173,9 @@ def _encode_strings(values: list[Any], _datatype: str, label: str) -> bytes:
     try:
         return _join_bytes(values)
     except UnicodeEncodeError as error:
-        raise InvalidInput(f"'data' of {label} holds a string that is not valid Unicode", field=label) from error
+        raise InvalidInput(
+            f"'data' of {label} holds a string that is not valid Unicode", field=label
+        ) from error
 
 
 def _join_bytes(values: list[Any]) -> bytes:
