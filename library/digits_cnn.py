@@ -1,0 +1,94 @@
+"""digits-cnn: reads one handwritten digit from an 8 x 8 grey image with a small convolutional network."""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from library.base import LOG_SCALE, NOT_TUNED, Card, Condition, Config, Gate, Model, TaskType
+from library.data.digits import Digits
+from shared.events.common import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from library.base import Arrays
+
+
+class DigitsCnnConfig(Config):
+    """What a training of digits-cnn can be told."""
+
+    epochs: int = Field(default=20, ge=1, le=10_000, json_schema_extra=NOT_TUNED)
+    batch_size: int = Field(default=64, ge=8, le=512, json_schema_extra=LOG_SCALE)
+    learning_rate: float = Field(default=2e-3, ge=1e-5, le=1e-1, json_schema_extra=LOG_SCALE)
+    channels: Literal[8, 16, 32, 64] = Field(
+        default=32, description="of the first convolution; the second has twice"
+    )
+    hidden: int = Field(
+        default=128, ge=16, le=512, json_schema_extra=LOG_SCALE, description="units before the last"
+    )
+    dropout: float = Field(default=0.25, ge=0, le=0.8)
+
+
+class DigitsCnn(Model[DigitsCnnConfig]):
+    """Two convolutions, one pooling, two linear layers; divides raw pixels (0 to 16) by 16 itself."""
+
+    name = "digits-cnn"
+    task_type = TaskType.CLASSIFICATION
+    dataset = Digits.name
+    code_version = "1.0.0"
+    labels = Digits.labels
+    signature = Signature(
+        inputs=(TensorSpec(name="image", datatype="FP32", shape=(-1, 1, 8, 8)),),
+        outputs=(TensorSpec(name="probabilities", datatype="FP32", shape=(-1, 10)),),
+    )
+    gate = Gate(
+        conditions=(
+            Condition(metric="accuracy", operator=">=", threshold=0.97),
+            Condition(metric="macro_f1", operator=">=", threshold=0.96),
+        )
+    )
+    card = Card(
+        title="Handwritten digit from an 8 x 8 image",
+        intended_use="To try the platform from training to prediction; to read single, centred, upright digits.",
+        data="scikit-learn's digits: 1,797 images by 13 writers; 70% train, 15% validation, 15% test, stratified.",
+        licence="Apache-2.0 (code and weights); the data set is CC BY 4.0.",
+        limits="Only digits, one an image; writers of 1990s Turkey; an image of anything else still gets a digit.",
+    )
+    config = DigitsCnnConfig
+
+    def example(self) -> "Arrays":
+        import numpy as np
+
+        rows = [
+            "00077000",
+            "00777000",
+            "07777000",
+            "00077000",
+            "00077000",
+            "00077000",
+            "00077000",
+            "07777770",
+        ]
+        return {
+            "image": np.array([list(map(float, row)) for row in rows], dtype="<f4").reshape(1, 1, 8, 8) * 2
+        }
+
+    def build(self, config: DigitsCnnConfig) -> "nn.Module":
+        from torch import nn
+
+        from library.layers import Scale
+
+        wide = 2 * config.channels
+        return nn.Sequential(
+            Scale(1 / 16),
+            nn.Conv2d(1, config.channels, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(config.channels, wide, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(wide * 4 * 4, config.hidden),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, len(self.labels)),
+        )

@@ -1,0 +1,41 @@
+"""How a data set is divided into its parts: by numpy's frozen generator, so that no upgrade moves an item."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from library.base import Part, Split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from library.base import Arrays
+
+    Indices = NDArray[np.int64]
+
+
+def divide(items: "Arrays", target: str, rule: Split) -> "dict[Part, Arrays]":
+    """Each part's items in their original order; stratified: every class has the same share of each part."""
+    random = np.random.RandomState(rule.seed)
+    groups = [np.flatnonzero(mask) for mask in _strata(items[target], rule.stratified)]
+    cuts = [_cut(random.permutation(group), rule) for group in groups]
+    indices = {part: np.sort(np.concatenate([cut[part] for cut in cuts])) for part in Part}
+    return {
+        part: {name: column[chosen] for name, column in items.items()} for part, chosen in indices.items()
+    }
+
+
+def _strata(target: "NDArray[Any]", stratified: bool) -> "list[NDArray[np.bool_]]":
+    if not stratified:
+        return [np.ones(len(target), dtype=bool)]
+    return [target == value for value in np.unique(target)]
+
+
+def _cut(group: "Indices", rule: Split) -> "dict[Part, Indices]":
+    train = round(len(group) * rule.train)
+    validation = round(len(group) * (rule.train + rule.validation))
+    return {
+        Part.TRAIN: group[:train],
+        Part.VALIDATION: group[train:validation],
+        Part.TEST: group[validation:],
+    }
