@@ -21,11 +21,9 @@ class DigitsCnnConfig(Config):
     batch_size: int = Field(default=64, ge=8, le=512, json_schema_extra=LOG_SCALE)
     learning_rate: float = Field(default=2e-3, ge=1e-5, le=1e-1, json_schema_extra=LOG_SCALE)
     channels: Literal[8, 16, 32, 64] = Field(
-        default=32, description="of the first convolution; the second has twice"
+        default=32, description="of the first convolution; twice in the second"
     )
-    hidden: int = Field(
-        default=128, ge=16, le=512, json_schema_extra=LOG_SCALE, description="units before the last"
-    )
+    hidden: int = Field(default=128, ge=16, le=512, json_schema_extra=LOG_SCALE)
     dropout: float = Field(default=0.25, ge=0, le=0.8)
 
 
@@ -49,29 +47,20 @@ class DigitsCnn(Model[DigitsCnnConfig]):
     )
     card = Card(
         title="Handwritten digit from an 8 x 8 image",
-        intended_use="To try the platform from training to prediction; to read single, centred, upright digits.",
-        data="scikit-learn's digits: 1,797 images by 13 writers; 70% train, 15% validation, 15% test, stratified.",
-        licence="Apache-2.0 (code and weights); the data set is CC BY 4.0.",
-        limits="Only digits, one an image; writers of 1990s Turkey; an image of anything else still gets a digit.",
+        intended_use="To try the platform from data to prediction; to read single, centred, upright digits.",
+        data="scikit-learn's digits: 1,797 images by 13 writers; 70% train, 15% validation, 15% test.",
+        licence="Code and weights: as the platform. Data set: CC BY 4.0.",
+        limits="One digit an image, by few writers; an image of anything else still gets a digit.",
     )
     config = DigitsCnnConfig
 
     def example(self) -> "Arrays":
         import numpy as np
 
-        rows = [
-            "00077000",
-            "00777000",
-            "07777000",
-            "00077000",
-            "00077000",
-            "00077000",
-            "00077000",
-            "07777770",
-        ]
-        return {
-            "image": np.array([list(map(float, row)) for row in rows], dtype="<f4").reshape(1, 1, 8, 8) * 2
-        }
+        ink = np.zeros((1, 1, 8, 8), dtype="<f4")
+        ink[0, 0, :, 3:5] = 15
+        ink[0, 0, 1:3, 2] = 9
+        return {"image": ink}
 
     def build(self, config: DigitsCnnConfig) -> "nn.Module":
         from torch import nn

@@ -19,10 +19,8 @@ def divide(items: "Arrays", target: str, rule: Split) -> "dict[Part, Arrays]":
     random = np.random.RandomState(rule.seed)
     groups = [np.flatnonzero(mask) for mask in _strata(items[target], rule.stratified)]
     cuts = [_cut(random.permutation(group), rule) for group in groups]
-    indices = {part: np.sort(np.concatenate([cut[part] for cut in cuts])) for part in Part}
-    return {
-        part: {name: column[chosen] for name, column in items.items()} for part, chosen in indices.items()
-    }
+    chosen = {part: np.sort(np.concatenate([cut[part] for cut in cuts])) for part in Part}
+    return {part: {name: column[chosen[part]] for name, column in items.items()} for part in Part}
 
 
 def _strata(target: "NDArray[Any]", stratified: bool) -> "list[NDArray[np.bool_]]":
@@ -32,10 +30,6 @@ def _strata(target: "NDArray[Any]", stratified: bool) -> "list[NDArray[np.bool_]
 
 
 def _cut(group: "Indices", rule: Split) -> "dict[Part, Indices]":
-    train = round(len(group) * rule.train)
-    validation = round(len(group) * (rule.train + rule.validation))
-    return {
-        Part.TRAIN: group[:train],
-        Part.VALIDATION: group[train:validation],
-        Part.TEST: group[validation:],
-    }
+    first = round(len(group) * rule.train)
+    second = round(len(group) * (rule.train + rule.validation))
+    return {Part.TRAIN: group[:first], Part.VALIDATION: group[first:second], Part.TEST: group[second:]}
