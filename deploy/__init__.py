@@ -1,0 +1,1 @@
+"""How AI Mass is put on machines: the embedded one-machine stack and the admin step."""

