@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from nats.js.api import ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 
-from shared.events import DOMAINS
+from shared.events import said_by
 from shared.events.base import Command, Event
 from shared.rpc.base import Request
 
@@ -140,7 +140,10 @@ def _reader_permissions(stream: str) -> list[str]:
 
 
 def _said_subjects(service: str) -> Iterable[str]:
-    return (f"evt.*.{domain}.>" for domain, owners in DOMAINS.items() if service in owners)
+    """A whole domain of EVT at a time; events of other streams by their own subjects."""
+    said = said_by(service)
+    yield from sorted({f"evt.*.{event.domain()}.>" for event in said if event.stream == "EVT"})
+    yield from sorted(event.subject("*") for event in said if event.stream != "EVT")
 
 
 def permissions(declaration: Declaration) -> Permissions:

@@ -1,0 +1,192 @@
+"""The broker factory: one FastStream broker a service, made so that it never gives up and never loses a message.
+
+Nobody else builds a broker or a NATS connection.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import nats
+import nats.errors
+from faststream.middlewares import AckPolicy
+from faststream.nats import JStream, NatsBroker, PullSub
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig
+from nats.js.errors import NotFoundError
+from opentelemetry.trace import SpanKind
+from pydantic import BaseModel
+
+from shared import observe
+from shared.context import Context
+from shared.errors import DeadlineExceeded, Drift, Unavailable, from_wire
+from shared.rpc.base import Request
+from shared.settings import ServiceSettings
+from shared.streams import MAX_WORKERS
+
+RPC_SECONDS = 5.0
+RPC_WORKERS = 16
+ERROR_HEADER = "aimass-error"
+RECONNECT_SECONDS = 0.25
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+def _connection_options(service: str, settings: ServiceSettings) -> dict[str, Any]:
+    async def on_error(error: Exception) -> None:
+        kind = "denied" if "permissions violation" in str(error).lower() else type(error).__name__
+        observe.BUS_ERRORS.labels(service, kind).inc()
+        observe.log().error("bus error", kind=kind, error=str(error))
+
+    return {
+        "inbox_prefix": f"_INBOX_{service}".encode(),
+        "error_cb": on_error,
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": RECONNECT_SECONDS,
+        "connect_timeout": 2,
+        "ping_interval": 5,
+        "max_outstanding_pings": 2,
+    }
+
+
+async def connect(service: str, settings: ServiceSettings) -> Client:
+    """A plain NATS connection that waits for the bus and reconnects for ever."""
+    return await nats.connect(
+        settings.nats_url,
+        user=settings.nats_user or service,
+        password=settings.nats_password.get_secret_value(),
+        name=service,
+        **_connection_options(service, settings),
+    )
+
+
+def _server_with_login(settings: ServiceSettings, service: str) -> str:
+    scheme, _, address = settings.nats_url.partition("://")
+    return f"{scheme}://{settings.nats_user or service}:{settings.nats_password.get_secret_value()}@{address}"
+
+
+class Bus:
+    """A service's side of the bus: its broker, its JetStream context and its way to ask others."""
+
+    def __init__(self, service: str, settings: ServiceSettings, **broker_options: Any) -> None:
+        self.service = service
+        self.broker = NatsBroker(
+            _server_with_login(settings, service),
+            logger=None,
+            ack_policy=AckPolicy.MANUAL,
+            graceful_timeout=settings.drain_seconds,
+            name=service,
+            **_connection_options(service, settings),
+            **broker_options,
+        )
+
+    async def connect(self) -> None:
+        await self.broker.connect()
+
+    @property
+    def connection(self) -> Client:
+        connection: Client = self.broker.config.connection_state.connection
+        return connection
+
+    @property
+    def js(self) -> JetStreamContext:
+        stream: JetStreamContext = self.broker.config.connection_state.stream
+        return stream
+
+    def is_connected(self) -> bool:
+        try:
+            return bool(self.connection.is_connected)
+        except Exception as error:
+            observe.log().debug("bus not connected yet", error=repr(error))
+            return False
+
+    def pull_subscriber(self, stream: str, consumer: ConsumerConfig) -> Any:
+        """The one subscriber of a durable that the admin step made."""
+        return self.broker.subscriber(
+            "",
+            stream=JStream(stream, declare=False),
+            durable=consumer.durable_name,
+            config=consumer,
+            pull_sub=PullSub(batch_size=1, timeout=2.0),
+            max_workers=MAX_WORKERS,
+            inbox_prefix=f"_INBOX_{self.service}.".encode(),
+            ack_policy=AckPolicy.MANUAL,
+            title=f"{stream}/{consumer.durable_name}",
+        )
+
+    def rpc_subscriber(self, subject: str) -> Any:
+        return self.broker.subscriber(subject, queue=self.service, max_workers=RPC_WORKERS)
+
+    async def check_consumer(self, stream: str, wanted: ConsumerConfig) -> int:
+        """How many pulls wait at the server for this consumer.
+
+        Raises Drift when the consumer is missing or configured in another way.
+        """
+        try:
+            info = await self.js.consumer_info(stream, wanted.durable_name or "")
+        except NotFoundError:
+            raise Drift(f"consumer {stream}/{wanted.durable_name} does not exist: run 'just provision'") from None
+        for name in ("filter_subjects", "ack_wait", "max_deliver", "max_ack_pending"):
+            found, expected = _comparable(info.config, name), _comparable(wanted, name)
+            if found != expected:
+                raise Drift(f"consumer {stream}/{wanted.durable_name}: {name} is {found}, expected {expected}")
+        return info.num_waiting or 0
+
+    async def ask(
+        self,
+        request: "Request[Answer]",
+        context: Context,
+        *,
+        service: str | None = None,
+        seconds: float = RPC_SECONDS,
+    ) -> Answer:
+        """Ask a service and wait for its answer.
+
+        Raises the error that the service answered with, Unavailable when nobody listens, DeadlineExceeded when the
+        answer does not come in time.
+        """
+        subject = request.subject(service)
+        with observe.span(f"request {subject}", SpanKind.CLIENT, context.traceparent, **{"messaging.system": "nats"}):
+            headers = context.to_headers() | {"traceparent": observe.current_traceparent() or context.traceparent}
+            reply = await self._request(subject, request.model_dump_json().encode(), headers, seconds)
+        return _read_reply(request, reply)
+
+    async def _request(self, subject: str, payload: bytes, headers: dict[str, str], seconds: float) -> Any:
+        if not self.is_connected():
+            raise Unavailable("the bus is not reachable now; try again")
+        owner = subject.split(".")[1]
+        given = {name: value for name, value in headers.items() if value}
+        try:
+            return await self.connection.request(subject, payload, timeout=seconds, headers=given)
+        except nats.errors.NoRespondersError:
+            raise Unavailable(f"the service {owner} is not running now; try again") from None
+        except (nats.errors.TimeoutError, asyncio.TimeoutError):
+            raise DeadlineExceeded(f"the service {owner} did not answer within {seconds:g} s") from None
+        except (nats.errors.ConnectionClosedError, nats.errors.OutboundBufferLimitError) as error:
+            raise Unavailable("the bus is not reachable now; try again") from error
+
+
+def _read_reply(request: "Request[Answer]", reply: Any) -> Answer:
+    if (reply.headers or {}).get(ERROR_HEADER):
+        raise from_wire(_ErrorBody.model_validate_json(reply.data).model_dump())
+    answer: Any = request.reply_type().model_validate_json(reply.data)
+    return answer  # type: ignore[no-any-return]
+
+
+class _ErrorBody(BaseModel):
+    code: str = "internal"
+    message: str | None = None
+    field: str | None = None
+    retry_after: int | None = None
+
+
+def _comparable(config: ConsumerConfig, name: str) -> Any:
+    value = getattr(config, name)
+    if name == "filter_subjects":
+        single = [config.filter_subject] if config.filter_subject else []
+        return sorted(value or single)
+    return value
+
+
+def plain_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    return dict(headers or {})

@@ -1,0 +1,278 @@
+"""From a message to its handler: one transaction each, settled by one rule.
+
+Success: commit, then ack. Transient failure: nak with backoff. Permanent failure: copy to the dead letters, then ack.
+No postponed annotations here: FastStream reads the types of the handlers that are made in these functions.
+"""
+
+import asyncio
+import hashlib
+import json
+import time
+from functools import partial
+from typing import Any
+
+from faststream import BaseMiddleware
+from faststream.nats.annotations import NatsMessage
+from faststream.response import Response
+from nats.aio.msg import Msg
+from opentelemetry.trace import SpanKind
+from pydantic import BaseModel, ValidationError
+
+from shared import inbox, observe, outbox
+from shared.bus import ERROR_HEADER, Bus
+from shared.context import Context
+from shared.db import Connection, Database
+from shared.envelope import Envelope, read_data, read_envelope
+from shared.errors import AimassError, Conflict, DeadlineExceeded, InvalidInput
+from shared.events.base import Command, Event
+from shared.handlers import EventHandler, Handlers, RpcHandler
+from shared.rpc.base import Request
+from shared.streams import ACK_WAIT, consumers, dlq_subject
+from shared.work import Work
+
+HANDLE_SECONDS = ACK_WAIT * 0.8
+RPC_DEADLINE = 20.0
+
+# Claim an idempotency key; nothing comes back when somebody did before.
+CLAIM_KEY = """
+INSERT INTO idempotency (project, key, request_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING key
+"""
+# The reply that was given for a key.
+FIND_REPLY = "SELECT request_hash, reply FROM idempotency WHERE project = $1 AND key = $2"
+# Keep the reply for the next one who asks the same.
+KEEP_REPLY = "UPDATE idempotency SET reply = $3 WHERE project = $1 AND key = $2"
+
+
+def _is_jetstream(message: Msg) -> bool:
+    return message.reply.startswith("$JS.ACK")
+
+
+async def decode(message: NatsMessage) -> Any:
+    """Events of either CloudEvents mode become their data."""
+    return read_data(message.headers, message.body)
+
+
+class Dispatcher:
+    """Connects the handlers of one service to the bus."""
+
+    def __init__(self, bus: Bus, handlers: Handlers, parts: Any, database: Database | None, relay: outbox.Relay | None):
+        self.bus, self.handlers, self.parts = bus, handlers, parts
+        self.database, self.relay = database, relay
+        self.service = handlers.service
+        self.consumers = consumers(handlers.declaration)
+        self.subscribers: dict[str, Any] = {}
+
+    def connect(self) -> None:
+        """Register one subscriber per durable and one per request."""
+        self.bus.broker.add_middleware(partial(_Settle, dispatcher=self))
+        for stream, config in self.consumers.items():
+            self.subscribers[stream] = subscriber = self.bus.pull_subscriber(stream, config)
+            for kind, handler in self._handlers_of(stream).items():
+                self._add_event(subscriber, kind, handler)
+            self._add_catch_all(subscriber)
+        for request, answer in (self.handlers.rpc | self.handlers.memory_rpc).items():
+            self._add_request(request, answer, request in self.handlers.rpc)
+
+    def _handlers_of(self, stream: str) -> dict[type[Event] | type[Command], EventHandler]:
+        events = {kind: handler for kind, handler in self.handlers.events.items() if kind.stream == stream}
+        if stream == "CMD":
+            return dict(self.handlers.commands)
+        return {**self.handlers.events, **self.handlers.commands} if stream == "RETRY" else {**events}
+
+    def _add_event(self, subscriber: Any, kind: type[Event] | type[Command], handler: EventHandler) -> None:
+        def matches(message: NatsMessage) -> bool:
+            return read_envelope(message.raw_message.subject, message.headers, message.body).type == kind.type_name()
+
+        async def deliver(event: kind, message: NatsMessage) -> None:  # type: ignore[valid-type]
+            await self.handle(event, message.raw_message, handler)
+
+        deliver.__name__ = handler.__name__
+        deliver.__doc__ = kind.__doc__
+        subscriber(deliver, filter=matches, decoder=decode)
+
+    def _add_catch_all(self, subscriber: Any) -> None:
+        async def refuse(message: NatsMessage) -> None:
+            """Send messages of unknown type to the dead letters."""
+            envelope = read_envelope(message.raw_message.subject, message.headers, message.body)
+            raise InvalidInput(f"{self.service} does not handle events of type {envelope.type}", field="type")
+
+        subscriber(refuse, decoder=decode)
+
+    async def handle(self, event: Any, message: Msg, handler: EventHandler) -> None:
+        """Run a handler in the transaction that also notes the event as handled."""
+        envelope = read_envelope(message.subject, message.headers or {}, message.data)
+        context = _context_of(envelope)
+        attributes = {"messaging.system": "nats", "messaging.destination.name": message.subject}
+        with observe.span(f"process {envelope.type}", SpanKind.CONSUMER, envelope.traceparent, **attributes):
+            started = time.perf_counter()
+            await self._count_attempt(message, envelope)
+            async with asyncio.timeout(HANDLE_SECONDS):
+                await self._handle_once(event, envelope, context, handler)
+            observe.CONSUME_SECONDS.labels(self.service, envelope.type).observe(time.perf_counter() - started)
+
+    async def _count_attempt(self, message: Msg, envelope: Envelope) -> None:
+        if inbox.deliveries(message) > 1 and self.database:
+            async with self.database.transaction() as tx:
+                await inbox.begin_attempt(tx, self.service, _identity(envelope))
+
+    async def _handle_once(self, event: Any, envelope: Envelope, context: Context, handler: EventHandler) -> None:
+        assert self.database is not None
+        async with self.database.transaction() as tx:
+            if not await inbox.take(tx, self.service, _identity(envelope)):
+                observe.CONSUMED.labels(self.service, envelope.type, "repeat").inc()
+                return
+            work = Work(tx, context, self.parts, envelope)
+            await handler(event, work)
+            await outbox.write(tx, work.said, context, self.service)
+        self._wake()
+        observe.CONSUMED.labels(self.service, envelope.type, "done").inc()
+
+    def _wake(self) -> None:
+        if self.relay:
+            self.relay.wake()
+
+    def _add_request(self, request: type[Request[Any]], handler: RpcHandler, transactional: bool) -> None:
+        answer_with = self._answer_in_transaction if transactional else self._answer_from_memory
+
+        async def answer(message: NatsMessage) -> Response:
+            context = Context.from_headers(message.headers)
+            asked = request.model_validate_json(message.body)
+            with observe.span(f"process {message.raw_message.subject}", SpanKind.SERVER, context.traceparent):
+                async with asyncio.timeout(context.seconds_left(RPC_DEADLINE)):
+                    reply = await answer_with(asked, handler, context)
+            return Response(reply.model_dump_json().encode())
+
+        answer.__name__ = handler.__name__
+        answer.__doc__ = request.__doc__
+        self.bus.rpc_subscriber(request.subject(self.service))(answer)
+
+    async def _answer_from_memory(self, asked: Request[Any], handler: RpcHandler, context: Context) -> BaseModel:
+        reply: BaseModel = await handler(asked, self.parts)
+        return reply
+
+    async def _answer_in_transaction(self, asked: Request[Any], handler: RpcHandler, context: Context) -> BaseModel:
+        assert self.database is not None
+        async with self.database.transaction() as tx:
+            key = context.idempotency_key if asked.idempotent else ""
+            if key and (kept := await _kept_reply(tx, asked, context)) is not None:
+                return kept
+            work = Work(tx, context, self.parts)
+            reply: BaseModel = await handler(asked, work)
+            if key:
+                await tx.execute(KEEP_REPLY, context.project, key, reply.model_dump(mode="json"))
+            ids = await outbox.write(tx, work.said, context, self.service)
+        self._wake()
+        if asked.awaits_publication and self.relay:
+            await self.relay.wait_published(ids, context.seconds_left(3))
+        return reply
+
+    async def settle(self, message: Msg, error: BaseException | None) -> None:
+        """Ack, nak or bury a message of a stream; what cannot be settled now is delivered again."""
+        try:
+            await self._settle(message, error)
+        except Exception as failure:
+            observe.log().warning("could not settle, will come again", subject=message.subject, error=repr(failure))
+
+    async def _settle(self, message: Msg, error: BaseException | None) -> None:
+        if error is None:
+            await message.ack_sync(timeout=3)
+            return
+        kind = (message.headers or {}).get("ce-type", "unknown")
+        if await self._is_permanent(message, error):
+            observe.CONSUMED.labels(self.service, kind, "dead").inc()
+            await self._bury(message, error)
+            await message.ack_sync(timeout=3)
+            return
+        observe.CONSUMED.labels(self.service, kind, "retry").inc()
+        observe.log().warning("will try again", subject=message.subject, error=repr(error))
+        await message.nak(delay=inbox.backoff(inbox.deliveries(message)))
+
+    async def _is_permanent(self, message: Msg, error: BaseException) -> bool:
+        transient = inbox.is_transient(error)
+        if transient is False or self.database is None:
+            return not transient
+        identity = _identity_of(message)
+        async with self.database.transaction() as tx:
+            if transient:
+                await tx.execute(inbox.FORGIVE_ATTEMPT, self.service, identity)
+                return False
+            return inbox.exhausted(await tx.fetchval(inbox.COUNT_FAILURE, self.service, identity))
+
+    async def _bury(self, message: Msg, error: BaseException) -> None:
+        observe.log().error("dead letter", subject=message.subject, error=repr(error), exc_info=error)
+        headers = inbox.dead_letter_headers(message, self.service, error)
+        await self.bus.js.publish(dlq_subject(self.service), message.data, headers=headers, timeout=3)
+
+
+class _Settle(BaseMiddleware):  # type: ignore[type-arg]
+    """Sees every message and every error, those of parsing and routing too."""
+
+    def __init__(self, message: Msg, /, *, context: Any, dispatcher: Dispatcher) -> None:
+        super().__init__(message, context=context)
+        self._dispatcher = dispatcher
+
+    async def consume_scope(self, call_next: Any, msg: Any) -> Any:
+        if _is_jetstream(self.msg):
+            return await call_next(msg)
+        started, verb, outcome = time.perf_counter(), self.msg.subject.split(".")[-1], "ok"
+        try:
+            return await call_next(msg)
+        except Exception as error:
+            answer = _to_error(error)
+            outcome = answer.code
+            return Response(json.dumps(answer.to_wire()).encode(), headers={ERROR_HEADER: answer.code})
+        finally:
+            seconds = time.perf_counter() - started
+            observe.RPC_SECONDS.labels(self._dispatcher.service, verb, outcome).observe(seconds)
+
+    async def after_processed(self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None) -> bool:
+        if _is_jetstream(self.msg) and not isinstance(exc_val, asyncio.CancelledError):
+            await self._dispatcher.settle(self.msg, exc_val)
+            return True
+        return False
+
+
+def _to_error(error: Exception) -> AimassError:
+    if isinstance(error, AimassError):
+        return error
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        return InvalidInput(f"{field}: {first['msg']}", field=field)
+    if isinstance(error, TimeoutError):
+        return DeadlineExceeded()
+    observe.log().error("request failed", exc_info=error)
+    return AimassError("something went wrong here; the log of the service says more")
+
+
+def _identity(envelope: Envelope) -> str:
+    return f"{envelope.source}|{envelope.id}"
+
+
+def _identity_of(message: Msg) -> str:
+    try:
+        return _identity(read_envelope(message.subject, message.headers or {}, message.data))
+    except (InvalidInput, ValueError):
+        return f"{message.metadata.stream}|{message.metadata.sequence.stream}"
+
+
+def _context_of(envelope: Envelope) -> Context:
+    return Context(
+        project=envelope.project,
+        actor=envelope.actor or envelope.source,
+        correlation_id=envelope.correlation_id or envelope.id,
+        causation_id=envelope.id,
+        traceparent=envelope.traceparent,
+    )
+
+
+async def _kept_reply(tx: Connection, asked: Request[Any], context: Context) -> BaseModel | None:
+    """The reply already given for this key, or None after claiming the key."""
+    digest = hashlib.sha256(f"{asked.verb()} {asked.model_dump_json()}".encode()).hexdigest()
+    if await tx.fetchval(CLAIM_KEY, context.project, context.idempotency_key, digest) is not None:
+        return None
+    row = await tx.fetchrow(FIND_REPLY, context.project, context.idempotency_key)
+    assert row is not None
+    if row["request_hash"] != digest:
+        raise Conflict("this Idempotency-Key was used with another body", field="Idempotency-Key")
+    return asked.reply_type().model_validate(row["reply"])

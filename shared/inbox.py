@@ -1,0 +1,99 @@
+"""The inbox: an event's effect and the note that it was handled commit together, so a repeat changes nothing.
+
+Failures are settled here too: transient ones come back later, the others go to the dead letters.
+"""
+
+import random
+from typing import Any
+
+import asyncpg
+import nats.errors
+import nats.js.errors
+from faststream.exceptions import FastStreamException
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+
+from shared.db import Connection
+from shared.envelope import ORIGINAL_SUBJECT
+from shared.errors import AimassError
+from shared.streams import MAX_ATTEMPTS, MAX_FAILURES
+
+MAX_DELAY_SECONDS = 30.0
+
+# Note that this consumer handled the event; no row comes back when it did so before.
+TAKE = """
+INSERT INTO inbox (consumer, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING event_id
+"""
+# Count an attempt before it begins, so that an event that kills its process is counted too.
+BEGIN_ATTEMPT = """
+INSERT INTO attempts (consumer, event_id, begun) VALUES ($1, $2, 1)
+ON CONFLICT (consumer, event_id) DO UPDATE SET begun = attempts.begun + 1, updated_at = now() RETURNING begun
+"""
+# A transient failure is no fault of the event.
+FORGIVE_ATTEMPT = "UPDATE attempts SET begun = begun - 1 WHERE consumer = $1 AND event_id = $2"
+# Count a failure of unknown cause.
+COUNT_FAILURE = """
+INSERT INTO attempts (consumer, event_id, failed) VALUES ($1, $2, 1)
+ON CONFLICT (consumer, event_id) DO UPDATE SET failed = attempts.failed + 1, updated_at = now() RETURNING failed
+"""
+# The inbox remembers for longer than any stream keeps.
+PRUNE = "DELETE FROM inbox WHERE handled_at < now() - interval '40 days'"
+PRUNE_ATTEMPTS = "DELETE FROM attempts WHERE updated_at < now() - interval '40 days'"
+
+_PERMANENT = (ValidationError, ValueError, FastStreamException, asyncpg.DataError)
+_TRANSIENT = (OSError, TimeoutError, nats.errors.Error, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+
+
+async def take(tx: Connection, consumer: str, event_id: str) -> bool:
+    """Whether this is the first time that the consumer handles the event."""
+    return await tx.fetchval(TAKE, consumer, event_id) is not None
+
+
+class Poison(AimassError):
+    """The event began too many attempts without an end; it may kill its process."""
+
+    code = "poison"
+
+
+async def begin_attempt(tx: Connection, consumer: str, event_id: str) -> None:
+    """Count an attempt; raises Poison when there were too many."""
+    begun = await tx.fetchval(BEGIN_ATTEMPT, consumer, event_id)
+    if begun > MAX_ATTEMPTS:
+        raise Poison(f"{begun - 1} attempts began and none ended")
+
+
+def is_transient(error: BaseException) -> bool | None:
+    """True: try again; False: never; None: unknown, a few more times."""
+    if isinstance(error, AimassError):
+        return error.transient if error.code != "internal" else None
+    if isinstance(error, _PERMANENT):
+        return False
+    return True if isinstance(error, _TRANSIENT) else None
+
+
+def backoff(deliveries: int) -> float:
+    """Seconds until the next delivery: doubling, with jitter, at most MAX_DELAY_SECONDS."""
+    return float(min(MAX_DELAY_SECONDS, 0.25 * 2 ** min(deliveries, 10)) * random.uniform(0.5, 1.0))
+
+
+def deliveries(message: Msg) -> int:
+    return int(message.metadata.num_delivered)
+
+
+def dead_letter_headers(message: Msg, consumer: str, error: BaseException) -> dict[str, str]:
+    """The original headers, and why and where the message failed; the stack stays in the log."""
+    given = dict(message.headers or {})
+    event_id = f"{message.metadata.stream}-{message.metadata.sequence.stream}"
+    text = getattr(error, "message", None) or str(error)
+    return given | {
+        "Nats-Msg-Id": f"dlq-{consumer}-{event_id}",
+        ORIGINAL_SUBJECT: given.get(ORIGINAL_SUBJECT, message.subject),
+        "aimass-consumer": consumer,
+        "aimass-error-class": type(error).__name__,
+        "aimass-error-text": text.replace("\n", " ").replace("\r", " ")[:1000],
+        "aimass-deliveries": str(deliveries(message)),
+    }
+
+
+def exhausted(failed: int) -> bool:
+    return failed >= MAX_FAILURES

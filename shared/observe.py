@@ -1,0 +1,112 @@
+"""Logs (structlog, JSON lines), metrics (Prometheus) and spans (OpenTelemetry) of a service.
+
+`messaging.system` has no registered value for NATS in the semantic conventions: the custom value `nats` is used.
+"""
+
+import logging
+import logging.handlers
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from prometheus_client import Counter, Gauge, Histogram
+
+from shared.settings import ServiceSettings
+
+TRACE_FILE_BYTES = 20_000_000
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+PUBLISHED = Counter("aimass_messages_published_total", "Messages that the outbox relay published", ["service", "type"])
+CONSUMED = Counter("aimass_messages_consumed_total", "Messages handled, by outcome", ["service", "type", "outcome"])
+CONSUME_SECONDS = Histogram("aimass_message_seconds", "Time to handle a message", ["service", "type"])
+RPC_SECONDS = Histogram("aimass_rpc_seconds", "Time to answer a request", ["service", "verb", "outcome"])
+OUTBOX_AGE = Gauge("aimass_outbox_age_seconds", "Age of the oldest unpublished message", ["service"])
+OUTBOX_DEAD = Gauge("aimass_outbox_dead", "Messages that can never be published", ["service"])
+POOL_IN_USE = Gauge("aimass_database_connections_in_use", "Connections in use", ["service"])
+BUS_ERRORS = Counter("aimass_bus_errors_total", "Errors that the bus reported, denials among them", ["service", "kind"])
+
+
+def log() -> Any:
+    return structlog.get_logger()
+
+
+def _add_trace(_: Any, __: str, event: Any) -> Any:
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = f"{context.trace_id:032x}"
+    return event
+
+
+def set_up_logs(service: str, level: str) -> None:
+    """JSON lines on standard output; library logs join them at warning level."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _add_trace,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(levelname)s %(name)s %(message)s")
+
+
+class _FileExporter(SpanExporter):
+    """One JSON line a span, in a file that is rotated."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = logging.handlers.RotatingFileHandler(path, maxBytes=TRACE_FILE_BYTES, backupCount=1)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        for span in spans:
+            line = span.to_json(indent=None)
+            self._file.emit(logging.LogRecord("span", logging.INFO, "", 0, line, None, None))
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        self._file.close()
+
+
+def set_up_traces(service: str, settings: ServiceSettings) -> None:
+    """Spans of sampled traces go to the trace file; a sampled parent is always followed."""
+    sampler = ParentBased(TraceIdRatioBased(settings.trace_ratio))
+    provider = TracerProvider(sampler=sampler, resource=Resource.create({"service.name": service}))
+    if settings.trace_file:
+        provider.add_span_processor(BatchSpanProcessor(_FileExporter(settings.trace_file), schedule_delay_millis=1000))
+    trace.set_tracer_provider(provider)
+
+
+def set_up(service: str, settings: ServiceSettings) -> None:
+    set_up_logs(service, settings.log_level)
+    set_up_traces(service, settings)
+
+
+@contextmanager
+def span(name: str, kind: SpanKind, traceparent: str = "", **attributes: str | int) -> Iterator[trace.Span]:
+    """A span under the given parent, or under the current one."""
+    parent = _PROPAGATOR.extract({"traceparent": traceparent}) if traceparent else None
+    tracer = trace.get_tracer("aimass")
+    with tracer.start_as_current_span(name, context=parent, kind=kind, attributes=attributes) as current:
+        yield current
+
+
+def current_traceparent() -> str:
+    """The W3C traceparent of the current span, or nothing."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return carrier.get("traceparent", "")

@@ -1,0 +1,62 @@
+"""The ops port of a service: /healthz (the process lives), /readyz (ready, or why not), /metrics (Prometheus)."""
+
+import socket
+from typing import Any
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from shared.settings import ServiceSettings
+
+
+class Readiness:
+    """What each check last said; an empty text means that it is well."""
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        self._problems: dict[str, str] = {"start": "starting"}
+
+    def report(self, check: str, problem: str) -> None:
+        self._problems.pop("start", None)
+        self._problems[check] = problem
+
+    def problems(self) -> dict[str, str]:
+        return {check: problem for check, problem in self._problems.items() if problem}
+
+
+def _ops_app(readiness: Readiness) -> Starlette:
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"service": readiness.service, "alive": True})
+
+    async def readyz(_: Request) -> Response:
+        problems = readiness.problems()
+        body = {"service": readiness.service, "ready": not problems, "problems": problems}
+        return JSONResponse(body, status_code=503 if problems else 200)
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)])
+
+
+class Server(uvicorn.Server):
+    """uvicorn without signal handlers of its own: the service decides when it stops."""
+
+    def install_signal_handlers(self) -> None:
+        return None
+
+    def capture_signals(self) -> Any:
+        import contextlib
+
+        return contextlib.nullcontext()
+
+
+async def serve_ops(settings: ServiceSettings, readiness: Readiness, _: Any) -> None:
+    config = uvicorn.Config(_ops_app(readiness), log_level="warning", lifespan="off", access_log=False)
+    listener = socket.create_server((settings.ops_host, settings.ops_port))
+    listener.setblocking(False)
+    await Server(config).serve(sockets=[listener])

@@ -1,0 +1,168 @@
+"""Service: the composition of one process — bus, database, relay, loops, ops port — and its life from start to drain."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from shared import inbox, observe
+from shared.bus import Bus
+from shared.db import Database
+from shared.dispatch import Dispatcher
+from shared.errors import AimassError, Drift
+from shared.handlers import Handlers
+from shared.ops import Readiness, serve_ops
+from shared.outbox import Relay
+from shared.settings import ServiceSettings
+
+Loop = Callable[[], Awaitable[None]]
+GUARD_SECONDS = 1.0
+PRUNE_SECONDS = 3600.0
+RESTART_SECONDS = 1.0
+
+
+class Service:
+    """What every service is; its app.py adds the parts of its own."""
+
+    def __init__(self, name: str, settings: ServiceSettings, **broker_options: Any) -> None:
+        observe.set_up(name, settings)
+        self.name, self.settings = name, settings
+        self.bus = Bus(name, settings, **broker_options)
+        has_database = bool(settings.database_url.get_secret_value())
+        self.database = Database(settings) if has_database else None
+        self.relay = Relay(self.database, name) if self.database else None
+        self.readiness = Readiness(name)
+        self.dispatcher: Dispatcher | None = None
+        self._loops: dict[str, Loop] = {}
+        self._closing: list[Loop] = []
+        self._stop = asyncio.Event()
+        self._paused = False
+
+    def handle(self, handlers: Handlers, parts: Any) -> None:
+        """Connect handlers to the bus; `parts` is what they work with."""
+        self.dispatcher = Dispatcher(self.bus, handlers, parts, self.database, self.relay)
+        self.dispatcher.connect()
+
+    def add_loop(self, name: str, loop: Loop) -> None:
+        """Run this coroutine function until the service stops; it is started again when it fails."""
+        self._loops[name] = loop
+
+    def add_closing(self, closing: Loop) -> None:
+        """Await this when the service drains, in the order of addition."""
+        self._closing.append(closing)
+
+    async def run(self) -> None:
+        """Start, serve until SIGTERM or SIGINT, drain."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, self._stop.set)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(serve_ops(self.settings, self.readiness, self.bus))]
+            await self._start()
+            tasks += [group.create_task(self._keep(name, loop)) for name, loop in self._all_loops().items()]
+            await self._stop.wait()
+            await self._drain()
+            for task in tasks:
+                task.cancel()
+
+    def _all_loops(self) -> dict[str, Loop]:
+        loops = dict(self._loops) | {"guard": self._guard}
+        if self.relay:
+            relay = self.relay
+            loops |= {"relay": lambda: relay.run(self.bus.js), "prune": self._prune}
+        return loops
+
+    async def _start(self) -> None:
+        await self.bus.connect()
+        for stream, config in self.dispatcher.consumers.items() if self.dispatcher else ():
+            await self.bus.check_consumer(stream, config)
+        await self.bus.broker.start()
+        observe.log().info("started")
+
+    async def _keep(self, name: str, loop: Loop) -> None:
+        while True:
+            try:
+                await loop()
+                return
+            except AimassError as error:
+                observe.log().warning("loop waits", loop=name, error=error.message)
+            except Exception as error:
+                observe.log().error("loop failed", loop=name, exc_info=error)
+            await asyncio.sleep(RESTART_SECONDS)
+
+    async def _guard(self) -> None:
+        """Watch bus, database and consumers; stop fetching while the database is down."""
+        while True:
+            self.readiness.report("bus", "" if self.bus.is_connected() else "not connected")
+            down = await self._check_database()
+            await self._pause_fetching(bool(down))
+            await self._check_consumers()
+            await asyncio.sleep(GUARD_SECONDS)
+
+    async def _check_database(self) -> str:
+        if self.database is None or self.relay is None:
+            return ""
+        problem = ""
+        try:
+            lag = await self.relay.lag()
+            observe.OUTBOX_AGE.labels(self.name).set(lag["age"])
+            observe.OUTBOX_DEAD.labels(self.name).set(lag["dead"])
+            observe.POOL_IN_USE.labels(self.name).set(self.database.in_use())
+            self.readiness.report("outbox", f"behind by {lag['age']:.0f} s" if lag["age"] > 30 else "")
+        except AimassError as error:
+            problem = error.message
+        self.readiness.report("database", problem)
+        return problem
+
+    async def _pause_fetching(self, pause: bool) -> None:
+        if pause == self._paused or self.dispatcher is None:
+            return
+        for subscriber in self.dispatcher.subscribers.values():
+            await (subscriber.stop() if pause else subscriber.start())
+        observe.log().warning("stopped fetching" if pause else "fetching again")
+        self._paused = pause
+
+    async def _check_consumers(self) -> None:
+        if self.dispatcher is None or not self.bus.is_connected():
+            return
+        for stream, config in self.dispatcher.consumers.items():
+            problem = ""
+            try:
+                await self.bus.check_consumer(stream, config)
+            except Drift as error:
+                problem = error.message
+            except Exception as error:
+                problem = repr(error)
+            self.readiness.report(f"consumer {stream}", problem)
+
+    async def _prune(self) -> None:
+        assert self.database is not None and self.relay is not None
+        while True:
+            await self.relay.prune()
+            async with self.database.connection() as connection:
+                await connection.execute(inbox.PRUNE)
+                await connection.execute(inbox.PRUNE_ATTEMPTS)
+            await asyncio.sleep(PRUNE_SECONDS)
+
+    async def _drain(self) -> None:
+        """Stop taking work, finish what is there, close."""
+        observe.log().info("draining")
+        self.readiness.report("draining", "stopping")
+        for closing in self._closing:
+            await closing()
+        await self.bus.broker.stop()
+        if self.database:
+            await self.database.close()
+        observe.log().info("stopped")
+
+
+def run(build: Callable[[], Service]) -> None:
+    """Run a service until it is told to stop; a drift or a wrong setting ends it with one line."""
+    try:
+        asyncio.run(_run(build))
+    except* Drift as group:
+        sys.exit(str(group.exceptions[0]))
+
+
+async def _run(build: Callable[[], Service]) -> None:
+    await build().run()

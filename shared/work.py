@@ -1,0 +1,46 @@
+"""Work: one unit of work — a transaction, its circumstances, and the messages that commit with it."""
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from shared.context import Context
+from shared.db import Connection
+from shared.envelope import Envelope
+from shared.events.base import Event
+from shared.names import new_id
+
+Parts = TypeVar("Parts")
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message that leaves through the outbox; messages of one aggregate keep their order."""
+
+    aggregate: str
+    subject: str
+    payload: bytes
+    headers: dict[str, str]
+    id: str = field(default_factory=new_id)
+
+
+@dataclass
+class Work(Generic[Parts]):
+    """What a handler gets: `tx` to store with, `say` to publish with, `parts` of its service to decide with."""
+
+    tx: Connection
+    context: Context
+    parts: Parts
+    envelope: Envelope | None = None
+    said: list[Event | Outgoing] = field(default_factory=list)
+
+    @property
+    def project(self) -> str:
+        return self.context.project
+
+    def say(self, event: Event) -> None:
+        """Publish this event if, and only if, the transaction commits."""
+        self.said.append(event)
+
+    def send(self, aggregate: str, subject: str, payload: bytes, headers: dict[str, str]) -> None:
+        """Publish a raw message with the transaction, such as an entry of a key-value bucket."""
+        self.said.append(Outgoing(aggregate, subject, payload, headers))
