@@ -21,6 +21,8 @@ TRITON_LOCK = ROOT / "deploy" / "triton" / "requirements.lock"
 STAMP = MAIN / "installed.sha256"
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 TRITON_SERVER = TRITON / "lib" / f"python{VERSION}" / "site-packages" / "pytriton" / "tritonserver"
+SERVER = TRITON_SERVER / "bin" / "tritonserver"
+STUB = TRITON_SERVER / "backends" / "python" / "triton_python_backend_stub"
 CHECK_MAIN = "import asyncpg, faststream, nats, numpy, onnxruntime, pydantic, supervisor, torch, uvicorn"
 CHECK_TRITON = "import numpy, onnxruntime; assert numpy.__version__.startswith('1.')"
 
@@ -41,7 +43,7 @@ def installed() -> bool:
 
 
 def run(command: list[str], failure: str) -> None:
-    result = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL)
+    result = subprocess.run(command, check=False, cwd=ROOT, stdin=subprocess.DEVNULL)
     if result.returncode != 0:
         raise InstallError(f"{failure} (exit status {result.returncode})")
 
@@ -66,28 +68,24 @@ def install_triton() -> None:
 
 def place_stub() -> None:
     """Triton looks for its stub beside the Python backend; the wheel keeps one for each Python version."""
-    source = TRITON_SERVER / "python_backend_stubs" / VERSION / "triton_python_backend_stub"
-    target = TRITON_SERVER / "backends" / "python" / source.name
-    draft = target.with_suffix(".draft")
-    shutil.copy2(source, draft)
-    for path in (draft, TRITON_SERVER / "bin" / "tritonserver"):
+    draft = STUB.with_suffix(".draft")
+    shutil.copy2(TRITON_SERVER / "python_backend_stubs" / VERSION / STUB.name, draft)
+    for path in (draft, SERVER):
         path.chmod(0o755)
-    draft.replace(target)
+    draft.replace(STUB)
 
 
 def missing_libraries(binary: Path) -> list[str]:
     libraries = str(sysconfig.get_config_var("LIBDIR"))
-    listed = subprocess.run(
-        ["ldd", str(binary)], env={**os.environ, "LD_LIBRARY_PATH": libraries}, capture_output=True, text=True
-    )
+    environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
+    listed = subprocess.run(["ldd", str(binary)], check=True, env=environment, capture_output=True, text=True)
     return [line.split()[0] for line in listed.stdout.splitlines() if "not found" in line]
 
 
 def verify() -> None:
-    run([str(MAIN / "bin" / "python"), "-c", CHECK_MAIN], "The packages in .venv cannot be imported")
-    run([str(TRITON / "bin" / "python"), "-c", CHECK_TRITON], "The packages in .venv-triton cannot be imported")
-    server, stub = TRITON_SERVER / "bin" / "tritonserver", TRITON_SERVER / "backends/python/triton_python_backend_stub"
-    missing = sorted({*missing_libraries(server), *missing_libraries(stub)})
+    for environment, check in ((MAIN, CHECK_MAIN), (TRITON, CHECK_TRITON)):
+        run([str(environment / "bin" / "python"), "-c", check], f"{environment.name} cannot be imported from")
+    missing = sorted({*missing_libraries(SERVER), *missing_libraries(STUB)})
     if missing:
         raise InstallError(
             f"Triton needs {', '.join(missing)}, which this machine lacks. For libpython use a Python {VERSION} "
@@ -107,7 +105,8 @@ def install() -> None:
     STAMP.unlink(missing_ok=True)
     begun = time.monotonic()
     for number, (name, step) in enumerate(STEPS.items(), start=1):
-        print(f"install {number}/{len(STEPS)} {name} ... (after {time.monotonic() - begun:.0f} s)", flush=True)
+        elapsed = time.monotonic() - begun
+        print(f"install {number}/{len(STEPS)} {name} ... (after {elapsed:.0f} s)", flush=True)
         step()
     STAMP.write_text(fingerprint())
     print(f"install done in {time.monotonic() - begun:.0f} s", flush=True)

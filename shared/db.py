@@ -47,7 +47,7 @@ def translated() -> Iterator[None]:
         raise Unavailable("the database is busy; try again") from error
 
 
-async def _set_codecs(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+async def _set_codecs(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
 
 

@@ -1,6 +1,7 @@
 """The ops port of a service: /healthz (the process lives), /readyz (ready, or why not), /metrics (Prometheus)."""
 
 import socket
+from contextlib import nullcontext
 from typing import Any
 
 import uvicorn
@@ -46,16 +47,11 @@ def _ops_app(readiness: Readiness) -> Starlette:
 class Server(uvicorn.Server):
     """uvicorn without signal handlers of its own: the service decides when it stops."""
 
-    def install_signal_handlers(self) -> None:
-        return None
-
     def capture_signals(self) -> Any:
-        import contextlib
-
-        return contextlib.nullcontext()
+        return nullcontext()
 
 
-async def serve_ops(settings: ServiceSettings, readiness: Readiness, _: Any) -> None:
+async def serve_ops(settings: ServiceSettings, readiness: Readiness) -> None:
     config = uvicorn.Config(_ops_app(readiness), log_level="warning", lifespan="off", access_log=False)
     listener = socket.create_server((settings.ops_host, settings.ops_port))
     listener.setblocking(False)

@@ -57,7 +57,7 @@ class Service:
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, self._stop.set)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(serve_ops(self.settings, self.readiness, self.bus))]
+            tasks = [group.create_task(serve_ops(self.settings, self.readiness))]
             await self._start()
             tasks += [group.create_task(self._keep(name, loop)) for name, loop in self._all_loops().items()]
             await self._stop.wait()

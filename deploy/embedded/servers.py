@@ -113,7 +113,8 @@ def postgres_environment() -> dict[str, str]:
 
 def triton_environment() -> dict[str, str]:
     """Triton's stub needs its own environment's packages and the interpreter's shared library."""
-    packages = TRITON_VENV / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    packages = TRITON_VENV / "lib" / f"python{version}" / "site-packages"
     environment = base_environment({"PYTHONPATH": str(packages)})
     environment["PATH"] = f"{TRITON_VENV / 'bin'}:{environment.get('PATH', os.defpath)}"
     environment["LD_LIBRARY_PATH"] = str(sysconfig.get_config_var("LIBDIR"))
