@@ -1,0 +1,108 @@
+"""The admin step before services start: roles, schemas and migrations, then streams and consumers. Idempotent.
+
+A service applies nothing of this itself; it compares at start and refuses to run on drift.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from nats.aio.client import Client
+from nats.js.errors import NotFoundError
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from yoyo import get_backend  # type: ignore[import-untyped]
+from yoyo.migrations import Migration, MigrationList  # type: ignore[import-untyped]
+
+from shared.streams import SERVICES, STREAMS, Declaration, consumers
+
+ROOT = Path(__file__).resolve().parents[1]
+DATABASE = "aimass"
+DATABASE_SERVICES = tuple(service for service in SERVICES if service != "gateway")
+LOCK = 0x61696D617373
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+def provision_database(admin_dsn: str, passwords: Mapping[str, str], root: Path = ROOT) -> None:
+    """Bring database, roles, schemas and tables up to date; `passwords` names the services to provide for."""
+    with connect(admin_dsn) as admin:
+        admin.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        create_database(admin)
+        with connect(make_conninfo(admin_dsn, dbname=DATABASE)) as database:
+            close_to_everyone(database)
+            for service, password in passwords.items():
+                create_role(database, service, password)
+        for service, password in passwords.items():
+            migrate(service, service_url(admin_dsn, service, password), root)
+
+
+def connect(dsn: str) -> Connection:
+    return psycopg.connect(dsn, autocommit=True)
+
+
+def service_url(admin_dsn: str, service: str, password: str) -> str:
+    """The address of the database for a service's role."""
+    where = conninfo_to_dict(admin_dsn)
+    return f"postgresql://{service}:{quote(password, safe='')}@{where['host']}:{where['port']}/{DATABASE}"
+
+
+def create_database(admin: Connection) -> None:
+    found = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone()
+    if found is None:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+
+
+def close_to_everyone(database: Connection) -> None:
+    """Take away what PostgreSQL gives to every role by default."""
+    for name in (DATABASE, "postgres", "template1"):
+        database.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+    database.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+
+
+def create_role(database: Connection, service: str, password: str) -> None:
+    """A role that owns the schema of its own name and may do nothing elsewhere."""
+    verifier = database.pgconn.encrypt_password(
+        password.encode(), service.encode(), b"scram-sha-256"
+    ).decode()
+    role = sql.Identifier(service)
+    if database.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (service,)).fetchone() is None:
+        database.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+    for statement in (
+        sql.SQL("ALTER ROLE {role} PASSWORD {verifier}"),
+        sql.SQL("GRANT CONNECT ON DATABASE {database} TO {role}"),
+        sql.SQL("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {role}"),
+        sql.SQL("ALTER ROLE {role} SET search_path = {role}"),
+    ):
+        names = {"role": role, "verifier": sql.Literal(verifier), "database": sql.Identifier(DATABASE)}
+        database.execute(statement.format(**names))
+
+
+def migrate(service: str, url: str, root: Path) -> None:
+    """Apply, as the service's own role, what is new: first what all share, then its own."""
+    with get_backend(url.replace("postgresql:", "postgresql+psycopg:", 1)) as backend:
+        backend.break_lock()  # left by a killed predecessor: the advisory lock keeps living ones out
+        for found in (migrations(root / "shared"), migrations(root / "services" / service)):
+            for migration in backend.to_apply(found):
+                with backend.transaction():
+                    migration.process_steps(backend, "apply")
+                    backend.mark_one(migration, log=False)
+
+
+def migrations(owner: Path) -> MigrationList:
+    """The owner's name is part of the id, so that numbers may repeat between owners."""
+    paths = sorted((owner / "migrations").glob("*.sql"))
+    return MigrationList([Migration(f"{owner.name}/{path.stem}", str(path), str(owner)) for path in paths])
+
+
+async def provision_bus(connection: Client, declarations: Iterable[Declaration]) -> None:
+    """Create or change every stream and durable consumer as declared."""
+    jetstream = connection.jetstream()
+    for stream in STREAMS:
+        try:
+            await jetstream.update_stream(stream)
+        except NotFoundError:
+            await jetstream.add_stream(stream)
+    for declaration in declarations:
+        for name, config in consumers(declaration).items():
+            await jetstream.add_consumer(name, config)
