@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, NoReturn, TypedDict
 
 from shared.errors import InvalidInput
-from shared.tensors import DATATYPES, MAX_DIMENSION, Raw, Tensor, check_raw, from_json, to_json
+from shared.tensors import DATATYPES, MAX_DIMENSION, MAX_RANK, Raw, Tensor, check_raw, from_json, to_json
 
 EXTENSIONS: Final = ["binary_tensor_data"]
 PLATFORM: Final = "onnxruntime_onnx"
@@ -271,10 +271,10 @@ def _tensor(entry: dict[str, Any], name: str, label: str, blob: memoryview | Non
 
 def _shape(entry: dict[str, Any], label: str) -> tuple[int, ...]:
     shape = entry.get("shape")
-    if type(shape) is not list or any(
-        type(size) is not int or not 0 <= size <= MAX_DIMENSION for size in shape
-    ):
-        raise InvalidInput(f"'shape' of {label} must be an array of whole numbers from 0", field=label)
+    if type(shape) is not list or len(shape) > MAX_RANK:
+        raise InvalidInput(f"'shape' of {label} must be an array of at most {MAX_RANK} sizes", field=label)
+    if any(type(size) is not int or not 0 <= size <= MAX_DIMENSION for size in shape):
+        raise InvalidInput(f"'shape' of {label} must hold whole numbers from 0 to 2^63 - 1", field=label)
     return tuple(shape)
 
 

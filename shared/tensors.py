@@ -30,6 +30,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 SIZES = {name: dtype.itemsize for name, dtype in DTYPES.items()} | {"BF16": 2}
 DATATYPES = frozenset(SIZES) | {"BYTES"}
 MAX_DIMENSION = 2**63 - 1
+MAX_RANK = 32
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _JSON_TYPES = {
@@ -132,20 +133,18 @@ def _flatten(data: Any, shape: Sequence[int], label: str) -> list[Any]:
     level: list[Any] = data
     depth = 0
     while level and type(level[0]) is list:
-        _check_level(level, shape, depth, label)
-        level = list(chain.from_iterable(level))
         depth += 1
+        if depth >= len(shape) or any(type(row) is not list or len(row) != shape[depth] for row in level):
+            raise _misnested(shape, label)
+        level = list(chain.from_iterable(level))
     if depth and level and depth + 1 != len(shape):
-        raise InvalidInput(f"'data' of {label} is nested {depth + 1} deep, shape {list(shape)} says {len(shape)}")
+        raise _misnested(shape, label)
     return level
 
 
-def _check_level(rows: list[Any], shape: Sequence[int], depth: int, label: str) -> None:
-    fits = depth + 1 < len(shape) and len(rows) == prod(shape[: depth + 1])
-    if not fits or any(type(row) is not list or len(row) != shape[depth + 1] for row in rows):
-        raise InvalidInput(
-            f"the nesting of 'data' of {label} does not follow shape {list(shape)}", field=label
-        )
+def _misnested(shape: Sequence[int], label: str) -> InvalidInput:
+    message = f"the nesting of 'data' of {label} does not follow shape {list(shape)}"
+    return InvalidInput(message, field=label)
 
 
 def _encode_numbers(values: list[Any], datatype: str, label: str) -> bytes:
