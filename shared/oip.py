@@ -4,34 +4,18 @@ Nothing of the network is here: a body and the value of Inference-Header-Content
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, NoReturn, TypedDict
+from typing import Any, Final, NamedTuple, NoReturn
 
 from shared.errors import InvalidInput
 from shared.tensors import DATATYPES, MAX_DIMENSION, MAX_RANK, Raw, Tensor, check_raw, from_json, to_json
 
 EXTENSIONS: Final = ["binary_tensor_data"]
-PLATFORM: Final = "onnxruntime_onnx"
 MAX_NAME: Final = 256
 
 Scalar = str | int | float | bool
 NO_PARAMETERS: Final[Mapping[str, Scalar]] = MappingProxyType({})
-
-
-class TensorSpec(TypedDict):
-    """One tensor of a signature; -1 stands for any size, the first -1 for the batch."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-
-
-class Signature(TypedDict):
-    """The tensors that a model version takes and gives."""
-
-    inputs: list[TensorSpec]
-    outputs: list[TensorSpec]
 
 
 class RequestedOutput(NamedTuple):
@@ -139,73 +123,8 @@ def decode_reply(body: Raw, header_length: int | None = None) -> InferReply:
 
 
 def server_metadata(name: str, version: str) -> dict[str, Any]:
-    """The document of /v2."""
+    """The document of /v2 and /v2/."""
     return {"name": name, "version": version, "extensions": EXTENSIONS}
-
-
-def model_metadata(model: str, versions: Sequence[str], signature: Signature) -> dict[str, Any]:
-    """The document of /v2/models/<model>."""
-    return {"name": model, "versions": list(versions), "platform": PLATFORM, **signature}
-
-
-def is_batched(signature: Signature) -> bool:
-    """Whether the first axis of every tensor is the batch."""
-    return all(spec["shape"][:1] == [-1] for spec in (*signature["inputs"], *signature["outputs"]))
-
-
-def batch_size(request: InferRequest) -> int:
-    """The size of the first axis of the first input."""
-    return request.inputs[0].shape[0] if request.inputs[0].shape else 1
-
-
-def validate(request: InferRequest, signature: Signature, model: str, max_batch: int = 64) -> None:
-    """Refuse a request that the model's signature does not allow, and say what it expects instead."""
-    specs = {spec["name"]: spec for spec in signature["inputs"]}
-    for tensor in request.inputs:
-        if (spec := specs.pop(tensor.name, None)) is None:
-            known = _listed(item["name"] for item in signature["inputs"])
-            raise InvalidInput(
-                f"model '{model}' has no input {tensor.name!r}; it takes {known}", field=tensor.name
-            )
-        _check_input(tensor, spec, model)
-    if specs:
-        raise InvalidInput(f"input {_listed(specs)} of model '{model}' is missing", field=next(iter(specs)))
-    outputs = [spec["name"] for spec in signature["outputs"]]
-    for output in request.outputs:
-        if output.name not in outputs:
-            raise InvalidInput(
-                f"model '{model}' has no output {output.name!r}; it gives {_listed(outputs)}",
-                field=output.name,
-            )
-    if is_batched(signature):
-        _check_batch(request, model, max_batch)
-
-
-def _check_input(tensor: Tensor, spec: TensorSpec, model: str) -> None:
-    label, shape = f"input '{tensor.name}'", spec["shape"]
-    if tensor.datatype != spec["datatype"]:
-        raise InvalidInput(
-            f"{label} has datatype {tensor.datatype}, model '{model}' expects {spec['datatype']}",
-            field=tensor.name,
-        )
-    if len(tensor.shape) != len(shape) or any(
-        want not in (-1, got) for want, got in zip(shape, tensor.shape, strict=True)
-    ):
-        raise InvalidInput(
-            f"{label} has shape {list(tensor.shape)}, model '{model}' expects {shape}"
-            + (" (-1: any size)" if -1 in shape else ""),
-            field=tensor.name,
-        )
-
-
-def _check_batch(request: InferRequest, model: str, max_batch: int) -> None:
-    sizes = {tensor.name: tensor.shape[0] for tensor in request.inputs}
-    if len(set(sizes.values())) > 1:
-        found = ", ".join(f"'{name}' {size}" for name, size in sizes.items())
-        raise InvalidInput(f"the inputs must have one batch size (first dimension), found {found}")
-    size = batch_size(request)
-    if not 1 <= size <= max_batch:
-        raise InvalidInput(f"the batch has {size} rows, model '{model}' takes 1 to {max_batch} in a request")
 
 
 def _split(body: Raw, header_length: int | None) -> tuple[memoryview, memoryview | None]:
@@ -257,7 +176,7 @@ def _tensor(entry: dict[str, Any], name: str, label: str, blob: memoryview | Non
     datatype = entry.get("datatype")
     if type(datatype) is not str or datatype not in DATATYPES:
         raise InvalidInput(
-            f"{label} has datatype {_shown(datatype)}; known are {_listed(sorted(DATATYPES))}", field=name
+            f"{label} has datatype {_shown(datatype)}; known are {', '.join(sorted(DATATYPES))}", field=name
         )
     shape = _shape(entry, label)
     if blob is not None:
@@ -389,10 +308,6 @@ def _reply_head(reply: InferReply, request_id: str | None) -> dict[str, Any]:
 def _assemble(document: dict[str, Any], blobs: list[Raw]) -> Encoded:
     header = _ENCODER.encode(document).encode()
     return Encoded(b"".join((header, *blobs)), len(header)) if blobs else Encoded(header)
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
 
 
 def _shown(value: Any) -> str:

@@ -16,13 +16,6 @@ from shared import oip
 from shared.errors import InvalidInput
 from shared.tensors import DTYPES, Tensor, from_numpy, to_numpy
 
-SIGNATURE: oip.Signature = {
-    "inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, 1, 8, 8]}],
-    "outputs": [
-        {"name": "logits", "datatype": "FP32", "shape": [-1, 10]},
-        {"name": "label", "datatype": "INT64", "shape": [-1]},
-    ],
-}
 IMAGE = from_numpy("image", np.zeros((2, 1, 8, 8), np.float32))
 LOGITS = from_numpy("logits", np.arange(4, dtype=np.float32).reshape(2, 2))
 LABEL = from_numpy("label", np.array([3, 7], np.int64))
@@ -153,8 +146,7 @@ class TestHostileRequests:
     def test_almost_requests(self, document: dict[str, Any], blob: bytes | None) -> None:
         body = json.dumps(document).encode()
         try:
-            request = oip.parse_request(body + (blob or b""), None if blob is None else len(body))
-            oip.validate(request, SIGNATURE, "m")
+            oip.parse_request(body + (blob or b""), None if blob is None else len(body))
         except InvalidInput as error:
             assert error.message.isprintable()
             error.message.encode()
@@ -269,58 +261,6 @@ class TestHostileRequests:
         assert (oip.parse_header_length("12"), oip.parse_header_length(None)) == (12, None)
 
 
-class TestValidate:
-    def test_a_fitting_request_passes(self) -> None:
-        oip.validate(oip.InferRequest((IMAGE,), (oip.RequestedOutput("label"),)), SIGNATURE, "digits-cnn")
-
-    @pytest.mark.parametrize(
-        ("request_", "message"),
-        [
-            (
-                (IMAGE._replace(datatype="FP64"),),
-                "input 'image' has datatype FP64, model 'digits-cnn' expects FP32",
-            ),
-            (
-                (IMAGE._replace(shape=(2, 8, 8, 1)),),
-                r"input 'image' has shape \[2, 8, 8, 1\], model 'digits-cnn' expects \[-1, 1, 8, 8\]",
-            ),
-            ((IMAGE._replace(shape=(128,)),), r"has shape \[128\]"),
-            ((IMAGE._replace(name="img"),), "model 'digits-cnn' has no input 'img'; it takes 'image'"),
-            ((IMAGE, IMAGE._replace(name="mask")), "has no input 'mask'"),
-            (
-                (IMAGE._replace(shape=(65, 1, 8, 8)),),
-                "the batch has 65 rows, model 'digits-cnn' takes 1 to 64",
-            ),
-            ((IMAGE._replace(shape=(0, 1, 8, 8)),), "the batch has 0 rows"),
-        ],
-    )
-    def test_a_misfit_is_named(self, request_: tuple[Tensor, ...], message: str) -> None:
-        with pytest.raises(InvalidInput, match=message):
-            oip.validate(oip.InferRequest(request_), SIGNATURE, "digits-cnn")
-
-    def test_an_unknown_output_is_named(self) -> None:
-        with pytest.raises(InvalidInput, match="has no output 'probs'; it gives 'logits', 'label'"):
-            oip.validate(oip.InferRequest((IMAGE,), (oip.RequestedOutput("probs"),)), SIGNATURE, "m")
-
-    def test_missing_inputs_and_unequal_batches_are_named(self) -> None:
-        mask: oip.TensorSpec = {"name": "mask", "datatype": "FP32", "shape": [-1, 4]}
-        signature: oip.Signature = {"inputs": [*SIGNATURE["inputs"], mask], "outputs": SIGNATURE["outputs"]}
-        with pytest.raises(InvalidInput, match="input 'mask' of model 'm' is missing"):
-            oip.validate(oip.InferRequest((IMAGE,)), signature, "m")
-        three = from_numpy("mask", np.zeros((3, 4), np.float32))
-        with pytest.raises(InvalidInput, match="one batch size .* found 'image' 2, 'mask' 3"):
-            oip.validate(oip.InferRequest((IMAGE, three)), signature, "m")
-
-    def test_models_without_a_batch_axis_know_no_batch_cap(self) -> None:
-        signature: oip.Signature = {
-            "inputs": [{"name": "x", "datatype": "FP32", "shape": [100]}],
-            "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1]}],
-        }
-        assert not oip.is_batched(signature)
-        assert oip.is_batched(SIGNATURE)
-        oip.validate(oip.InferRequest((from_numpy("x", np.zeros(100, np.float32)),)), signature, "m")
-
-
 class TestReplies:
     REPLY = oip.InferReply("digits-cnn", "2", (LOGITS, LABEL), None, {"prediction_id": "p"})
 
@@ -375,16 +315,12 @@ class TestReplies:
         )
 
 
-def test_metadata_documents() -> None:
+def test_the_metadata_document_of_the_server() -> None:
     assert oip.server_metadata("aimass", "0.1") == {
         "name": "aimass",
         "version": "0.1",
         "extensions": ["binary_tensor_data"],
     }
-    document = oip.model_metadata("digits-cnn", ["1", "2"], SIGNATURE)
-    assert document["versions"] == ["1", "2"]
-    assert document["inputs"] == SIGNATURE["inputs"]
-    assert json.loads(json.dumps(document)) == document
 
 
 def test_parameters_never_travel_on() -> None:
