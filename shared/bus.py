@@ -3,7 +3,6 @@
 Nobody else builds a broker or a NATS connection.
 """
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -160,7 +159,7 @@ class Bus:
             return await self.connection.request(subject, payload, timeout=seconds, headers=given)
         except nats.errors.NoRespondersError:
             raise Unavailable(f"the service {owner} is not running now; try again") from None
-        except (nats.errors.TimeoutError, asyncio.TimeoutError):
+        except (TimeoutError, nats.errors.TimeoutError):
             raise DeadlineExceeded(f"the service {owner} did not answer within {seconds:g} s") from None
         except (nats.errors.ConnectionClosedError, nats.errors.OutboundBufferLimitError) as error:
             raise Unavailable("the bus is not reachable now; try again") from error

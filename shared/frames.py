@@ -126,9 +126,7 @@ def _count(view: memoryview, kind: int) -> int:
         raise InvalidInput(f"the frame has {len(view)} bytes, at most {MAX_FRAME_BYTES} are read")
     magic, version, found, count = _PREFIX.unpack_from(view)
     if (magic, version, found) != (_MAGIC, VERSION, kind):
-        raise InvalidInput(
-            f"not a frame of version {VERSION} and kind {kind}: it starts with {bytes(view[:5])!r}"
-        )
+        raise InvalidInput(f"not a frame of version {VERSION} and kind {kind}: it starts with {bytes(view[:5])!r}")
     return int(count)
 
 

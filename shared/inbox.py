@@ -4,7 +4,6 @@ Failures are settled here too: transient ones come back later, the others go to 
 """
 
 import random
-from typing import Any
 
 import asyncpg
 import nats.errors

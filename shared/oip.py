@@ -84,9 +84,7 @@ def encode_request(request: InferRequest) -> Encoded:
     if request.id is not None:
         document["id"] = request.id
     if request.outputs:
-        document["outputs"] = [
-            {"name": output.name, "parameters": {"binary_data": True}} for output in request.outputs
-        ]
+        document["outputs"] = [{"name": output.name, "parameters": {"binary_data": True}} for output in request.outputs]
     else:
         document["parameters"] = {"binary_data_output": True}
     return _assemble(document, [tensor.data for tensor in request.inputs])
@@ -167,7 +165,7 @@ def _tensors(document: dict[str, Any], key: str, blobs: memoryview | None) -> tu
         tensors.append(_tensor(entry, name, f"{key[:-1]} {name!r}", data))
     if blobs is not None and offset != len(blobs):
         raise InvalidInput(
-            f"the binary data has {len(blobs)} bytes after the JSON header, 'binary_data_size' adds up to {offset}"
+            f"{len(blobs)} bytes of binary data follow the JSON header, 'binary_data_size' adds up to {offset}"
         )
     return tuple(tensors)
 
@@ -200,9 +198,7 @@ def _shape(entry: dict[str, Any], label: str) -> tuple[int, ...]:
 def _binary_size(entry: dict[str, Any], name: str, blobs: memoryview | None) -> int | None:
     parameters = _parameters(entry, repr(name))
     if (shared := next((key for key in parameters if key.startswith("shared_memory")), None)) is not None:
-        raise InvalidInput(
-            f"{name!r} asks for {shared!r}: shared memory is not served, send the data", field=name
-        )
+        raise InvalidInput(f"{name!r} asks for {shared!r}: shared memory is not served, send the data", field=name)
     size = parameters.get("binary_data_size")
     if size is None:
         return None
@@ -220,9 +216,7 @@ def _binary_size(entry: dict[str, Any], name: str, blobs: memoryview | None) -> 
 
 def _requested(document: dict[str, Any]) -> tuple[RequestedOutput, ...]:
     names: set[str] = set()
-    return tuple(
-        _requested_output(entry, _name(entry, "outputs", names)) for entry in _array(document, "outputs")
-    )
+    return tuple(_requested_output(entry, _name(entry, "outputs", names)) for entry in _array(document, "outputs"))
 
 
 def _requested_output(entry: dict[str, Any], name: str) -> RequestedOutput:

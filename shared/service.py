@@ -52,10 +52,14 @@ class Service:
         """Await this when the service drains, in the order of addition."""
         self._closing.append(closing)
 
+    def stop(self) -> None:
+        """Drain and end."""
+        self._stop.set()
+
     async def run(self) -> None:
         """Start, serve until SIGTERM or SIGINT, drain."""
         for name in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(name, self._stop.set)
+            asyncio.get_running_loop().add_signal_handler(name, self.stop)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(serve_ops(self.settings, self.readiness))]
             await self._start()

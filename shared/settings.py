@@ -19,7 +19,7 @@ class ServiceSettings(BaseSettings):
     ops_host: str = "127.0.0.1"
     ops_port: int = Field(default=0, ge=0, le=65535)
     artifacts_url: str = "file:///tmp/aimass-artifacts"
-    home_dir: Path = Path(".")
+    home_dir: Path = Path()
     log_level: str = "INFO"
     trace_file: Path | None = None
     trace_ratio: float = Field(default=0.01, ge=0, le=1)

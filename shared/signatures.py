@@ -63,9 +63,7 @@ def _check_input(tensor: Tensor, spec: TensorSpec, model: str) -> None:
 
 def fits(shape: Sequence[int], allowed: Sequence[int]) -> bool:
     """Whether a shape has the sizes that a signature allows."""
-    return len(shape) == len(allowed) and all(
-        want in (-1, got) for want, got in zip(allowed, shape, strict=True)
-    )
+    return len(shape) == len(allowed) and all(want in (-1, got) for want, got in zip(allowed, shape, strict=True))
 
 
 def _check_outputs(request: InferRequest, signature: Signature, model: str) -> None:

@@ -48,6 +48,16 @@ STREAMS: tuple[StreamConfig, ...] = (
     _stream("DLQ", "dlq.>", 64, 90, DiscardPolicy.NEW, False),
     _stream("RETRY", "retry.>", 64, 30, DiscardPolicy.NEW, True),
     _stream("LOG", "log.>", 256, 30, DiscardPolicy.OLD, False),
+    StreamConfig(
+        name=f"KV_{CREDENTIALS}",
+        subjects=[f"{CREDENTIAL_SUBJECT}.>"],
+        max_bytes=64 * MIB,
+        max_msgs_per_subject=1,
+        discard=DiscardPolicy.NEW,
+        deny_delete=True,
+        allow_rollup_hdrs=True,
+        allow_direct=True,
+    ),
 )
 
 

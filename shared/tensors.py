@@ -64,9 +64,7 @@ def check_raw(tensor: Tensor, label: str) -> None:
             field=label,
         )
     elif tensor.datatype == "BOOL" and bytes(tensor.data).translate(None, b"\x00\x01"):
-        raise InvalidInput(
-            f"{label} holds bytes other than 0 and 1: BOOL is one such byte per element", field=label
-        )
+        raise InvalidInput(f"{label} holds bytes other than 0 and 1: BOOL is one such byte per element", field=label)
 
 
 def from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any, label: str) -> Tensor:
@@ -87,9 +85,7 @@ def to_json(tensor: Tensor, label: str) -> list[Any]:
         return [_text(element, label) for element in _split_bytes(tensor.data, prod(tensor.shape), label)]
     array = to_numpy(tensor).ravel()
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InvalidInput(
-            f"{label} holds NaN or infinity, which JSON cannot express: ask for it as binary data"
-        )
+        raise InvalidInput(f"{label} holds NaN or infinity, which JSON cannot express: ask for it as binary data")
     values: list[Any] = array.tolist()
     return values
 
@@ -150,16 +146,12 @@ def _misnested(shape: Sequence[int], label: str) -> InvalidInput:
 def _encode_numbers(values: list[Any], datatype: str, label: str) -> bytes:
     dtype = DTYPES.get(datatype, DTYPES["FP32"])
     if not _JSON_TYPES[dtype.kind].issuperset(map(type, values)):
-        raise InvalidInput(
-            f"'data' of {label} must hold {_JSON_WORDS[dtype.kind]}, as {datatype} says", field=label
-        )
+        raise InvalidInput(f"'data' of {label} must hold {_JSON_WORDS[dtype.kind]}, as {datatype} says", field=label)
     try:
         with np.errstate(over="ignore"):
             array = np.array(values, dtype=dtype)
     except OverflowError as error:
-        raise InvalidInput(
-            f"'data' of {label} holds a number outside the range of {datatype}", field=label
-        ) from error
+        raise InvalidInput(f"'data' of {label} holds a number outside the range of {datatype}", field=label) from error
     raw = _to_bfloat16(array) if datatype == "BF16" else array.tobytes()
     if dtype.kind == "f" and not np.isfinite(to_numpy(Tensor("", datatype, (len(values),), raw))).all():
         raise InvalidInput(f"'data' of {label} holds a number outside the range of {datatype}", field=label)
@@ -172,9 +164,7 @@ def _encode_strings(values: list[Any], _datatype: str, label: str) -> bytes:
     try:
         return _join_bytes(values)
     except UnicodeEncodeError as error:
-        raise InvalidInput(
-            f"'data' of {label} holds a string that is not valid Unicode", field=label
-        ) from error
+        raise InvalidInput(f"'data' of {label} holds a string that is not valid Unicode", field=label) from error
 
 
 def _join_bytes(values: list[Any]) -> bytes:
@@ -190,10 +180,8 @@ def _split_bytes(data: Raw, count: int, label: str) -> list[bytes]:
         offset = start + _LENGTH.unpack_from(data, offset)[0]
         elements.append(bytes(data[start:offset]))
     if offset != end or len(elements) != count:
-        raise InvalidInput(
-            f"{label} does not hold {_brief(count)} BYTES elements, each after its 4-byte little-endian length",
-            field=label,
-        )
+        message = f"{_brief(count)} BYTES elements, each after its 4-byte little-endian length"
+        raise InvalidInput(f"{label} does not hold {message}", field=label)
     return elements
 
 

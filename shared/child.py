@@ -1,0 +1,47 @@
+"""The life of a task's process: it dies with its parent, stops at SIGTERM and says why it failed."""
+
+import ctypes
+import logging
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from shared.worker import REPORT_FD, Failure, Progress, Reporter, Result, read_spec
+
+PR_SET_PDEATHSIG = 1
+
+
+def run(work: Callable[[dict[str, Any], Reporter], Result]) -> int:
+    """Do the work that the spec on standard input asks for; the exit code of the process."""
+    die_with_parent(int(os.environ[REPORT_FD]))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+    reporter = Reporter.from_environment()
+    reporter.send(Progress(fraction=0, message="starting"))
+    try:
+        reporter.send(work(read_spec(), reporter))
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        logging.exception("the task failed")
+        reporter.send(Failure(error=type(error).__name__, message=str(error)))
+        return 1
+    return 0
+
+
+def die_with_parent(report_fd: int) -> None:
+    """Have the kernel kill this process when its parent ends; leave at once if it has ended already."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if parent_is_gone(report_fd):
+        raise SystemExit(1)
+
+
+def parent_is_gone(report_fd: int) -> bool:
+    """Whether nobody holds the reading end of the pipe; asking for the parent's pid could not tell."""
+    poll = select.poll()
+    poll.register(report_fd, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))

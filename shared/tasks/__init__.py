@@ -1,0 +1,1 @@
+"""Long work: one state machine, lease, fencing number, cancel, progress and log for every service that runs tasks."""

@@ -1,0 +1,239 @@
+"""All SQL of tasks. Leases are measured by the database's clock; every write of a running task names its fence."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from shared.context import Context
+from shared.db import Connection
+from shared.errors import LeaseLost, NotFound
+from shared.events.common import TaskState
+from shared.events.tasks import TaskChanged
+from shared.names import new_id
+from shared.rpc.tasks import MetricPoint, TaskView
+from shared.tasks.state import is_final, move, short
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row of the table tasks."""
+
+    id: str
+    project: str
+    kind: str
+    model: str
+    state: TaskState
+    spec: dict[str, Any]
+    context: dict[str, str]
+    progress: float
+    note: str
+    seconds_left: float | None
+    fence: int
+    cancel_requested: bool
+    error_class: str
+    error_message: str
+    result: dict[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def origin(self) -> Context:
+        """The circumstances in which the task was accepted."""
+        return Context.from_headers(self.context)
+
+    def changed(self, service: str) -> TaskChanged:
+        return TaskChanged(
+            task_id=self.id,
+            kind=self.kind,
+            service=service,
+            model=self.model,
+            state=self.state,
+            progress=self.progress,
+            note=self.note,
+            seconds_left=self.seconds_left,
+            attempt=self.fence,
+            actor=self.origin.actor,
+            error_class=self.error_class,
+            error_message=self.error_message,
+            parameters=self.spec.get("parameters", {}),
+            result=self.result,
+            created_at=self.created_at,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+        )
+
+    def view(self) -> TaskView:
+        return TaskView(
+            id=self.id,
+            project=self.project,
+            kind=self.kind,
+            model=self.model,
+            state=short(self.state),
+            progress=self.progress,
+            note=self.note,
+            seconds_left=self.seconds_left,
+            attempt=self.fence,
+            actor=self.origin.actor,
+            correlation_id=self.origin.correlation_id,
+            parameters=self.spec.get("parameters", {}),
+            result=self.result,
+            error_class=self.error_class,
+            error_message=self.error_message,
+            created_at=self.created_at,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+        )
+
+
+COLUMNS = """id, project, kind, model, state, spec, context, progress, note, seconds_left, fence, cancel_requested,
+error_class, error_message, result, created_at, started_at, ended_at"""
+
+# Accept a task.
+INSERT = f"""
+INSERT INTO tasks (id, project, kind, model, spec, context) VALUES ($1, $2, $3, $4, $5, $6) RETURNING {COLUMNS}
+"""
+# One task of a project.
+FIND = f"SELECT {COLUMNS} FROM tasks WHERE project = $1 AND id = $2"
+# One task of a project, to be changed.
+FIND_FOR_UPDATE = FIND + " FOR UPDATE"
+# Take the oldest task that waits or whose lease has ended; the fence rises with every holder.
+CLAIM = f"""
+UPDATE tasks SET state = 'TASK_STATE_RUNNING', fence = fence + 1, lease_owner = $2,
+    lease_until = now() + make_interval(secs => $3), started_at = coalesce(started_at, now())
+WHERE id = (
+    SELECT id FROM tasks
+    WHERE kind = ANY($1) AND (state = 'TASK_STATE_QUEUED' OR (state = 'TASK_STATE_RUNNING' AND lease_until < now()))
+    ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
+)
+RETURNING {COLUMNS}
+"""
+# Prolong a lease that is still ours; says whether somebody wants the task cancelled.
+RENEW = """
+UPDATE tasks SET lease_until = now() + make_interval(secs => $3)
+WHERE id = $1 AND fence = $2 AND state = 'TASK_STATE_RUNNING' RETURNING cancel_requested
+"""
+# Lock a task that we still hold.
+HOLD = f"SELECT {COLUMNS} FROM tasks WHERE id = $1 AND fence = $2 AND state = 'TASK_STATE_RUNNING' FOR UPDATE"
+# Note how far a task is.
+SET_PROGRESS = f"""
+UPDATE tasks SET progress = $3, note = $4, seconds_left = $5
+WHERE id = $1 AND fence = $2 AND state = 'TASK_STATE_RUNNING' RETURNING {COLUMNS}
+"""
+# Change a task's state.
+SET_STATE = f"""
+UPDATE tasks SET state = $2, error_class = $3, error_message = $4, result = $5, seconds_left = NULL,
+    lease_owner = NULL, lease_until = NULL, note = $6,
+    progress = CASE WHEN $2 = 'TASK_STATE_SUCCEEDED' THEN 1 ELSE progress END,
+    ended_at = CASE WHEN $7 THEN now() END
+WHERE id = $1 RETURNING {COLUMNS}
+"""
+# Ask the holder of a task to stop.
+REQUEST_CANCEL = f"UPDATE tasks SET cancel_requested = true WHERE id = $1 RETURNING {COLUMNS}"
+# Name a file as the task's; a newer holder's file replaces an older one's.
+SAVE_FILE = """
+INSERT INTO task_files (task_id, fence, role, step, digest) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (task_id, role, step) DO UPDATE SET fence = excluded.fence, digest = excluded.digest, saved_at = now()
+"""
+# The last file of a role.
+LATEST_FILE = "SELECT step, digest FROM task_files WHERE task_id = $1 AND role = $2 ORDER BY step DESC LIMIT 1"
+# Keep one scalar of an epoch; an epoch that is run again replaces it.
+SAVE_METRIC = """
+INSERT INTO task_metrics (task_id, epoch, name, value) VALUES ($1, $2, $3, $4)
+ON CONFLICT (task_id, epoch, name) DO UPDATE SET value = excluded.value, at = now()
+"""
+# All scalars of a task.
+METRICS = "SELECT epoch, name, value, at FROM task_metrics WHERE task_id = $1 ORDER BY epoch, name LIMIT 10000"
+
+
+def _task(row: asyncpg.Record) -> Task:
+    return Task(**(dict(row) | {"state": TaskState(row["state"])}))
+
+
+async def insert(tx: Connection, kind: str, model: str, spec: dict[str, Any], context: Context) -> Task:
+    """Accept a task; `spec["parameters"]` is what people see of it."""
+    task_id = f"{kind}-{new_id()}"
+    row = await tx.fetchrow(INSERT, task_id, context.project, kind, model, spec, context.to_headers())
+    assert row is not None
+    return _task(row)
+
+
+async def find(tx: Connection, project: str, task_id: str, *, lock: bool = False) -> Task:
+    """One task; raises NotFound."""
+    row = await tx.fetchrow(FIND_FOR_UPDATE if lock else FIND, project, task_id)
+    if row is None:
+        raise NotFound(f"there is no task {task_id}")
+    return _task(row)
+
+
+async def claim(tx: Connection, kinds: list[str], owner: str, lease_seconds: float) -> Task | None:
+    row = await tx.fetchrow(CLAIM, kinds, owner, lease_seconds)
+    return None if row is None else _task(row)
+
+
+async def renew(tx: Connection, task: Task, lease_seconds: float) -> bool:
+    """Prolong the lease; returns whether the task shall be cancelled. Raises LeaseLost."""
+    row = await tx.fetchrow(RENEW, task.id, task.fence, lease_seconds)
+    if row is None:
+        raise LeaseLost()
+    return bool(row["cancel_requested"])
+
+
+async def hold(tx: Connection, task: Task) -> Task:
+    """The task's row, locked; raises LeaseLost when another worker holds it or it has ended."""
+    row = await tx.fetchrow(HOLD, task.id, task.fence)
+    if row is None:
+        raise LeaseLost()
+    return _task(row)
+
+
+async def set_progress(tx: Connection, task: Task, fraction: float, note: str, seconds_left: float | None) -> Task:
+    row = await tx.fetchrow(SET_PROGRESS, task.id, task.fence, fraction, note, seconds_left)
+    if row is None:
+        raise LeaseLost()
+    return _task(row)
+
+
+async def set_state(
+    tx: Connection,
+    task: Task,
+    to: TaskState,
+    *,
+    error: tuple[str, str] = ("", ""),
+    result: dict[str, Any] | None = None,
+    note: str = "",
+) -> Task:
+    """Move a locked task; raises Conflict where the state machine knows no such move."""
+    move(task.state, to)
+    row = await tx.fetchrow(SET_STATE, task.id, to.value, *error, result or task.result, note, is_final(to))
+    assert row is not None
+    return _task(row)
+
+
+async def request_cancel(tx: Connection, task: Task) -> Task:
+    """Ask for the end of a locked task; one that nobody runs ends at once."""
+    if task.state is not TaskState.RUNNING:
+        return await set_state(tx, task, TaskState.CANCELLED, note="cancelled before it ran")
+    row = await tx.fetchrow(REQUEST_CANCEL, task.id)
+    assert row is not None
+    return _task(row)
+
+
+async def save_file(tx: Connection, task: Task, role: str, step: int, digest: str) -> None:
+    await tx.execute(SAVE_FILE, task.id, task.fence, role, step, digest)
+
+
+async def latest_file(tx: Connection, task: Task, role: str) -> tuple[int, str] | None:
+    """Step and digest of the last file of a role."""
+    row = await tx.fetchrow(LATEST_FILE, task.id, role)
+    return None if row is None else (row["step"], row["digest"])
+
+
+async def save_metrics(tx: Connection, task: Task, epoch: int, values: dict[str, float]) -> None:
+    await tx.executemany(SAVE_METRIC, [(task.id, epoch, name, value) for name, value in values.items()])
+
+
+async def metrics(tx: Connection, task: Task) -> list[MetricPoint]:
+    return [MetricPoint(**dict(row)) for row in await tx.fetch(METRICS, task.id)]

@@ -1,0 +1,76 @@
+"""Real servers for tests, on free ports; a database of its own for each test, cloned from a migrated template."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from deploy import provision
+from deploy.embedded.servers import BusUser
+from deploy.embedded.testing_servers import NatsServer, PostgresServer, nats_server, postgres_server
+from shared.settings import ServiceSettings
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def passwords(postgres: PostgresServer) -> dict[str, str]:
+    """The template: all roles, schemas and migrations."""
+    found = {service: secrets.token_hex(8) for service in provision.DATABASE_SERVICES}
+    provision.provision_database(postgres.dsn, found)
+    return found
+
+
+@dataclass(frozen=True)
+class DatabaseUrls:
+    server: PostgresServer
+    name: str
+    passwords: dict[str, str]
+
+    def url(self, service: str) -> str:
+        return f"postgresql://{service}:{self.passwords[service]}@127.0.0.1:{self.server.port}/{self.name}"
+
+
+@pytest.fixture
+def database_urls(postgres: PostgresServer, passwords: dict[str, str]) -> Iterator[DatabaseUrls]:
+    """A fresh copy of the template for one test."""
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres.dsn, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE aimass")
+        for service in passwords:
+            admin.execute(f"GRANT CONNECT ON DATABASE {name} TO {service}")
+    yield DatabaseUrls(postgres, name, passwords)
+    with psycopg.connect(postgres.dsn, autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[NatsServer]:
+    users = {service: BusUser("password") for service in provision.SERVICES}
+    with nats_server(tmp_path / "nats", users) as server:
+        yield server
+
+
+@pytest.fixture
+def settings_of(nats: NatsServer, database_urls: DatabaseUrls, tmp_path: Path) -> Callable[[str], ServiceSettings]:
+    """Settings of a service on the test's own servers."""
+
+    def make(service: str) -> ServiceSettings:
+        return ServiceSettings(
+            nats_url=nats.servers,
+            nats_user=service,
+            nats_password=SecretStr("password"),
+            database_url=SecretStr(database_urls.url(service)),
+            artifacts_url=f"file://{tmp_path}/artifacts",
+            home_dir=tmp_path,
+        )
+
+    return make
