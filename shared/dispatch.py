@@ -67,17 +67,16 @@ class Dispatcher:
         self.bus.broker.add_middleware(partial(_Settle, dispatcher=self))
         for stream, config in self.consumers.items():
             self.subscribers[stream] = subscriber = self.bus.pull_subscriber(stream, config)
-            for kind, handler in self._handlers_of(stream).items():
+            for kind, handler in self._handlers_of(stream):
                 self._add_event(subscriber, kind, handler)
             self._add_catch_all(subscriber)
         for request, answer in (self.handlers.rpc | self.handlers.memory_rpc).items():
             self._add_request(request, answer, request in self.handlers.rpc)
 
-    def _handlers_of(self, stream: str) -> dict[type[Event] | type[Command], EventHandler]:
-        events = {kind: handler for kind, handler in self.handlers.events.items() if kind.stream == stream}
-        if stream == "CMD":
-            return dict(self.handlers.commands)
-        return {**self.handlers.events, **self.handlers.commands} if stream == "RETRY" else {**events}
+    def _handlers_of(self, stream: str) -> list[tuple[type[Event] | type[Command], EventHandler]]:
+        """Replayed messages arrive on RETRY whatever their first stream was."""
+        commands = [*self.handlers.commands.items()] if stream in ("CMD", "RETRY") else []
+        return [*commands, *((e, h) for e, h in self.handlers.events.items() if stream in (e.stream, "RETRY"))]
 
     def _add_event(self, subscriber: Any, kind: type[Event] | type[Command], handler: EventHandler) -> None:
         def matches(message: NatsMessage) -> bool:
@@ -204,17 +203,18 @@ class Dispatcher:
         await self.bus.js.publish(dlq_subject(self.service), message.data, headers=headers, timeout=3)
 
 
-class _Settle(BaseMiddleware):  # type: ignore[type-arg]
+class _Settle(BaseMiddleware[Any, Any]):
     """Sees every message and every error, those of parsing and routing too."""
 
     def __init__(self, message: Msg, /, *, context: Any, dispatcher: Dispatcher) -> None:
         super().__init__(message, context=context)
+        self._message = message
         self._dispatcher = dispatcher
 
     async def consume_scope(self, call_next: Any, msg: Any) -> Any:
-        if _is_jetstream(self.msg):
+        if _is_jetstream(self._message):
             return await call_next(msg)
-        started, verb, outcome = time.perf_counter(), self.msg.subject.split(".")[-1], "ok"
+        started, verb, outcome = time.perf_counter(), self._message.subject.split(".")[-1], "ok"
         try:
             return await call_next(msg)
         except Exception as error:
@@ -226,8 +226,8 @@ class _Settle(BaseMiddleware):  # type: ignore[type-arg]
             observe.RPC_SECONDS.labels(self._dispatcher.service, verb, outcome).observe(seconds)
 
     async def after_processed(self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None) -> bool:
-        if _is_jetstream(self.msg) and not isinstance(exc_val, asyncio.CancelledError):
-            await self._dispatcher.settle(self.msg, exc_val)
+        if _is_jetstream(self._message) and not isinstance(exc_val, asyncio.CancelledError):
+            await self._dispatcher.settle(self._message, exc_val)
             return True
         return False
 

@@ -73,6 +73,13 @@ class Unavailable(AimassError):
         super().__init__(message, field=field, retry_after=retry_after)
 
 
+class ModelFailed(AimassError):
+    """The model could not compute this request."""
+
+    code = "model_failed"
+    status = 500
+
+
 class DeadlineExceeded(AimassError):
     """The answer did not come before the deadline."""
 

@@ -1,4 +1,4 @@
-"""Service: the composition of one process — bus, database, relay, loops, ops port — and its life from start to drain."""
+"""Service: one process composed of bus, database, relay, loops and ops port, from its start to its drain."""
 
 import asyncio
 import signal

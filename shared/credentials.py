@@ -1,0 +1,32 @@
+"""What the gateway keeps of an API key: its digest as the name, and who it is; filled by auth through its outbox."""
+
+import hashlib
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.names import DEFAULT_PROJECT, Slug
+from shared.permissions import Role
+from shared.streams import CREDENTIAL_SUBJECT
+
+KEY_PREFIX = "aim_"
+
+
+class Credential(BaseModel):
+    """An entry of the key-value bucket `credentials`, under the digest of the key."""
+
+    model_config = ConfigDict(frozen=True)
+    key_id: str
+    name: str
+    project: Slug = DEFAULT_PROJECT
+    roles: tuple[Role, ...] = ()
+    expires_at: datetime | None = None
+
+
+def key_digest(secret: str) -> str:
+    """sha256 of a key; keys are 256 random bits, so no salt or stretching is needed."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def credential_subject(digest: str) -> str:
+    return f"{CREDENTIAL_SUBJECT}.{digest}"

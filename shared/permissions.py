@@ -1,0 +1,43 @@
+"""Permissions and the fixed roles that grant them: the one table of who may do what."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """What a route can ask for; a route that declares none fails a test."""
+
+    MODELS_READ = "models:read"
+    MODELS_PROMOTE = "models:promote"
+    TASKS_READ = "tasks:read"
+    TASKS_WRITE = "tasks:write"
+    EVALUATIONS_READ = "evaluations:read"
+    DEPLOYMENTS_READ = "deployments:read"
+    PREDICTIONS_READ = "predictions:read"
+    EVENTS_READ = "events:read"
+    METRICS_READ = "metrics:read"
+    INFER = "infer"
+    KEYS_MANAGE = "keys:manage"
+
+
+class Role(StrEnum):
+    """The four fixed roles."""
+
+    ADMIN = "admin"
+    ENGINEER = "engineer"
+    OPERATOR = "operator"
+    VIEWER = "viewer"
+
+
+_READ = frozenset(permission for permission in Permission if permission.value.endswith(":read"))
+GRANTS: dict[Role, frozenset[Permission]] = {
+    Role.ADMIN: frozenset(Permission),
+    Role.ENGINEER: _READ | {Permission.INFER, Permission.TASKS_WRITE, Permission.MODELS_PROMOTE},
+    Role.OPERATOR: _READ | {Permission.INFER, Permission.TASKS_WRITE},
+    Role.VIEWER: _READ,
+}
+
+
+def granted(roles: Iterable[Role]) -> frozenset[Permission]:
+    """All that these roles permit together."""
+    return frozenset().union(*(GRANTS[role] for role in roles))

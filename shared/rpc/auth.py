@@ -1,0 +1,57 @@
+"""Requests that auth answers."""
+
+from datetime import datetime
+from typing import Annotated, ClassVar
+
+from pydantic import Field, StringConstraints
+
+from shared.permissions import Role
+from shared.rpc.base import Reply, Request
+
+KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
+
+
+class ApiKeyView(Reply):
+    """An API key without its secret."""
+
+    id: str
+    name: str
+    project: str
+    roles: list[Role]
+    prefix: str
+    created_by: str = ""
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class ApiKeyCreated(ApiKeyView):
+    """A new API key; its secret is shown this once."""
+
+    secret: str
+
+
+class ApiKeyList(Reply):
+    """API keys of a project, newest first."""
+
+    keys: list[ApiKeyView] = []
+
+
+class CreateApiKey(Request[ApiKeyCreated]):
+    """Make an API key; answered when every gateway can know it."""
+
+    awaits_publication: ClassVar[bool] = True
+    name: KeyName
+    roles: list[Role] = Field(min_length=1, max_length=len(Role))
+    expires_at: datetime | None = None
+
+
+class ListApiKeys(Request[ApiKeyList]):
+    """Show the API keys of the project."""
+
+
+class RevokeApiKey(Request[ApiKeyView]):
+    """Refuse an API key from now on, on every gateway."""
+
+    awaits_publication: ClassVar[bool] = True
+    key_id: str

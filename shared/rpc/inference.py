@@ -1,0 +1,51 @@
+"""Requests that inference answers."""
+
+from datetime import datetime
+
+from shared.events.common import Signature
+from shared.names import DEFAULT_PROJECT, Slug
+from shared.rpc.base import Reply, Request
+
+
+class DeploymentView(Reply):
+    """A deployment: the state that is wanted of a version and what Triton says of it."""
+
+    model: str
+    version: int
+    digest: str
+    state: str
+    ready: bool = False
+    triton_name: str = ""
+    epoch: int = 0
+    note: str = ""
+    updated_at: datetime | None = None
+
+
+class DeploymentList(Reply):
+    """Deployments of a project."""
+
+    deployments: list[DeploymentView] = []
+
+
+class ServedModel(Reply):
+    """What the data plane serves under a model's name now; versions are those that are ready."""
+
+    model: str
+    ready: bool
+    version: int | None = None
+    versions: list[int] = []
+    signature: Signature = Signature()
+
+
+class ListDeployments(Request[DeploymentList]):
+    """Show the deployments of the project."""
+
+    model: Slug | None = None
+
+
+class GetServedModel(Request[ServedModel]):
+    """Say from memory what is served; works with the database down."""
+
+    project: Slug = DEFAULT_PROJECT
+    model: Slug
+    version: int | None = None

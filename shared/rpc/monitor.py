@@ -1,0 +1,97 @@
+"""Requests that monitor answers."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from shared.names import Slug
+from shared.rpc.base import Reply, Request
+from shared.rpc.tasks import TaskView
+
+
+class TaskList(Reply):
+    """Tasks of all services, newest first."""
+
+    tasks: list[TaskView] = []
+
+
+class PredictionView(Reply):
+    """One answered request of the data plane."""
+
+    id: str
+    model: str
+    version: int
+    status: int
+    latency_ms: float
+    batch: int = 0
+    key_id: str = ""
+    trace_id: str = ""
+    evaluation: bool = False
+    at: datetime
+
+
+class PredictionList(Reply):
+    """Predictions of a project, newest first; dropped ones were lost under pressure."""
+
+    predictions: list[PredictionView] = []
+    dropped: int = 0
+
+
+class TimelineEntry(Reply):
+    """One event of a chain."""
+
+    id: str
+    type: str
+    source: str
+    subject: str
+    sequence: int
+    at: datetime
+    causation_id: str = ""
+    data: dict[str, Any] = {}
+
+
+class Timeline(Reply):
+    """The events of one correlation id, in order."""
+
+    correlation_id: str
+    events: list[TimelineEntry] = []
+
+
+class HostMetrics(Reply):
+    """The host's load: CPU in percent of all cores, memory in bytes."""
+
+    cpu_percent: float
+    cpu_count: int
+    memory_total: int
+    memory_used: int
+    load_1m: float
+    at: datetime
+
+
+class ListTasks(Request[TaskList]):
+    """Show tasks, newest first."""
+
+    kind: Slug | None = None
+    state: Slug | None = None
+    model: Slug | None = None
+    limit: int = Field(default=100, ge=1, le=1000)
+
+
+class ListPredictions(Request[PredictionList]):
+    """Show predictions, newest first; evaluation traffic only on request."""
+
+    model: Slug | None = None
+    prediction_id: str | None = None
+    evaluation: bool = False
+    limit: int = Field(default=100, ge=1, le=1000)
+
+
+class GetTimeline(Request[Timeline]):
+    """Show the chain of events of a correlation id."""
+
+    correlation_id: str = Field(min_length=1, max_length=200)
+
+
+class GetHostMetrics(Request[HostMetrics]):
+    """Show the host's load now."""
