@@ -3,19 +3,23 @@
 A service applies nothing of this itself; it compares at start and refuses to run on drift.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+import nats
 import psycopg
-from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from yoyo import get_backend  # type: ignore[import-untyped]
 from yoyo.migrations import Migration, MigrationList  # type: ignore[import-untyped]
 
-from shared.streams import SERVICES, STREAMS, Declaration, consumers
+from deploy.embedded.servers import BusUser
+from shared.streams import SERVICES, STREAMS, Declaration, consumers, permissions
 
 ROOT = Path(__file__).resolve().parents[1]
 DATABASE = "aimass"
@@ -62,9 +66,7 @@ def close_to_everyone(database: Connection) -> None:
 
 def create_role(database: Connection, service: str, password: str) -> None:
     """A role that owns the schema of its own name and may do nothing elsewhere."""
-    verifier = database.pgconn.encrypt_password(
-        password.encode(), service.encode(), b"scram-sha-256"
-    ).decode()
+    verifier = database.pgconn.encrypt_password(password.encode(), service.encode(), b"scram-sha-256").decode()
     role = sql.Identifier(service)
     if database.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (service,)).fetchone() is None:
         database.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
@@ -95,14 +97,45 @@ def migrations(owner: Path) -> MigrationList:
     return MigrationList([Migration(f"{owner.name}/{path.stem}", str(path), str(owner)) for path in paths])
 
 
-async def provision_bus(connection: Client, declarations: Iterable[Declaration]) -> None:
+def declarations() -> list[Declaration]:
+    """What each service hears and says, from its handlers."""
+    modules = [name for name in SERVICES if (ROOT / "services" / name / "handlers.py").exists()]
+    return [import_module(f"services.{name}.handlers").HANDLERS.declaration for name in modules]
+
+
+def bus_users(passwords: Mapping[str, str]) -> dict[str, BusUser]:
+    """The bus user of each service with its allow-lists."""
+    found = {declaration.service: declaration for declaration in declarations()}
+    return {
+        service: BusUser(password, allow_lists(found.get(service, Declaration(service))))
+        for service, password in passwords.items()
+    }
+
+
+def allow_lists(declaration: Declaration) -> dict[str, Any]:
+    """Permissions as NATS reads them: an empty allow-list would mean no limit there, so it becomes a denial."""
+    granted = permissions(declaration)
+    return {
+        "publish": {"allow": granted.publish} if granted.publish else {"deny": [">"]},
+        "subscribe": {"allow": granted.subscribe} if granted.subscribe else {"deny": [">"]},
+        "allow_responses": {"max": 1, "expires": "60s"},
+    }
+
+
+def provision_bus(admin_url: str) -> None:
     """Create or change every stream and durable consumer as declared."""
+    asyncio.run(provision_bus_over(admin_url, declarations()))
+
+
+async def provision_bus_over(admin_url: str, declared: Iterable[Declaration]) -> None:
+    connection = await nats.connect(admin_url)
     jetstream = connection.jetstream()
     for stream in STREAMS:
         try:
             await jetstream.update_stream(stream)
         except NotFoundError:
             await jetstream.add_stream(stream)
-    for declaration in declarations:
+    for declaration in declared:
         for name, config in consumers(declaration).items():
             await jetstream.add_consumer(name, config)
+    await connection.close()

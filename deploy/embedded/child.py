@@ -15,7 +15,7 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
 INNER_ID = 1000
-SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -90,7 +90,7 @@ def main() -> None:
     prepare(launch)
     os.chdir(launch["folder"])
     die_with_parent(parent)
-    os.execve(launch["argv"][0], launch["argv"], launch["environment"])
+    os.execve(launch["argv"][0], launch["argv"], launch["environment"])  # noqa: S606
 
 
 if __name__ == "__main__":

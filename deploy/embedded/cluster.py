@@ -27,9 +27,7 @@ def run_initdb(data: Path, password: str) -> None:
     write_private(password_file, password)
     command = initdb_launch(data, password_file).write(data.with_name("initdb.json"))
     try:
-        result = subprocess.run(
-            command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
+        result = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     finally:
         password_file.unlink()
     if result.returncode != 0:

@@ -28,6 +28,7 @@ POSTGRES_SETTINGS = {
     "shared_buffers": "64MB",
     "max_wal_size": "256MB",
     "io_method": "sync",
+    "recovery_init_sync_method": "syncfs",
     "jit": "off",
     "log_line_prefix": "%m [%p] %u@%d ",
     "log_min_error_statement": "panic",
@@ -91,6 +92,7 @@ def postgres_binary(name: str) -> str:
 def initdb_launch(data: Path, password_file: Path) -> Launch:
     argv = [postgres_binary("initdb"), f"--pgdata={data}", f"--username={ADMIN}", f"--pwfile={password_file}"]
     argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]
+    argv += ["--sync-method=syncfs"]
     return Launch(argv, str(data.parent), postgres_environment(), user_namespace=os.geteuid() == 0)
 
 

@@ -1,0 +1,59 @@
+"""The command line of the embedded stack: up, down, status, logs, path, provision."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from deploy.embedded.cluster import ClusterFailed
+from deploy.embedded.parts import PARTS
+from deploy.embedded.stack import DEFAULT_HOME, Stack, StackError
+
+
+def parser() -> argparse.ArgumentParser:
+    arguments = argparse.ArgumentParser(prog="python -m deploy.embedded", description=__doc__)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--home", type=Path, default=DEFAULT_HOME, help="the state folder (default: .aimass)")
+    commands = arguments.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", parents=[common], help="start all parts and return when they are ready")
+    commands.add_parser("down", parents=[common], help="stop all parts; state is kept")
+    commands.add_parser("status", parents=[common], help="show each part")
+    commands.add_parser("path", parents=[common], help="print the path of stack.json")
+    commands.add_parser("provision", parents=[common], help="repeat the admin step on a running stack")
+    logs = commands.add_parser("logs", parents=[common], help="print the log of a part")
+    logs.add_argument("name", choices=[*PARTS, "supervisord"])
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
+    return arguments
+
+
+def show_logs(stack: Stack, name: str, follow: bool) -> None:
+    log = stack.home.log(name)
+    if not log.exists():
+        raise StackError(f"{name} has no log yet")
+    os.execvp("tail", ["tail", "-n", "200", *(["-F"] if follow else []), str(log)])  # noqa: S606, S607
+
+
+def run(chosen: argparse.Namespace) -> None:
+    stack = Stack(chosen.home)
+    match chosen.command:
+        case "status":
+            from deploy.embedded.status import show
+
+            sys.exit(show(stack))
+        case "logs":
+            show_logs(stack, chosen.name, chosen.follow)
+        case "path":
+            print(stack.home.stack_file)
+        case command:
+            getattr(stack, command)()
+
+
+def main() -> None:
+    try:
+        run(parser().parse_args())
+    except (StackError, ClusterFailed) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The state folder of one stack: where everything lies, and what is chosen once and kept."""
+
+import json
+import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from deploy.embedded.launch import write_private
+from deploy.embedded.ports import preferred_or_free
+
+SOCKET_PATH_LIMIT = 100
+SHORT_FOLDER = Path("/tmp")  # noqa: S108
+
+
+class UnsafeFolder(Exception):
+    """The folder for the control socket belongs to somebody else."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths below the state folder."""
+
+    path: Path
+
+    def folder(self, *names: str) -> Path:
+        """The folder below the state folder, made for its owner only when it is missing."""
+        path = self.path
+        for name in ("", *names):
+            path = path / name
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    @property
+    def stack_file(self) -> Path:
+        return self.path / "stack.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.folder() / "lock"
+
+    @property
+    def endpoints_file(self) -> Path:
+        return self.folder("run") / "endpoints.json"
+
+    @property
+    def processes_file(self) -> Path:
+        return self.folder("run") / "processes.json"
+
+    @property
+    def manager_config(self) -> Path:
+        return self.folder("run") / "supervisord.conf"
+
+    @property
+    def cluster(self) -> Path:
+        return self.folder("postgres") / "data"
+
+    @property
+    def admin_key_file(self) -> Path:
+        return self.path / "admin.key"
+
+    def launch_file(self, part: str) -> Path:
+        return self.folder("run", "launch") / f"{part}.json"
+
+    def start_marker(self, part: str) -> Path:
+        return self.folder("run", "started") / part
+
+    def log(self, part: str) -> Path:
+        return self.folder("logs") / f"{part}.log"
+
+    @property
+    def socket(self) -> Path:
+        """The control socket; a long path does not fit a socket's address, so a short folder stands in."""
+        preferred = self.folder("run") / "supervisor.sock"
+        if len(str(preferred)) <= SOCKET_PATH_LIMIT:
+            return preferred
+        digest = sha256(str(self.path).encode()).hexdigest()[:16]
+        return private_folder(SHORT_FOLDER / f"aimass-{os.geteuid()}-{digest}") / "supervisor.sock"
+
+    def secrets(self, names: Iterable[str]) -> dict[str, str]:
+        """Random secrets by name, made once and kept."""
+        path = self.folder() / "secrets.json"
+        kept = read_json(path)
+        wanted = {name: kept.get(name) or secrets.token_hex(24) for name in names}
+        if wanted.keys() - kept.keys():
+            write_private(path, json.dumps(kept | wanted, indent=1))
+        return wanted
+
+    def kept_ports(self) -> dict[str, int]:
+        """The ports of this run or the last."""
+        return read_json(self.folder() / "ports.json")
+
+    def choose_ports(self, usual: dict[str, int]) -> dict[str, int]:
+        """The ports of an earlier run, or else the usual ones, wherever they are free; others otherwise."""
+        wanted = usual | {name: port for name, port in self.kept_ports().items() if name in usual}
+        taken: set[int] = set()
+        chosen = {name: preferred_or_free(port, taken) for name, port in wanted.items()}
+        write_private(self.folder() / "ports.json", json.dumps(chosen, indent=1))
+        return chosen
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file, an empty one when there is no file."""
+    content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return content
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder in a place that others may write to, and trust it only if it is ours alone."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    status = path.lstat()
+    if path.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise UnsafeFolder(f"{path} is not a private folder of this user: remove it")
+    return path

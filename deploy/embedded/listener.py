@@ -1,0 +1,41 @@
+"""Rewrites stack.json whenever a part starts or ends; an event listener of supervisor.
+
+Usage: python -m deploy.embedded.listener HOME
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from supervisor.childutils import listener
+
+from deploy.embedded.control import LISTENER, Manager
+from deploy.embedded.home import Home
+from deploy.embedded.launch import write_private
+from deploy.embedded.processes import identity
+
+
+def record(home: Home, manager: Manager) -> None:
+    """Write the pids for readers, and the pids with their start times for the next `up` to reap by."""
+    pids = manager.pids()
+    listener_pid = pids.pop(LISTENER)
+    pids["supervisord"] = os.getppid()
+    identities = {name: identity(pid) for name, pid in [*pids.items(), (LISTENER, listener_pid)]}
+    write_private(home.processes_file, json.dumps({name: mark for name, mark in identities.items() if mark}, indent=1))
+    stack = json.loads(home.endpoints_file.read_text()) | {"processes": pids}
+    write_private(home.stack_file, json.dumps(stack, indent=1))
+
+
+def main() -> None:
+    home = Home(Path(sys.argv[1]))
+    manager = Manager(home.socket)
+    while True:
+        if manager.answers():
+            record(home, manager)
+        listener.wait(sys.stdin, sys.stdout)
+        listener.ok(sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
