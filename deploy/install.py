@@ -3,6 +3,7 @@
 Standard library only: it runs before anything is installed. An interrupted installation is done again.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -23,6 +24,7 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 TRITON_SERVER = TRITON / "lib" / f"python{VERSION}" / "site-packages" / "pytriton" / "tritonserver"
 SERVER = TRITON_SERVER / "bin" / "tritonserver"
 STUB = TRITON_SERVER / "backends" / "python" / "triton_python_backend_stub"
+HEARTBEAT_SECONDS = 10
 CHECK_MAIN = "import asyncpg, faststream, nats, numpy, onnxruntime, pydantic, supervisor, torch, uvicorn"
 CHECK_TRITON = "import numpy, onnxruntime; assert numpy.__version__.startswith('1.')"
 
@@ -43,9 +45,16 @@ def installed() -> bool:
 
 
 def run(command: list[str], failure: str) -> None:
-    result = subprocess.run(command, check=False, cwd=ROOT, stdin=subprocess.DEVNULL)
-    if result.returncode != 0:
-        raise InstallError(f"{failure} (exit status {result.returncode})")
+    """Run a command and show that time passes."""
+    process, begun = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL), time.monotonic()
+    while True:
+        try:
+            status = process.wait(HEARTBEAT_SECONDS)
+            break
+        except subprocess.TimeoutExpired:
+            print(f"    ... {time.monotonic() - begun:.0f} s", flush=True)
+    if status != 0:
+        raise InstallError(f"{failure} (exit status {status})")
 
 
 def pip(environment: Path, *arguments: str) -> None:
@@ -102,6 +111,9 @@ STEPS = {
 
 
 def install() -> None:
+    """All steps, unless another installation has just done them."""
+    if installed():
+        return
     STAMP.unlink(missing_ok=True)
     begun = time.monotonic()
     for number, (name, step) in enumerate(STEPS.items(), start=1):
@@ -116,7 +128,9 @@ def main() -> None:
     if installed():
         return
     try:
-        install()
+        with (MAIN / "install.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            install()
     except InstallError as error:
         sys.exit(f"install failed: {error}")
 

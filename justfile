@@ -1,0 +1,79 @@
+# ./justw RECIPE works on a machine with nothing but Python 3.11: every recipe installs what is missing first.
+
+set positional-arguments := true
+
+export PYTHONPATH := justfile_directory()
+python := justfile_directory() / ".venv/bin/python"
+bin := justfile_directory() / ".venv/bin"
+
+# show the recipes
+[private]
+default:
+    @"{{ bin }}/just" --justfile "{{ justfile() }}" --list --unsorted
+
+# install the locked packages into the checkout; nothing to do when the locks have not changed
+[group('setup')]
+install:
+    @"{{ python }}" deploy/install.py
+
+# train, evaluate, promote and serve a model on the running stack, and show it
+[group('stack')]
+demo *arguments: up
+    @"{{ python }}" -m examples.demo "$@"
+
+# start the whole system and return when all is ready
+[group('stack')]
+up *arguments: install
+    @"{{ python }}" -m deploy.embedded up "$@"
+
+# stop the whole system; state stays in .aimass
+[group('stack')]
+down *arguments: install
+    @"{{ python }}" -m deploy.embedded down "$@"
+
+# show each part: pid, uptime, memory, ready
+[group('stack')]
+status *arguments: install
+    @"{{ python }}" -m deploy.embedded status "$@"
+
+# print the log of a part; -f goes on as it grows
+[group('stack')]
+logs name *arguments: install
+    @"{{ python }}" -m deploy.embedded logs "$@"
+
+# repeat the admin step on the running stack: roles, migrations, streams, consumers
+[group('stack')]
+provision *arguments: install
+    @"{{ python }}" -m deploy.embedded provision "$@"
+
+# run the tests, the fast ones first, against real servers on free ports
+[group('checks')]
+test *arguments: install
+    @"{{ python }}" -m pytest "$@"
+
+# kill parts of a running stack at random moments and see that nothing is lost
+[group('checks')]
+chaos *arguments: install
+    @"{{ python }}" -m pytest tests/faults "$@"
+
+# check style, format and the import contracts
+[group('checks')]
+lint: install
+    @"{{ bin }}/ruff" check .
+    @"{{ bin }}/ruff" format --check .
+    @"{{ bin }}/lint-imports"
+
+# check types
+[group('checks')]
+types: install
+    @"{{ bin }}/mypy"
+
+# check the contracts of record
+[group('checks')]
+proto: install
+    @cd proto-schemas && "{{ bin }}/buf" lint
+
+# measure requests a second and latency through the gateway and at Triton directly
+[group('checks')]
+bench *arguments: install
+    @"{{ python }}" -m benchmarks.data_plane "$@"
