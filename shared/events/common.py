@@ -44,5 +44,5 @@ class GateCondition(Message):
     """One condition of a gate: metric, comparison (>=, <=, >, <) and threshold."""
 
     metric: str = ""
-    operator: str = ">="
+    operator: str = ""
     threshold: float = 0.0
