@@ -6,6 +6,7 @@ Usage: child.py LAUNCH.json, written by launch.Launch. Signals, pid and standard
 import ctypes
 import json
 import os
+import pwd
 import signal
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
-INNER_ID = 1000
+INNER_USER = "nobody"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -25,17 +26,17 @@ def check(result: int, doing: str) -> None:
 
 
 def enter_user_namespace() -> None:
-    """Look like an ordinary user to a program that refuses to run as root, without giving up root's files."""
-    outer_user, outer_group = os.geteuid(), os.getegid()
+    """Look like an ordinary, known user to PostgreSQL, which wants one, and keep our own rights to files."""
+    inner, outer_user, outer_group = pwd.getpwnam(INNER_USER), os.geteuid(), os.getegid()
     try:
         check(LIBC.unshare(CLONE_NEWUSER), "unshare")
         Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{INNER_ID} {outer_user} 1")
-        Path("/proc/self/gid_map").write_text(f"{INNER_ID} {outer_group} 1")
+        Path("/proc/self/uid_map").write_text(f"{inner.pw_uid} {outer_user} 1")
+        Path("/proc/self/gid_map").write_text(f"{inner.pw_gid} {outer_group} 1")
     except OSError as error:
         sys.exit(
-            f"PostgreSQL does not run as root and no user namespace can be made here ({error}): "
-            "run as an ordinary user, or allow user namespaces (sysctl user.max_user_namespaces, "
+            f"PostgreSQL runs neither as root nor as an unknown user, and no user namespace can be made here "
+            f"({error}): run as an ordinary user, or allow user namespaces (sysctl user.max_user_namespaces, "
             "and in a container its seccomp profile)."
         )
 

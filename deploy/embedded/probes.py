@@ -5,11 +5,13 @@ from pathlib import Path
 
 import psycopg
 
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 
 def answers(url: str) -> bool:
     """Whether the URL answers 200."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310
+        with DIRECTLY.open(url, timeout=2) as response:
             return bool(response.status == 200)
     except OSError:
         return False

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import sys
 import sysconfig
 from collections.abc import Mapping
@@ -93,7 +94,7 @@ def initdb_launch(data: Path, password_file: Path) -> Launch:
     argv = [postgres_binary("initdb"), f"--pgdata={data}", f"--username={ADMIN}", f"--pwfile={password_file}"]
     argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]
     argv += ["--sync-method=syncfs"]
-    return Launch(argv, str(data.parent), postgres_environment(), user_namespace=os.geteuid() == 0)
+    return Launch(argv, str(data.parent), postgres_environment(), user_namespace=needs_user_namespace())
 
 
 def postgres_launch(data: Path, port: int) -> Launch:
@@ -104,9 +105,17 @@ def postgres_launch(data: Path, port: int) -> Launch:
         argv,
         str(data.parent),
         postgres_environment(),
-        user_namespace=os.geteuid() == 0,
+        user_namespace=needs_user_namespace(),
         postgres_data=str(data),
     )
+
+
+def needs_user_namespace() -> bool:
+    """PostgreSQL runs neither as root nor as a user that the machine has no name for."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_uid == 0
+    except KeyError:
+        return True
 
 
 def postgres_environment() -> dict[str, str]:

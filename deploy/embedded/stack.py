@@ -158,12 +158,15 @@ class Stack:
         """From nothing or from the remains of a crash to a running process manager."""
         for name in self._reap():
             self._say(f"{self._elapsed()}  {name} was left over from a crash and was killed")
+        self.home.stack_file.unlink(missing_ok=True)
         self._plan = Plan.make(self.home, self.settings)
         users = provision.bus_users(self._plan.passwords("nats"))
         catalogue.write_bus_config(self._plan, users)
         write_private(self.home.endpoints_file, json.dumps(self._plan.endpoints()))
         write_configuration(self.home, catalogue.launches(self._plan))
         manager = start_manager(self.home)
+        mark = processes.identity(manager.pid)
+        write_private(self.home.processes_file, json.dumps({"supervisord": mark} if mark else {}))
         self._wait(self.manager.answers, lambda: manager.poll() is None, "supervisord.out")
         self._say(f"{self._elapsed()}  process manager started")
 
@@ -210,10 +213,13 @@ class Stack:
             time.sleep(POLL_SECONDS)
 
     def _wait_for_record(self, parts: list[str]) -> None:
-        """Until stack.json, which the process manager's listener writes, names every part."""
+        """Until stack.json, which the process manager's listener writes, names every part's process."""
 
         def recorded() -> bool:
-            return self.home.stack_file.exists() and set(parts) <= self.info["processes"].keys()
+            pids = self._running()
+            return self.home.stack_file.exists() and all(
+                self.info["processes"].get(part) == pids.get(part) for part in parts
+            )
 
         self._wait(recorded, self.manager.answers, LISTENER)
 
