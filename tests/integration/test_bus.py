@@ -10,7 +10,7 @@ import nats as nats_client
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
-from deploy.provision import provision_bus
+from deploy.provision import provision_bus_over
 from shared import outbox
 from shared.context import Context
 from shared.envelope import Envelope
@@ -84,8 +84,10 @@ async def running(settings: ServiceSettings, parts: Parts) -> AsyncIterator[Serv
 
 
 @pytest.fixture
-async def service(admin: Any, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[tuple[Service, Parts]]:
-    await provision_bus(admin, [HANDLERS.declaration])
+async def service(
+    nats: NatsServer, settings_of: Callable[[str], ServiceSettings]
+) -> AsyncIterator[tuple[Service, Parts]]:
+    await provision_bus_over(nats.url, [HANDLERS.declaration])
     parts = Parts()
     async with running(settings_of("registry"), parts) as started:
         yield started, parts
@@ -225,8 +227,8 @@ async def test_an_idempotency_key_gives_the_same_reply(service: tuple[Service, P
         await started.bus.ask(SubmitTask(model="other"), context, service="registry")
 
 
-async def test_a_missing_consumer_is_drift(admin: Any, settings_of: Callable[[str], ServiceSettings]) -> None:
-    await provision_bus(admin, [])
+async def test_a_missing_consumer_is_drift(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> None:
+    await provision_bus_over(nats.url, [])
     with pytest.raises(BaseExceptionGroup) as caught:
         async with running(settings_of("registry"), Parts()):
             pass
