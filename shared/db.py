@@ -4,10 +4,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
+from pydantic_core import to_json
 
 from shared.errors import Conflict, Unavailable
 from shared.settings import ServiceSettings
@@ -47,8 +48,13 @@ def translated() -> Iterator[None]:
         raise Unavailable("the database is busy; try again") from error
 
 
+def _to_json(value: Any) -> str:
+    """JSON knows no NaN and no infinity: they become strings, as in proto3 JSON."""
+    return to_json(value, inf_nan_mode="strings").decode()
+
+
 async def _set_codecs(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+    await connection.set_type_codec("jsonb", encoder=_to_json, decoder=json.loads, schema="pg_catalog")
 
 
 class Database:

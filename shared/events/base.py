@@ -22,7 +22,12 @@ class Message(BaseModel):
     """A proto3 message: prints snake_case, accepts camelCase, and every field has a default or is optional."""
 
     model_config = ConfigDict(
-        frozen=True, extra="ignore", populate_by_name=True, alias_generator=to_camel, serialize_by_alias=False
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        alias_generator=to_camel,
+        serialize_by_alias=False,
+        ser_json_inf_nan="strings",
     )
 
 

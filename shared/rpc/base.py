@@ -12,7 +12,7 @@ Reply_co = TypeVar("Reply_co", bound=BaseModel, covariant=True)
 class Reply(BaseModel):
     """What a service answers; readers ignore fields that they do not know."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", ser_json_inf_nan="strings")
 
 
 class Done(Reply):
