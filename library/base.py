@@ -197,6 +197,7 @@ class Model(ABC, Generic[C]):
     config: type[C]
 
     def describe(self) -> ModelDescription:
+        """All that can be said of it without torch."""
         return ModelDescription(
             name=self.name,
             task_type=self.task_type,
@@ -227,32 +228,35 @@ class Model(ABC, Generic[C]):
         """A fresh module; its weights come from torch's random numbers."""
 
     def served(self, module: "torch.nn.Module") -> "torch.nn.Module":
-        from library.objectives import served
+        """The module of the exported graph: from the inputs to the outputs of the signature."""
+        from library.layers import Served
+        from library.objectives import FINISHES
 
-        return served(self.task_type, module)
+        return Served(module, FINISHES[self.task_type]())
 
     def loss(self, outputs: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
         """The mean over the batch."""
-        from library.objectives import loss
+        from library.objectives import LOSSES
 
-        return loss(self.task_type, outputs, target)
+        return LOSSES[self.task_type](outputs, target)
 
     def metrics(self, outputs: "torch.Tensor", target: "torch.Tensor") -> dict[str, float]:
         """Figures on a whole part, told after each epoch."""
-        from library.objectives import metrics
+        from library.objectives import METRICS
 
-        return metrics(self.task_type, outputs, target)
+        return METRICS[self.task_type](outputs, target)
 
     def inputs(self, items: "Arrays") -> "Tensors":
         """The tensors that the module takes, from columns of the data set named as the signature's inputs."""
-        from library.objectives import tensors
+        import torch
 
-        return tensors(items, [spec.name for spec in self.signature.inputs])
+        return tuple(torch.from_numpy(items[spec.name]) for spec in self.signature.inputs)
 
     def optimiser(self, module: "torch.nn.Module", config: C) -> "torch.optim.Optimizer":
-        from library.objectives import optimiser
+        """Made before each run; its learning rate is set before each step."""
+        import torch
 
-        return optimiser(module, config)
+        return torch.optim.AdamW(module.parameters(), config.learning_rate, weight_decay=config.weight_decay)
 
     def learning_rate(self, config: C, progress: float) -> float:
         """The learning rate when this fraction of all steps is done: a short rise, then down to zero."""

@@ -20,11 +20,10 @@ class DigitsCnnConfig(Config):
     epochs: int = Field(default=20, ge=1, le=10_000, json_schema_extra=NOT_TUNED)
     batch_size: int = Field(default=64, ge=8, le=512, json_schema_extra=LOG_SCALE)
     learning_rate: float = Field(default=2e-3, ge=1e-5, le=1e-1, json_schema_extra=LOG_SCALE)
-    channels: Literal[8, 16, 32, 64] = Field(
-        default=32, description="of the first convolution; twice in the second"
-    )
+    channels: Literal[8, 16, 32, 64] = Field(default=32, description="of the first convolution; twice in the second")
     hidden: int = Field(default=128, ge=16, le=512, json_schema_extra=LOG_SCALE)
     dropout: float = Field(default=0.25, ge=0, le=0.8)
+    shift: Literal[0, 1, 2] = Field(default=1, description="pixels that training moves images by, at most")
 
 
 class DigitsCnn(Model[DigitsCnnConfig]):
@@ -65,14 +64,17 @@ class DigitsCnn(Model[DigitsCnnConfig]):
     def build(self, config: DigitsCnnConfig) -> "nn.Module":
         from torch import nn
 
-        from library.layers import Scale
+        from library.layers import RandomShift, Scale
 
         wide = 2 * config.channels
         return nn.Sequential(
             Scale(1 / 16),
+            RandomShift(config.shift),
             nn.Conv2d(1, config.channels, kernel_size=3, padding=1),
+            nn.BatchNorm2d(config.channels),
             nn.ReLU(),
             nn.Conv2d(config.channels, wide, kernel_size=3, padding=1),
+            nn.BatchNorm2d(wide),
             nn.ReLU(),
             nn.MaxPool2d(2),
             nn.Flatten(),

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 
 class Scale(nn.Module):
@@ -13,6 +14,24 @@ class Scale(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs * self.factor
+
+
+class RandomShift(nn.Module):
+    """Moves each image by up to `reach` pixels each way, zeros coming in; in training only."""
+
+    def __init__(self, reach: int) -> None:
+        super().__init__()
+        self.reach = reach
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.reach == 0:
+            return images
+        count, _, height, width = images.shape
+        down, right = torch.randint(2 * self.reach + 1, (2, count, 1))
+        rows = (down + torch.arange(height))[:, :, None]
+        columns = (right + torch.arange(width))[:, None, :]
+        padded = functional.pad(images, [self.reach] * 4)
+        return padded[torch.arange(count)[:, None, None], :, rows, columns].movedim(3, 1)
 
 
 class Served(nn.Module):

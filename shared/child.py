@@ -7,26 +7,35 @@ import select
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from shared.worker import REPORT_FD, Failure, Progress, Reporter, Result, read_spec
 
 PR_SET_PDEATHSIG = 1
 
+log = logging.getLogger("aimass.task")
 
-def run(work: Callable[[dict[str, Any], Reporter], Result]) -> int:
-    """Do the work that the spec on standard input asks for; the exit code of the process."""
+
+def run(work: Callable[[dict[str, Any], Reporter], Result]) -> NoReturn:
+    """Do the work that the spec on standard input asks for, report its end and leave."""
     die_with_parent(int(os.environ[REPORT_FD]))
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
-    reporter = Reporter.from_environment()
-    reporter.send(Progress(fraction=0, message="starting"))
+    logging.basicConfig(stream=sys.stdout, format="%(message)s")
+    log.setLevel(logging.INFO)
+    code = _report_end(work, Reporter.from_environment())
+    sys.stdout.flush()
+    # Unloading torch takes a second, in which the parent would wait for nothing.
+    os._exit(code)
+
+
+def _report_end(work: Callable[[dict[str, Any], Reporter], Result], reporter: Reporter) -> int:
     try:
+        reporter.send(Progress(fraction=0, message="starting"))
         reporter.send(work(read_spec(), reporter))
     except BrokenPipeError:
         return 1
     except Exception as error:
-        logging.exception("the task failed")
+        log.exception("the task failed")
         reporter.send(Failure(error=type(error).__name__, message=str(error)))
         return 1
     return 0

@@ -6,6 +6,7 @@ lines on the file descriptor named by REPORT_FD. It holds no credentials of the 
 
 import os
 import sys
+import threading
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
@@ -59,10 +60,11 @@ REPORTS: TypeAdapter[Report] = TypeAdapter(Report)
 
 
 class Reporter:
-    """Writes reports to the parent, one JSON line each; a vanished parent raises BrokenPipeError."""
+    """Writes reports to the parent from any thread, a JSON line each; a vanished parent raises BrokenPipeError."""
 
     def __init__(self, descriptor: int) -> None:
         self._pipe = os.fdopen(descriptor, "wb", buffering=0)
+        self._whole_line = threading.Lock()
 
     @classmethod
     def from_environment(cls) -> "Reporter":
@@ -70,7 +72,9 @@ class Reporter:
         return cls(int(os.environ[REPORT_FD]))
 
     def send(self, report: BaseModel) -> None:
-        self._pipe.write(report.model_dump_json().encode() + b"\n")
+        line = report.model_dump_json().encode() + b"\n"
+        with self._whole_line:
+            self._pipe.write(line)
 
 
 def read_spec() -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Digits(DataSet):
     )
 
     def load(self) -> "Arrays":
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
 
         digits = load_digits()
         return {"image": digits.images[:, None].astype("<f4"), "digit": digits.target.astype("<i8")}

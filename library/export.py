@@ -1,0 +1,63 @@
+"""Export to ONNX: one self-contained file whose bytes depend only on the weights, and its signature."""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir
+import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+from torch import nn
+
+from library.base import Model
+from library.files import write_atomically
+from shared.events.common import Signature, TensorSpec
+from shared.tensors import datatype_of
+
+
+def export(model: Model[Any], module: nn.Module, path: Path) -> Signature:
+    """Write the served form of a trained module; -1 in the declared signature becomes a free dimension."""
+    program = _trace(model, model.served(module).eval())
+    ClearMetadataAndDocStringPass()(program.model)
+    write_atomically(path, onnx_ir.to_proto(program.model).SerializeToString(deterministic=True))
+    return signature_of(path)
+
+
+def signature_of(path: Path) -> Signature:
+    """The tensors that an ONNX file takes and gives, in the terms of the Open Inference Protocol."""
+    graph = onnx.load(os.fspath(path), load_external_data=False).graph
+    return Signature(inputs=tuple(map(_spec, graph.input)), outputs=tuple(map(_spec, graph.output)))
+
+
+def _trace(model: Model[Any], served: nn.Module) -> torch.onnx.ONNXProgram:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    signature = model.signature
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.onnx.export(
+            served,
+            tuple(tensor.repeat_interleave(2, dim=0) for tensor in model.inputs(model.example())),
+            input_names=[spec.name for spec in signature.inputs],
+            output_names=[spec.name for spec in signature.outputs],
+            dynamic_shapes=(tuple(map(_free, signature.inputs)),),
+            external_data=False,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    return program
+
+
+def _free(spec: TensorSpec) -> dict[int, Any]:
+    axes = [axis for axis, size in enumerate(spec.shape) if size == -1]
+    return {axis: torch.export.Dim(f"{spec.name}_{axis}" if axis else "batch") for axis in axes}
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    shape = tuple(size.dim_value if size.HasField("dim_value") else -1 for size in tensor.shape.dim)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    return TensorSpec(name=value.name, datatype=datatype_of(dtype), shape=shape)

@@ -1,0 +1,52 @@
+"""Files that are complete or absent, and arrays whose file depends on nothing but the arrays."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from library.base import Arrays
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """After a crash at any point the path holds either all of the content or what it held before."""
+    draft = path.with_name(f".{path.name}.part")
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def pack(arrays: "Arrays") -> bytes:
+    """An .npz file; unlike numpy's own it holds no time of writing, so equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), _npy(np.asarray(array)))
+    return buffer.getvalue()
+
+
+def _npy(array: "np.ndarray") -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def unpack(path: Path) -> "Arrays":
+    """The arrays of an .npz file, by name."""
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

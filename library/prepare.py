@@ -1,0 +1,67 @@
+"""The process that prepares a data set: `python -m library.prepare`, spec {"dataset": name}."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+import library
+from library.base import DataSet, Part
+from library.files import pack, write_atomically
+from shared import child
+from shared.names import Slug
+from shared.worker import Progress, Reporter, Result
+
+if TYPE_CHECKING:
+    from library.base import Arrays
+
+
+class PreparationSpec(BaseModel):
+    """Which data set of the library to write into the work folder."""
+
+    dataset: Slug
+
+
+def prepare(spec: dict[str, Any], reporter: Reporter) -> Result:
+    """Write the three parts; equal data gives equal bytes and so an equal digest on every machine."""
+    dataset = library.data_set(PreparationSpec.model_validate(spec).dataset)
+    parts = dataset.parts()
+    reporter.send(Progress(fraction=0.5, message="writing the parts"))
+    digests = {part: _write(part, parts[part]) for part in Part}
+    sizes = {part: len(parts[part][dataset.schema.target.name]) for part in Part}
+    child.log.info("%s: %s", dataset.name, ", ".join(f"{size} {part}" for part, size in sizes.items()))
+    return Result(files={part: _file(part) for part in Part}, data=_facts(dataset, digests, sizes))
+
+
+def digest_of(parts: Mapping[Part, str]) -> str:
+    """The digest of a data set: the sha256 of the lines 'part digest', train, validation, test in turn."""
+    return hashlib.sha256("".join(f"{part} {parts[part]}\n" for part in Part).encode()).hexdigest()
+
+
+def _file(part: Part) -> str:
+    return f"{part}.npz"
+
+
+def _write(part: Part, items: "Arrays") -> str:
+    content = pack(items)
+    write_atomically(Path(_file(part)), content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _facts(dataset: DataSet, digests: Mapping[Part, str], sizes: Mapping[Part, int]) -> dict[str, Any]:
+    return {
+        "dataset": dataset.name,
+        "digest": digest_of(digests),
+        "parts": digests,
+        "sizes": sizes,
+        "labels": dataset.labels,
+        "schema": dataset.schema.model_dump(mode="json"),
+        "source": dataset.source,
+        "licence": dataset.licence,
+    }
+
+
+if __name__ == "__main__":
+    child.run(prepare)

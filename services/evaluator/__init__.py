@@ -1,0 +1,1 @@
+"""Evaluations, gates and comparisons: whether a version is good enough."""

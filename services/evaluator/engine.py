@@ -1,0 +1,110 @@
+"""The process that scores: `python -m services.evaluator.engine`; spec and reports as in shared/worker.py."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from library.base import TaskType
+from library.files import unpack
+from shared import child
+from shared.errors import InvalidInput
+from shared.worker import Reporter, Result
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.generic]
+
+TRUTH = "y_true"
+CANDIDATE = "candidate"
+CHAMPION = "champion"
+
+
+class ScoringSpec(BaseModel):
+    """What to score: an .npz file of `y_true`, outputs of `candidate` and, if there is one, of `champion`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task_type: TaskType
+    labels: tuple[str, ...] = ()
+    outputs: str
+
+
+def score(raw: dict[str, Any], _: Reporter) -> Result:
+    """The scores of candidate and champion (null without one) on the same items."""
+    spec = ScoringSpec.model_validate(raw)
+    arrays = unpack(Path(spec.outputs))
+    judge = JUDGES[spec.task_type]
+    scores: dict[str, Any] = {CHAMPION: None}
+    for name in (CANDIDATE, *({CHAMPION} & arrays.keys())):
+        scores[name] = judge(arrays[TRUTH], _checked(name, arrays[name], arrays[TRUTH]), spec.labels)
+        child.log.info("%s: %s", name, _headline(scores[name]))
+    return Result(data=scores)
+
+
+def _checked(name: str, outputs: "Array", truth: "Array") -> "Array":
+    import numpy as np
+
+    if len(outputs) != len(truth):
+        raise InvalidInput(f"{name} has {len(outputs)} outputs for {len(truth)} items")
+    if not np.isfinite(outputs).all():
+        raise InvalidInput(f"{name} has outputs that are not finite numbers")
+    return outputs
+
+
+def _classification(truth: "Array", outputs: "Array", labels: tuple[str, ...]) -> dict[str, Any]:
+    """Outputs are a score per class, in the order of the labels; the highest wins."""
+    from sklearn import metrics
+
+    if outputs.shape[1:] != (len(labels),):
+        raise InvalidInput(f"outputs of shape {list(outputs.shape)} do not hold a score for {len(labels)} labels")
+    predicted, classes = outputs.argmax(axis=1), list(range(len(labels)))
+    per_class = metrics.precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=0)
+    return {
+        "accuracy": float(metrics.accuracy_score(truth, predicted)),
+        "macro_f1": float(metrics.f1_score(truth, predicted, labels=classes, average="macro", zero_division=0)),
+        "confusion_matrix": metrics.confusion_matrix(truth, predicted, labels=classes).tolist(),
+        "per_class": [_class_row(label, row) for label, row in zip(labels, zip(*per_class, strict=True), strict=True)],
+        "items": len(truth),
+    }
+
+
+def _class_row(label: str, row: tuple[float, ...]) -> dict[str, Any]:
+    precision, recall, f1, support = row
+    return {
+        "label": label,
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+        "support": int(support),
+    }
+
+
+def _regression(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, Any]:
+    from sklearn import metrics
+
+    predicted = outputs.reshape(truth.shape)
+    return {
+        "rmse": float(metrics.root_mean_squared_error(truth, predicted)),
+        "mae": float(metrics.mean_absolute_error(truth, predicted)),
+        "r2": float(metrics.r2_score(truth, predicted)),
+        "items": len(truth),
+    }
+
+
+def _headline(scores: dict[str, Any]) -> str:
+    figures = {name: value for name, value in scores.items() if isinstance(value, float)}
+    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+
+
+JUDGES: dict[TaskType, Callable[["Array", "Array", tuple[str, ...]], dict[str, Any]]] = {
+    TaskType.CLASSIFICATION: _classification,
+    TaskType.REGRESSION: _regression,
+}
+
+
+if __name__ == "__main__":
+    child.run(score)
