@@ -23,7 +23,7 @@ from shared.bus import ERROR_HEADER, Bus
 from shared.context import Context
 from shared.db import Connection, Database
 from shared.envelope import Envelope, read_data, read_envelope
-from shared.errors import AimassError, Conflict, DeadlineExceeded, InvalidInput
+from shared.errors import AimassError, Conflict, DeadlineExceeded, InvalidInput, TooLarge
 from shared.events.base import Command, Event
 from shared.handlers import EventHandler, Handlers, RpcHandler
 from shared.rpc.base import Request
@@ -32,6 +32,7 @@ from shared.work import Work
 
 HANDLE_SECONDS = ACK_WAIT * 0.8
 RPC_DEADLINE = 20.0
+REPLY_MARGIN = 4096
 
 # Claim an idempotency key; nothing comes back when somebody did before.
 CLAIM_KEY = """
@@ -139,11 +140,17 @@ class Dispatcher:
             with observe.span(f"process {message.raw_message.subject}", SpanKind.SERVER, context.traceparent):
                 async with asyncio.timeout(context.seconds_left(RPC_DEADLINE)):
                     reply = await answer_with(asked, handler, context)
-            return Response(reply.model_dump_json().encode())
+            return Response(self._fitting(reply.model_dump_json().encode()))
 
         answer.__name__ = handler.__name__
         answer.__doc__ = request.__doc__
         self.bus.rpc_subscriber(request.subject(self.service))(answer)
+
+    def _fitting(self, body: bytes) -> bytes:
+        """The body itself; raises TooLarge where the bus would only drop it and leave the caller waiting."""
+        if len(body) > self.bus.connection.max_payload - REPLY_MARGIN:
+            raise TooLarge(f"an answer of {len(body)} bytes does not fit into one message: ask for less")
+        return body
 
     async def _answer_from_memory(self, asked: Request[Any], handler: RpcHandler, context: Context) -> BaseModel:
         reply: BaseModel = await handler(asked, self.parts)

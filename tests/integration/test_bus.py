@@ -14,7 +14,7 @@ from deploy.provision import provision_bus_over
 from shared import outbox
 from shared.context import Context
 from shared.envelope import Envelope
-from shared.errors import Conflict, Drift, NotFound, Unavailable
+from shared.errors import Conflict, Drift, NotFound, TooLarge, Unavailable
 from shared.events.training import EpochCompleted, TrainingCompleted, TrainingFailed
 from shared.handlers import Handlers
 from shared.rpc.registry import GetModel, ModelView
@@ -44,6 +44,8 @@ async def on_event(event: Any, work: Work[Parts]) -> None:
 async def get_model(request: GetModel, work: Work[Parts]) -> ModelView:
     if request.model == "unknown":
         raise NotFound("there is no model 'unknown'", field="model")
+    if request.model == "large":
+        return ModelView(name="x" * 2**20, project=work.project)
     return ModelView(name=request.model, project=work.project)
 
 
@@ -214,6 +216,11 @@ async def test_requests_are_answered_with_replies_and_errors(service: tuple[Serv
     assert caught.value.field == "model"
     with pytest.raises(Unavailable, match="evaluator is not running"):
         await started.bus.ask(GetModel(model="x"), Context(), service="evaluator")
+
+
+async def test_an_answer_that_does_not_fit_says_so(service: tuple[Service, Parts]) -> None:
+    with pytest.raises(TooLarge, match="ask for less"):
+        await service[0].bus.ask(GetModel(model="large"), Context())
 
 
 async def test_an_idempotency_key_gives_the_same_reply(service: tuple[Service, Parts]) -> None:
