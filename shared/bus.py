@@ -48,7 +48,7 @@ def _connection_options(service: str, settings: ServiceSettings) -> dict[str, An
     }
 
 
-async def connect(service: str, settings: ServiceSettings) -> Client:
+async def connect(service: str, settings: ServiceSettings, **options: Any) -> Client:
     """A plain NATS connection that waits for the bus and reconnects for ever."""
     return await nats.connect(
         settings.nats_url,
@@ -56,6 +56,7 @@ async def connect(service: str, settings: ServiceSettings) -> Client:
         password=settings.nats_password.get_secret_value(),
         name=service,
         **_connection_options(service, settings),
+        **options,
     )
 
 

@@ -125,6 +125,7 @@ class Dispatcher:
             await handler(event, work)
             await outbox.write(tx, work.said, context, self.service)
         self._wake()
+        await work.finish()
         observe.CONSUMED.labels(self.service, envelope.type, "done").inc()
 
     def _wake(self) -> None:
@@ -170,6 +171,7 @@ class Dispatcher:
         self._wake()
         if asked.awaits_publication and self.relay:
             await self.relay.wait_published(ids, context.seconds_left(3))
+        await work.finish()
         return reply
 
     async def settle(self, message: Msg, error: BaseException | None) -> None:

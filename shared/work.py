@@ -1,5 +1,6 @@
 """Work: one unit of work — a transaction, its circumstances, and the messages that commit with it."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -32,6 +33,7 @@ class Work(Generic[Parts]):
     parts: Parts
     envelope: Envelope | None = None
     said: list[Event | Outgoing] = field(default_factory=list)
+    afterwards: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     @property
     def project(self) -> str:
@@ -44,3 +46,11 @@ class Work(Generic[Parts]):
     def send(self, aggregate: str, subject: str, payload: bytes, headers: dict[str, str]) -> None:
         """Publish a raw message with the transaction, such as an entry of a key-value bucket."""
         self.said.append(Outgoing(aggregate, subject, payload, headers))
+
+    def then(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Do this after the commit, and after the publication where the request awaits that; a crash loses it."""
+        self.afterwards.append(step)
+
+    async def finish(self) -> None:
+        for step in self.afterwards:
+            await step()
