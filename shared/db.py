@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
 import asyncpg
+from asyncpg.exceptions._base import DataError as ArgumentError
 from asyncpg.pool import PoolConnectionProxy
 from pydantic_core import to_json
 
-from shared.errors import Conflict, Unavailable
+from shared.errors import Conflict, InvalidInput, Unavailable
 from shared.settings import ServiceSettings
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
@@ -37,9 +38,13 @@ _RETRY = (
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raises Unavailable for a lost database or a lost race, Conflict for a broken unique constraint."""
+    """Raises Unavailable for a lost database or a lost race, Conflict for a broken unique constraint, InvalidInput for
+    a value that no column takes.
+    """
     try:
         yield
+    except (asyncpg.DataError, ArgumentError) as error:
+        raise InvalidInput(f"a value cannot be stored: {error}") from error
     except asyncpg.UniqueViolationError as error:
         raise Conflict(f"this exists already: {error.constraint_name}") from error
     except _GONE as error:
