@@ -15,18 +15,28 @@ from shared.settings import ServiceSettings
 
 
 class Readiness:
-    """What each check last said; an empty text means that it is well."""
+    """What each check last said; an empty text means that it is well.
+
+    Only essential checks decide: a data plane that can serve stays ready while a database is down.
+    """
 
     def __init__(self, service: str) -> None:
         self.service = service
         self._problems: dict[str, str] = {"start": "starting"}
+        self._minor: dict[str, str] = {}
 
-    def report(self, check: str, problem: str) -> None:
+    def report(self, check: str, problem: str, *, essential: bool = True) -> None:
+        (self._problems if essential else self._minor)[check] = problem
+
+    def started(self) -> None:
+        """All checks have run once."""
         self._problems.pop("start", None)
-        self._problems[check] = problem
 
     def problems(self) -> dict[str, str]:
         return {check: problem for check, problem in self._problems.items() if problem}
+
+    def minor_problems(self) -> dict[str, str]:
+        return {check: problem for check, problem in self._minor.items() if problem}
 
 
 def _ops_app(readiness: Readiness) -> Starlette:
@@ -36,6 +46,7 @@ def _ops_app(readiness: Readiness) -> Starlette:
     async def readyz(_: Request) -> Response:
         problems = readiness.problems()
         body = {"service": readiness.service, "ready": not problems, "problems": problems}
+        body |= {"degraded": readiness.minor_problems()}
         return JSONResponse(body, status_code=503 if problems else 200)
 
     async def metrics(_: Request) -> Response:

@@ -5,7 +5,8 @@ Polls for unpublished rows (never for ids above the last one seen); one relay at
 
 import asyncio
 import zlib
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from enum import Enum, auto
 from typing import Any
 
@@ -19,7 +20,7 @@ from shared.db import Connection, Database
 from shared.envelope import Envelope
 from shared.errors import AimassError, Unavailable
 from shared.events.base import Event
-from shared.work import Outgoing
+from shared.work import Outgoing, Work
 
 BUCKETS = 8
 BATCH = 100
@@ -112,6 +113,15 @@ class Relay:
 
     def wake(self) -> None:
         self._woken.set()
+
+    @asynccontextmanager
+    async def work(self, context: Context) -> AsyncIterator[Work[None]]:
+        """A transaction outside of any message, whose own messages this relay publishes after the commit."""
+        async with self._database.transaction() as tx:
+            work: Work[None] = Work(tx, context, None)
+            yield work
+            await write(tx, work.said, context, self._source)
+        self.wake()
 
     async def run(self, js: JetStreamContext) -> None:
         """Publish for ever; a lost database or bus only delays."""

@@ -17,6 +17,7 @@ from shared.outbox import Relay
 from shared.settings import ServiceSettings
 
 Loop = Callable[[], Awaitable[None]]
+Check = Callable[[], Awaitable[str]]
 GUARD_SECONDS = 1.0
 PRUNE_SECONDS = 3600.0
 RESTART_SECONDS = 1.0
@@ -25,7 +26,9 @@ RESTART_SECONDS = 1.0
 class Service:
     """What every service is; its app.py adds the parts of its own."""
 
-    def __init__(self, name: str, settings: ServiceSettings, **broker_options: Any) -> None:
+    def __init__(
+        self, name: str, settings: ServiceSettings, *, data_plane: bool = False, **broker_options: Any
+    ) -> None:
         observe.set_up(name, settings)
         self.name, self.settings = name, settings
         self.bus = Bus(name, settings, **broker_options)
@@ -34,7 +37,10 @@ class Service:
         self.relay = Relay(self.database, name) if self.database else None
         self.readiness = Readiness(name)
         self.dispatcher: Dispatcher | None = None
+        self._control_is_essential = not data_plane
+        self._checks: dict[str, Check] = {}
         self._loops: dict[str, Loop] = {}
+        self._early: dict[str, Loop] = {}
         self._closing: list[Loop] = []
         self._stop = asyncio.Event()
         self._paused = False
@@ -44,9 +50,16 @@ class Service:
         self.dispatcher = Dispatcher(self.bus, handlers, parts, self.database, self.relay)
         self.dispatcher.connect()
 
-    def add_loop(self, name: str, loop: Loop) -> None:
-        """Run this coroutine function until the service stops; it is started again when it fails."""
-        self._loops[name] = loop
+    def add_loop(self, name: str, loop: Loop, *, early: bool = False) -> None:
+        """Run this coroutine function until the service stops; it is started again when it fails.
+
+        An early one does not wait for the bus.
+        """
+        (self._early if early else self._loops)[name] = loop
+
+    def add_check(self, name: str, check: Check) -> None:
+        """Ask this about readiness every second; it answers with the problem, or with nothing."""
+        self._checks[name] = check
 
     def add_closing(self, closing: Loop) -> None:
         """Await this when the service drains, in the order of addition."""
@@ -62,6 +75,7 @@ class Service:
             asyncio.get_running_loop().add_signal_handler(name, self.stop)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(serve_ops(self.settings, self.readiness))]
+            tasks += [group.create_task(self._keep(name, loop)) for name, loop in self._early.items()]
             await self._start()
             tasks += [group.create_task(self._keep(name, loop)) for name, loop in self._all_loops().items()]
             await self._stop.wait()
@@ -101,6 +115,9 @@ class Service:
             down = await self._check_database()
             await self._pause_fetching(bool(down))
             await self._check_consumers()
+            for name, check in self._checks.items():
+                self.readiness.report(name, await check())
+            self.readiness.started()
             await asyncio.sleep(GUARD_SECONDS)
 
     async def _check_database(self) -> str:
@@ -112,10 +129,10 @@ class Service:
             observe.OUTBOX_AGE.labels(self.name).set(lag["age"])
             observe.OUTBOX_DEAD.labels(self.name).set(lag["dead"])
             observe.POOL_IN_USE.labels(self.name).set(self.database.in_use())
-            self.readiness.report("outbox", f"behind by {lag['age']:.0f} s" if lag["age"] > 30 else "")
+            self._report("outbox", f"behind by {lag['age']:.0f} s" if lag["age"] > 30 else "")
         except AimassError as error:
             problem = error.message
-        self.readiness.report("database", problem)
+        self._report("database", problem)
         return problem
 
     async def _pause_fetching(self, pause: bool) -> None:
@@ -137,7 +154,11 @@ class Service:
                 problem = error.message
             except Exception as error:
                 problem = repr(error)
-            self.readiness.report(f"consumer {stream}", problem)
+            self._report(f"consumer {stream}", problem)
+
+    def _report(self, check: str, problem: str) -> None:
+        """A problem of the control plane, which does not stop a data plane."""
+        self.readiness.report(check, problem, essential=self._control_is_essential)
 
     async def _prune(self) -> None:
         assert self.database is not None and self.relay is not None
@@ -160,10 +181,11 @@ class Service:
         observe.log().info("stopped")
 
 
-def run(build: Callable[[], Service]) -> None:
+def run(build: Callable[[], Service], loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
     """Run a service until it is told to stop; a drift or a wrong setting ends it with one line."""
     try:
-        asyncio.run(_run(build))
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(_run(build))
     except* Drift as group:
         sys.exit(str(group.exceptions[0]))
 

@@ -1,0 +1,43 @@
+"""The composition of inference."""
+
+from services.inference.data_plane import DataPlane
+from services.inference.domain import Routing
+from services.inference.engine import Triton
+from services.inference.handlers import HANDLERS, Parts
+from services.inference.prediction_log import PredictionLog
+from services.inference.reconciler import Reconciler
+from services.inference.settings import Settings
+from shared import bus
+from shared.service import Service
+
+
+def build(settings: Settings | None = None) -> Service:
+    settings = settings or Settings()
+    service = Service("inference", settings, data_plane=True)
+    assert service.database and service.relay
+    key = settings.triton_access_header_value.get_secret_value()
+    triton = Triton(settings.triton_url, (settings.triton_access_header_name, key))
+    routing, log = Routing(), PredictionLog(settings.node)
+    data_plane = DataPlane(triton, routing, log, settings.max_waiting)
+    reconciler = Reconciler(settings, service.database, service.relay, triton, routing, data_plane.in_flight)
+    service.handle(HANDLERS, Parts(routing, reconciler, data_plane))
+
+    async def answer() -> None:
+        await data_plane.run(await bus.connect("inference", settings))
+
+    async def triton_problem() -> str:
+        return "" if await triton.is_ready() else "not reachable"
+
+    async def drain() -> None:
+        await data_plane.drain()
+        await log.flush(service.bus.js)
+        await reconciler.leave()
+        await triton.close()
+
+    service.add_loop("reconciler", reconciler.run)
+    service.add_loop("data plane", answer)
+    service.add_loop("prediction log", lambda: log.run(service.bus.js))
+    service.add_check("triton", triton_problem)
+    service.add_check("deployments", reconciler.problem)
+    service.add_closing(drain)
+    return service

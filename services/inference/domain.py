@@ -1,0 +1,93 @@
+"""What inference decides: which versions to load and unload, and which version answers a request; pure."""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+
+from shared.errors import NotFound, Unavailable
+from shared.events.common import Signature
+from shared.names import triton_name
+
+HELD_STATES = ("loading", "staged", "serving", "draining")
+DIFFERENCE_STATES = ("staged", "serving")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A version that this platform wants in Triton, and in which role."""
+
+    project: str
+    model: str
+    version: int
+    digest: str
+    signature: Signature
+    state: str
+    context: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return triton_name(self.project, self.model, self.version)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do with Triton; `missing` were ready before, `foreign` are wanted by nobody."""
+
+    load: tuple[str, ...]
+    unload: tuple[str, ...]
+    missing: frozenset[str]
+    foreign: frozenset[str]
+
+
+def plan(wanted: Mapping[str, Deployment], ready: Set[str], released: Set[str]) -> Plan:
+    """Compare what is wanted with what Triton has; `released` are those that we let go ourselves."""
+    absent = [name for name in wanted if name not in ready]
+    surplus = sorted(ready - wanted.keys())
+    return Plan(
+        load=tuple(sorted(absent, key=lambda name: (wanted[name].state != "serving", name))),
+        unload=tuple(surplus),
+        missing=frozenset(name for name in absent if wanted[name].state in DIFFERENCE_STATES),
+        foreign=frozenset(name for name in surplus if name not in released),
+    )
+
+
+@dataclass
+class Routing:
+    """What this node answers with: the wanted deployments, which of them are ready, and the routes."""
+
+    epoch: int = 0
+    wanted: dict[str, Deployment] = field(default_factory=dict)
+    ready: frozenset[str] = frozenset()
+    routes: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def versions(self, project: str, model: str) -> list[int]:
+        """The versions of a model that are ready here."""
+        return sorted(
+            deployment.version
+            for name, deployment in self.wanted.items()
+            if (deployment.project, deployment.model) == (project, model) and name in self.ready
+        )
+
+    def models(self) -> set[tuple[str, str]]:
+        """The models of which a version is ready here."""
+        return {(found.project, found.model) for name, found in self.wanted.items() if name in self.ready}
+
+    def pick(self, project: str, model: str, version: str) -> Deployment:
+        """The deployment that answers a request, by the version it names or by the route.
+
+        Raises NotFound for a version that is not held, Unavailable for one that is not ready now.
+        """
+        number = _number(model, version) if version else self.routes.get((project, model))
+        if number is None:
+            raise NotFound(f"model '{model}' has no promoted version yet: name one, or promote one")
+        name = triton_name(project, model, number)
+        if name not in self.wanted:
+            raise NotFound(f"version {number} of model '{model}' is not deployed")
+        if name not in self.ready:
+            raise Unavailable(f"version {number} of model '{model}' is not ready now; try again")
+        return self.wanted[name]
+
+
+def _number(model: str, version: str) -> int:
+    if not version.isdecimal() or len(version) > 9:
+        raise NotFound(f"model '{model}' has no version '{version[:20]}': versions are numbers from 1")
+    return int(version)

@@ -1,0 +1,104 @@
+"""What inference reacts to: versions to stage, promotions to switch to, failed gates to unstage."""
+
+from dataclasses import dataclass
+
+from services.inference import store
+from services.inference.data_plane import DataPlane
+from services.inference.domain import Deployment, Routing
+from services.inference.reconciler import Reconciler
+from shared.errors import NotFound, Unavailable
+from shared.events.common import Verdict
+from shared.events.deployment import DeploymentUnstaged
+from shared.events.evaluation import EvaluationCompleted
+from shared.events.models import VersionPromoted, VersionRegistered
+from shared.handlers import Handlers
+from shared.names import triton_name
+from shared.rpc.inference import DeploymentList, GetServedModel, ListDeployments, ServedModel
+from shared.work import Work
+
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the handlers work with."""
+
+    routing: Routing
+    reconciler: Reconciler
+    data_plane: DataPlane
+
+
+async def on_version_registered(event: VersionRegistered, work: Work[Parts]) -> None:
+    deployment = Deployment(
+        project=work.project,
+        model=event.model,
+        version=event.version,
+        digest=event.digest,
+        signature=event.signature,
+        state="loading",
+        context=work.context.to_headers(),
+    )
+    await store.insert(work.tx, deployment)
+    work.parts.reconciler.wake()
+
+
+async def on_version_promoted(event: VersionPromoted, work: Work[Parts]) -> None:
+    if event.alias != CHAMPION:
+        return
+    deployment = await store.find(work.tx, work.project, event.model, event.version)
+    if deployment is None:
+        raise Unavailable(f"version {event.version} of '{event.model}' is not known here yet")
+    sequence = work.envelope.sequence if work.envelope else 0
+    wanted = await store.want_route(work.tx, deployment, sequence, work.context.to_headers())
+    if wanted and deployment.state in ("unstaged", "failed", "draining"):
+        await store.set_state(work.tx, deployment, "loading", "wanted again")
+    work.parts.reconciler.wake()
+
+
+async def on_evaluation_completed(event: EvaluationCompleted, work: Work[Parts]) -> None:
+    if event.verdict is not Verdict.FAILED:
+        return
+    deployment = await store.find(work.tx, work.project, event.model, event.version)
+    route = await store.find_route(work.tx, work.project, event.model)
+    if deployment is None or deployment.state not in ("loading", "staged"):
+        return
+    if route and event.version == route.wanted_version:
+        return
+    reason = "the gate failed: " + "; ".join(event.reasons)
+    if await store.set_state(work.tx, deployment, "unstaged", reason):
+        work.say(DeploymentUnstaged(model=event.model, version=event.version, digest=event.digest, reason=reason))
+
+
+async def list_deployments(request: ListDeployments, work: Work[Parts]) -> DeploymentList:
+    return DeploymentList(deployments=await store.views(work.tx, work.project, request.model))
+
+
+async def get_served_model(request: GetServedModel, parts: Parts) -> ServedModel:
+    routing = parts.routing
+    versions = routing.versions(request.project, request.model)
+    version = request.version or routing.routes.get((request.project, request.model))
+    deployment = routing.wanted.get(triton_name(request.project, request.model, version or 0))
+    if deployment is None and (request.version or not versions):
+        what = f"version {request.version} of model" if request.version else "model"
+        raise NotFound(f"{what} '{request.model}' is not deployed")
+    shown = deployment or routing.wanted[triton_name(request.project, request.model, versions[-1])]
+    return ServedModel(
+        model=request.model,
+        ready=version in versions,
+        version=version,
+        versions=versions,
+        signature=shown.signature,
+    )
+
+
+HANDLERS = Handlers(
+    "inference",
+    events={
+        VersionRegistered: on_version_registered,
+        VersionPromoted: on_version_promoted,
+        EvaluationCompleted: on_evaluation_completed,
+    },
+    rpc={ListDeployments: list_deployments},
+    memory_rpc={GetServedModel: get_served_model},
+    subscribes=("infer.>",),
+)

@@ -1,0 +1,247 @@
+"""The reconciler: brings Triton's real state to the desired one, and moves deployments on as nodes confirm."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from services.inference import domain, store
+from services.inference.domain import Deployment, Plan, Routing
+from services.inference.engine import Triton
+from services.inference.repository import Repository
+from services.inference.settings import Settings
+from shared import observe
+from shared.artifacts import Artifacts
+from shared.context import Context
+from shared.db import Database
+from shared.errors import AimassError, Unavailable
+from shared.events.deployment import (
+    DeploymentFailed,
+    DeploymentReconciled,
+    DeploymentStaged,
+    DeploymentUnstaged,
+    TrafficSwitched,
+)
+from shared.outbox import Relay
+from shared.work import Work
+
+PAUSE_SECONDS = 0.5
+
+
+class Reconciler:
+    """One loop of a node; every step may be repeated, and any process may die between two steps."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        relay: Relay,
+        triton: Triton,
+        routing: Routing,
+        in_flight: Mapping[str, int],
+    ) -> None:
+        self._settings, self._database, self._relay = settings, database, relay
+        self._triton, self._routing, self._in_flight = triton, routing, in_flight
+        self._repository = Repository(settings.triton_repository)
+        self._artifacts = Artifacts(settings.artifacts_url)
+        self._woken = asyncio.Event()
+        self._released: set[str] = set()
+        self._confirmed = 0
+        self._turned = False
+
+    async def problem(self) -> str:
+        """Why this node cannot serve yet or now; empty when it can."""
+        if not self._turned:
+            return "deployments not read yet"
+        missing = [
+            n for n, found in self._routing.wanted.items() if found.state == "serving" and n not in self._routing.ready
+        ]
+        return f"not ready in Triton: {', '.join(missing)}" if missing else ""
+
+    def wake(self) -> None:
+        """Something has changed; do not wait for the next turn."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Reconcile for ever; what is down now is tried again at the next turn."""
+        await asyncio.to_thread(self._repository.prepare)
+        while True:
+            self._woken.clear()
+            try:
+                await self.turn()
+            except AimassError as error:
+                observe.log().warning("reconciliation waits", error=error.message)
+            await self._wait()
+
+    async def _wait(self) -> None:
+        try:
+            await asyncio.wait_for(self._woken.wait(), PAUSE_SECONDS)
+        except TimeoutError:
+            return
+
+    async def turn(self) -> None:
+        """One comparison of desired and real state; with the database down, by what was known last."""
+        reachable = await self._refresh()
+        await self._reconcile()
+        if reachable:
+            await self._beat()
+            await self._advance()
+            self._turned = await self._refresh()
+
+    async def _refresh(self) -> bool:
+        try:
+            async with self._database.connection() as connection:
+                wanted = await store.held(connection)
+                routes, epoch = await store.routes(connection)
+        except Unavailable:
+            return False
+        self._released |= self._routing.wanted.keys() - wanted.keys()
+        self._routing.wanted, self._routing.routes, self._routing.epoch = wanted, routes, epoch
+        return True
+
+    async def _reconcile(self) -> None:
+        self._routing.ready = frozenset(await self._ready())
+        plan = domain.plan(self._routing.wanted, self._routing.ready, self._released)
+        for name in plan.load:
+            await self._load(self._routing.wanted[name], plan)
+        for name in plan.unload:
+            await self._unload(name, plan)
+
+    async def _ready(self) -> set[str]:
+        try:
+            return await self._triton.ready_models()
+        except Unavailable:
+            self._routing.ready = frozenset()
+            raise
+
+    async def _load(self, deployment: Deployment, plan: Plan) -> None:
+        try:
+            artifact = await self._artifacts.get(deployment.digest)
+            await asyncio.to_thread(
+                self._repository.write, deployment.name, deployment.signature, artifact, deployment.digest
+            )
+            await self._triton.load(deployment.name)
+        except Unavailable:
+            raise
+        except AimassError as error:
+            await self._fail(deployment, error.message)
+            return
+        self._routing.ready |= {deployment.name}
+        self._released.discard(deployment.name)
+        if deployment.name in plan.missing:
+            await self._tell_difference(deployment.name, "ready", "missing", "loaded")
+
+    async def _fail(self, deployment: Deployment, reason: str) -> None:
+        """A version that never was ready has failed for good; others are tried again at the next turn."""
+        observe.log().error("cannot load", model=deployment.name, reason=reason)
+        if deployment.state != "loading":
+            return
+        async with self._of(deployment) as work:
+            if await store.set_state(work.tx, deployment, "failed", reason):
+                key = {"model": deployment.model, "version": deployment.version, "digest": deployment.digest}
+                work.say(DeploymentFailed(**key, reason=reason))
+
+    async def _unload(self, name: str, plan: Plan) -> None:
+        if self._in_flight.get(name):
+            return
+        await self._triton.unload(name)
+        await asyncio.to_thread(self._repository.remove, name)
+        self._routing.ready -= {name}
+        if name in plan.foreign and name.count(".") == 2:
+            await self._tell_difference(name, "absent", "ready", "unloaded")
+
+    async def _tell_difference(self, name: str, expected: str, found: str, action: str) -> None:
+        project, model, version = name.split(".")
+        observe.log().warning("triton differed", model=name, expected=expected, found=found, action=action)
+        try:
+            async with self._relay.work(Context(project=project)) as work:
+                work.say(
+                    DeploymentReconciled(
+                        model=model,
+                        version=int(version),
+                        triton_name=name,
+                        expected=expected,
+                        found=found,
+                        action=action,
+                    )
+                )
+        except Unavailable as error:
+            observe.log().warning("difference not told", model=name, error=error.message)
+
+    async def _beat(self) -> None:
+        """Tell the others what this node holds, and the epoch once its old versions have no request in flight."""
+        draining = [name for name, found in self._routing.wanted.items() if found.state == "draining"]
+        if not any(self._in_flight.get(name) for name in draining):
+            self._confirmed = self._routing.epoch
+        held = sorted(self._routing.ready & self._routing.wanted.keys())
+        async with self._database.transaction() as tx:
+            await store.beat(tx, self._settings.node, self._settings.node_lease_seconds, self._confirmed, held)
+
+    async def leave(self) -> None:
+        """Stop counting as a node, so that nobody waits for this one."""
+        try:
+            async with self._database.transaction() as tx:
+                await store.leave(tx, self._settings.node)
+        except Unavailable as error:
+            observe.log().warning("left without telling", error=error.message)
+
+    async def _advance(self) -> None:
+        async with self._database.connection() as connection:
+            loaded = await store.loaded(connection)
+            switchable = await store.switchable(connection)
+            drained = await store.drained(connection)
+            surplus = await store.surplus(connection, self._settings.staged_cap, self._settings.staged_hours * 3600)
+        for deployment in loaded:
+            await self._stage(deployment)
+        for project, model in switchable:
+            await self._switch(project, model)
+        for deployment in drained:
+            await self._unstage(deployment, "another version took over")
+        for deployment in surplus:
+            await self._unstage(deployment, "staged versions are capped in number and time")
+
+    async def _stage(self, deployment: Deployment) -> None:
+        async with self._of(deployment) as work:
+            if await store.set_state(work.tx, deployment, "staged"):
+                work.say(
+                    DeploymentStaged(
+                        model=deployment.model,
+                        version=deployment.version,
+                        digest=deployment.digest,
+                        triton_name=deployment.name,
+                    )
+                )
+
+    async def _switch(self, project: str, model: str) -> None:
+        async with self._database.connection() as connection:
+            route = await store.find_route(connection, project, model)
+        if route is None:
+            return
+        async with self._relay.work(Context.from_headers(route.context)) as work:
+            route = await store.find_route(work.tx, project, model)
+            if route is None or route.version == route.wanted_version:
+                return
+            deployment = await store.find(work.tx, project, model, route.wanted_version)
+            if deployment is None or not await store.set_state(work.tx, deployment, "serving"):
+                return
+            epoch = await store.switch(work.tx, route)
+            work.say(
+                TrafficSwitched(
+                    model=model,
+                    version=deployment.version,
+                    digest=deployment.digest,
+                    previous_version=route.version,
+                    epoch=epoch,
+                )
+            )
+
+    async def _unstage(self, deployment: Deployment, reason: str) -> None:
+        async with self._of(deployment) as work:
+            if await store.set_state(work.tx, deployment, "unstaged", reason):
+                key = {"model": deployment.model, "version": deployment.version, "digest": deployment.digest}
+                work.say(DeploymentUnstaged(**key, reason=reason))
+
+    @asynccontextmanager
+    async def _of(self, deployment: Deployment) -> AsyncIterator[Work[None]]:
+        """A transaction within the chain that brought the deployment here."""
+        async with self._relay.work(Context.from_headers(deployment.context)) as work:
+            yield work

@@ -1,0 +1,203 @@
+"""Inference on real NATS, PostgreSQL and Triton: stage, switch, answer, drain, recover."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nats as nats_client
+import numpy as np
+import pytest
+from pydantic import SecretStr
+
+from deploy.embedded.testing_servers import NatsServer, TritonServer, triton_server
+from deploy.provision import provision_bus_over
+from services.inference.app import build
+from services.inference.handlers import HANDLERS
+from services.inference.settings import Settings
+from shared import frames, oip
+from shared.artifacts import Artifacts
+from shared.context import Context
+from shared.envelope import Envelope
+from shared.events.base import Event
+from shared.events.common import Verdict
+from shared.events.evaluation import EvaluationCompleted
+from shared.events.models import VersionPromoted, VersionRegistered
+from shared.names import new_id
+from shared.rpc.inference import GetServedModel, ListDeployments
+from shared.service import Service
+from shared.settings import ServiceSettings
+from shared.tensors import from_numpy, to_numpy
+from tests.integration.onnx_models import Served, affine
+
+SECONDS = 40
+
+
+@pytest.fixture(scope="module")
+def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    with triton_server(tmp_path_factory.mktemp("triton")) as running:
+        yield running
+
+
+class House:
+    """Inference in this process, the bus around it, and the events that it says."""
+
+    def __init__(self, service: Service, connection: Any, artifacts: Artifacts) -> None:
+        self.service, self.connection, self.artifacts = service, connection, artifacts
+        self.sequence = 0
+
+    async def tell(self, event: Event) -> None:
+        self.sequence += 1
+        envelope = Envelope(event.type_name(), "test", event.aggregate, sequence=self.sequence)
+        body = event.model_dump_json().encode()
+        await self.connection.jetstream().publish(event.subject("default"), body, headers=envelope.to_headers())
+
+    async def register(self, model: Served, version: int) -> None:
+        digest = await self.artifacts.put(model.onnx)
+        await self.tell(VersionRegistered(model="affine", version=version, digest=digest, signature=model.signature))
+
+    async def said(self, fact: str, count: int = 1) -> list[dict[str, Any]]:
+        """The bodies of the last events of a fact, once there are as many."""
+        js = self.connection.jetstream()
+        async with asyncio.timeout(SECONDS):
+            while True:
+                info = await js.stream_info("EVT", subjects_filter=f"evt.default.deployment.v1.{fact}")
+                if sum((info.state.subjects or {}).values()) >= count:
+                    break
+                await asyncio.sleep(0.05)
+        subscription = await js.subscribe(f"evt.default.deployment.v1.{fact}", ordered_consumer=True)
+        found = [json.loads((await subscription.next_msg(timeout=5)).data) for _ in range(count)]
+        await subscription.unsubscribe()
+        return found
+
+    async def infer(self, version: str = "", seconds: float = 5) -> tuple[frames.Reply, oip.InferReply | None]:
+        x = from_numpy("x", np.ones((2, 4), np.float32))
+        body, header = oip.encode_request(oip.InferRequest((x,), binary_default=True))
+        deadline = int((time.time() + seconds) * 1000)
+        request = frames.Request(new_id_bytes(), deadline, body, header, version=version)
+        message = await self.connection.request(
+            "infer.default.affine", frames.encode_requests([request]), timeout=seconds
+        )
+        reply = frames.decode_replies(message.data)[0]
+        return reply, oip.decode_reply(reply.body, reply.header_length) if reply.status == 200 else None
+
+
+def new_id_bytes() -> bytes:
+    return bytes.fromhex(new_id().replace("-", ""))
+
+
+@pytest.fixture
+async def house(
+    nats: NatsServer, triton: TritonServer, settings_of: Callable[[str], ServiceSettings], tmp_path: Path
+) -> AsyncIterator[House]:
+    await provision_bus_over(nats.url, [HANDLERS.declaration])
+    name, value = triton.access_header
+    settings = Settings(
+        **settings_of("inference").model_dump(),
+        triton_url=triton.http,
+        triton_repository=triton.repository,
+        triton_access_header_name=name,
+        triton_access_header_value=SecretStr(value),
+        node_lease_seconds=2,
+    )
+    service = build(settings)
+    running = asyncio.create_task(service.run())
+    connection = await nats_client.connect(nats.url)
+    async with asyncio.timeout(SECONDS):
+        while service.readiness.problems():
+            assert not running.done(), running
+            await asyncio.sleep(0.05)
+    yield House(service, connection, Artifacts(settings.artifacts_url))
+    service.stop()
+    await running
+    await connection.close()
+
+
+async def test_stage_switch_answer_and_drain(house: House) -> None:
+    await house.register(affine(), 1)
+    staged = (await house.said("deployment_staged"))[0]
+    assert (staged["version"], staged["triton_name"]) == (1, "default.affine.1")
+    reply, _ = await house.infer()
+    assert (reply.status, b"no promoted version" in bytes(reply.body)) == (404, True)
+    reply, answer = await house.infer(version="1")
+    assert answer is not None
+    assert answer.model_version == "1"
+    assert to_numpy(answer.outputs[0]).shape == (2, 3)
+
+    await house.tell(VersionPromoted(model="affine", version=1, alias="champion"))
+    assert (await house.said("traffic_switched"))[0]["previous_version"] is None
+    await house.register(affine(), 2)
+    await house.said("deployment_staged", 2)
+    await house.tell(VersionPromoted(model="affine", version=2, alias="champion"))
+    switched = (await house.said("traffic_switched", 2))[-1]
+    assert (switched["version"], switched["previous_version"]) == (2, 1)
+    assert (await house.said("deployment_unstaged"))[0]["version"] == 1
+    reply, answer = await house.infer()
+    assert reply.version == "2"
+
+    deployments = await house.service.bus.ask(ListDeployments(), Context())
+    assert [(d.version, d.state, d.ready) for d in deployments.deployments] == [
+        (2, "serving", True),
+        (1, "unstaged", False),
+    ]
+    served = await house.service.bus.ask(GetServedModel(model="affine"), Context())
+    assert (served.ready, served.version, served.versions) == (True, 2, [2])
+
+
+async def test_a_failed_gate_unstages(house: House) -> None:
+    await house.register(affine(), 1)
+    await house.said("deployment_staged")
+    verdict = {"verdict": Verdict.FAILED, "reasons": ("accuracy 0.1 is not >= 0.9",)}
+    await house.tell(EvaluationCompleted(evaluation_id="e", model="affine", version=1, **verdict))
+    assert "accuracy" in (await house.said("deployment_unstaged"))[0]["reason"]
+    reply = await until_gone(house)
+    assert reply
+
+
+async def until_gone(house: House) -> bool:
+    async with asyncio.timeout(SECONDS):
+        while True:
+            try:
+                await house.infer(version="1", seconds=1)
+            except nats_client.errors.NoRespondersError:
+                return True
+            await asyncio.sleep(0.05)
+
+
+async def test_a_broken_artifact_fails_with_a_reason(house: House) -> None:
+    broken = Served(b"no onnx", affine().signature)
+    await house.register(broken, 1)
+    failed = (await house.said("deployment_failed"))[0]
+    assert failed["version"] == 1
+    assert failed["reason"]
+
+
+async def test_a_killed_triton_comes_back_with_its_champion(house: House, triton: TritonServer) -> None:
+    await house.register(affine(), 1)
+    await house.tell(VersionPromoted(model="affine", version=1, alias="champion"))
+    await house.said("traffic_switched")
+    triton.kill()
+    await asyncio.sleep(0.7)
+    assert house.service.readiness.problems()
+    triton.start()
+    difference = (await house.said("deployment_reconciled"))[0]
+    assert (difference["expected"], difference["found"], difference["action"]) == ("ready", "missing", "loaded")
+    async with asyncio.timeout(SECONDS):
+        while house.service.readiness.problems():
+            await asyncio.sleep(0.05)
+    reply, _ = await house.infer()
+    assert reply.status == 200
+
+
+async def test_predictions_are_logged(house: House) -> None:
+    await house.register(affine(), 1)
+    await house.said("deployment_staged")
+    await house.infer(version="1")
+    async with asyncio.timeout(SECONDS):
+        while not (await house.connection.jetstream().stream_info("PRED")).state.messages:
+            await asyncio.sleep(0.05)
+    message = await house.connection.jetstream().get_msg("PRED", 1)
+    row = json.loads(message.data)["rows"][0]
+    assert (message.subject, row["version"], row["status"], row["batch"]) == ("pred.default.affine", 1, 200, 2)
