@@ -13,10 +13,11 @@ from shared.errors import InvalidInput
 from shared.worker import Reporter, Result
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    Array = NDArray[np.generic]
+    from library.base import Arrays
+
+    Array = NDArray[Any]
 
 TRUTH = "y_true"
 CANDIDATE = "candidate"
@@ -37,12 +38,17 @@ def score(raw: dict[str, Any], _: Reporter) -> Result:
     """The scores of candidate and champion (null without one) on the same items."""
     spec = ScoringSpec.model_validate(raw)
     arrays = unpack(Path(spec.outputs))
-    judge = JUDGES[spec.task_type]
-    scores: dict[str, Any] = {CHAMPION: None}
-    for name in (CANDIDATE, *({CHAMPION} & arrays.keys())):
-        scores[name] = judge(arrays[TRUTH], _checked(name, arrays[name], arrays[TRUTH]), spec.labels)
-        child.log.info("%s: %s", name, _headline(scores[name]))
-    return Result(data=scores)
+    if missing := {TRUTH, CANDIDATE} - arrays.keys():
+        raise InvalidInput(f"{spec.outputs} lacks {', '.join(sorted(missing))}")
+    scores = {name: _judge(spec, name, arrays) for name in (CANDIDATE, CHAMPION) if name in arrays}
+    return Result(data={CANDIDATE: scores[CANDIDATE], CHAMPION: scores.get(CHAMPION)})
+
+
+def _judge(spec: ScoringSpec, name: str, arrays: "Arrays") -> dict[str, Any]:
+    outputs = _checked(name, arrays[name], arrays[TRUTH])
+    scores = JUDGES[spec.task_type](arrays[TRUTH], outputs, spec.labels)
+    child.log.info("%s: %s", name, _headline(scores))
+    return scores
 
 
 def _checked(name: str, outputs: "Array", truth: "Array") -> "Array":

@@ -61,8 +61,8 @@ class Pace:
 
     def begin(self, steps: int, total: int) -> None:
         """Loading is done; of all steps of the task these are done already."""
-        self._first, self._steps, self._total = steps, steps, total
         self._began = self._moved = time.monotonic()
+        self._first, self._steps, self._total = steps, steps, total
 
     def step(self) -> None:
         self._steps += 1

@@ -1,0 +1,279 @@
+"""Every member of the library keeps the library's promises; adding a member adds it here by itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import library
+from library.base import COMPARISONS, Condition, Config, DataSet, Gate, Model, Part, Split, TaskType
+from library.export import export
+from library.files import pack, unpack
+from library.prepare import digest_of
+from library.split import divide
+from library.training import Training
+from services.evaluator.engine import JUDGES
+from shared.errors import InvalidInput, NotFound
+from shared.names import is_slug
+from shared.tensors import datatype_of
+from tests.unit.task_process import ROOT
+
+MODELS = list(library.models().values())
+DATA_SETS = list(library.data_sets().values())
+each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+each_data_set = pytest.mark.parametrize("dataset", DATA_SETS, ids=lambda dataset: dataset.name)
+
+
+def train_one_step(model: Model[Any]) -> Training:
+    config = model.validate({"epochs": 1})
+    parts = library.data_set(model.dataset).parts()
+    few = {name: column[: config.batch_size] for name, column in parts[Part.TRAIN].items()}
+    training = Training(model, config, 7, few, few)
+    training.run_epoch(lambda: None)
+    return training
+
+
+def served_outputs(model: Model[Any], module: torch.nn.Module, items: dict[str, Any]) -> Any:
+    with torch.no_grad():
+        return model.served(module).eval()(*model.inputs(items)).numpy()
+
+
+def test_declarations_are_read_without_heavy_packages() -> None:
+    code = """
+import sys, library
+for model in library.models().values():
+    model.describe(), model.validate({})
+for dataset in library.data_sets().values():
+    dataset.schema, dataset.split
+print(*{"torch", "sklearn", "onnx", "numpy"} & set(sys.modules))
+"""
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
+
+
+def test_an_unknown_member_is_not_found_and_the_answer_names_those_there_are() -> None:
+    with pytest.raises(NotFound, match="no model 'nope'; it has .*digits-cnn"):
+        library.model("nope")
+    with pytest.raises(NotFound, match="no data set 'nope'; it has .*digits"):
+        library.data_set("nope")
+
+
+@each_model
+def test_a_model_declares_all_that_people_need(model: Model[Any]) -> None:
+    told = model.describe()
+    assert is_slug(model.name)
+    assert model.code_version
+    assert told.signature.inputs
+    assert told.signature.outputs
+    assert all(spec.shape[0] == -1 for spec in told.signature.inputs + told.signature.outputs)
+    assert type(told).model_validate_json(told.model_dump_json()) == told
+
+
+@each_model
+def test_every_field_of_a_config_has_a_default_and_a_range(model: Model[Any]) -> None:
+    schema = model.config.model_json_schema()
+    assert schema["additionalProperties"] is False
+    assert not schema.get("required")
+    for name, field in schema["properties"].items():
+        assert "enum" in field or {"minimum", "maximum"} <= field.keys() or field["type"] == "boolean", name
+        if field.get("x-scale") == "log":
+            assert field["minimum"] > 0, name
+
+
+@each_model
+def test_a_config_outside_its_ranges_is_refused_by_the_name_of_the_field(model: Model[Any]) -> None:
+    assert model.validate({}) == model.config()
+    for wrong in ({"epochs": 0}, {"learning_rate": float("nan")}, {"no_such_field": 1}):
+        with pytest.raises(InvalidInput) as refused:
+            model.validate(wrong)
+        assert refused.value.field == f"config.{next(iter(wrong))}"
+
+
+@each_model
+def test_a_model_fits_its_data_set(model: Model[Any]) -> None:
+    dataset = library.data_set(model.dataset)
+    features = {feature.name: feature for feature in dataset.schema.features}
+    assert model.labels == dataset.labels
+    for spec in model.signature.inputs:
+        assert (spec.datatype, spec.shape[1:]) == (features[spec.name].datatype, features[spec.name].shape)
+
+
+@each_model
+def test_the_gate_asks_only_for_figures_that_the_evaluator_measures(model: Model[Any]) -> None:
+    classes = np.arange(len(model.labels) or 3)
+    outputs = np.eye(len(classes)) if model.task_type is TaskType.CLASSIFICATION else classes.astype(float)
+    perfect = JUDGES[model.task_type](classes, outputs, model.labels)
+    assert all(condition.metric in perfect for condition in model.gate.conditions)
+    assert model.gate.passes(perfect)
+
+
+@each_model
+def test_a_step_of_training_changes_the_weights(model: Model[Any]) -> None:
+    training = train_one_step(model)
+    torch.manual_seed(0)
+    fresh = model.build(model.validate({}))
+    assert training.epoch == 1
+    assert {"train_loss", "validation_loss", "learning_rate", "seconds"} < training.metrics.keys()
+    trained = training.module.state_dict()
+    assert any(not torch.equal(weights, trained[name]) for name, weights in fresh.state_dict().items())
+
+
+@each_model
+def test_a_checkpoint_brings_back_the_same_model(model: Model[Any], tmp_path: Path) -> None:
+    training = train_one_step(model)
+    training.save(tmp_path / "checkpoint.safetensors")
+    again = train_one_step(model)
+    for weights in again.module.parameters():
+        torch.nn.init.zeros_(weights)
+    again.resume(tmp_path / "checkpoint.safetensors")
+    assert (again.epoch, again.metrics) == (training.epoch, training.metrics)
+    np.testing.assert_array_equal(
+        served_outputs(model, again.module, model.example()), served_outputs(model, training.module, model.example())
+    )
+
+
+@each_model
+def test_the_exported_file_answers_as_the_module_for_any_batch(model: Model[Any], tmp_path: Path) -> None:
+    training = train_one_step(model)
+    assert export(model, training.module, tmp_path / "model.onnx") == model.signature
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    items = library.data_set(model.dataset).parts()[Part.VALIDATION]
+    for count in (1, 2, 7):
+        inputs = {spec.name: items[spec.name][:count] for spec in model.signature.inputs}
+        (outputs,) = session.run([spec.name for spec in model.signature.outputs], inputs)
+        np.testing.assert_allclose(outputs, served_outputs(model, training.module, inputs), atol=1e-5)
+
+
+@each_model
+def test_the_same_weights_export_to_the_same_bytes_without_any_path(model: Model[Any], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        export(model, train_one_step(model).module, tmp_path / name)
+    content = (tmp_path / "one").read_bytes()
+    assert content == (tmp_path / "two").read_bytes()
+    assert str(ROOT).encode() not in content
+    assert b".py" not in content
+
+
+@each_model
+def test_the_example_is_an_input_that_a_client_could_send(model: Model[Any]) -> None:
+    example = model.example()
+    assert list(example) == [spec.name for spec in model.signature.inputs]
+    for spec in model.signature.inputs:
+        array = example[spec.name]
+        assert (datatype_of(array.dtype), array.shape[0]) == (spec.datatype, 1)
+        assert all(want in (-1, size) for want, size in zip(spec.shape, array.shape, strict=True))
+    assert np.isfinite(served_outputs(model, model.build(model.validate({})).eval(), example)).all()
+
+
+@each_data_set
+def test_a_data_set_has_the_columns_that_its_schema_says(dataset: DataSet) -> None:
+    columns = (*dataset.schema.features, dataset.schema.target)
+    assert dataset.source
+    assert dataset.licence
+    for items in dataset.parts().values():
+        assert list(items) == [column.name for column in columns]
+        for column in columns:
+            array = items[column.name]
+            assert (datatype_of(array.dtype), array.shape[1:]) == (column.datatype, column.shape)
+            assert column.minimum is None or array.min() >= column.minimum
+            assert column.maximum is None or array.max() <= column.maximum
+
+
+@each_data_set
+def test_every_label_occurs_in_every_part(dataset: DataSet) -> None:
+    for items in dataset.parts().values():
+        found = np.unique(items[dataset.schema.target.name])
+        assert not dataset.labels or found.tolist() == list(range(len(dataset.labels)))
+
+
+@each_data_set
+def test_the_parts_are_the_same_bytes_each_time(dataset: DataSet) -> None:
+    first, second = ({part: pack(items) for part, items in dataset.parts().items()} for _ in range(2))
+    assert first == second
+    assert len(set(first.values())) == len(Part)
+
+
+def test_packed_arrays_come_back(tmp_path: Path) -> None:
+    arrays = {"image": np.arange(12, dtype="<f4").reshape(3, 4).T, "digit": np.array([1, 2, 3, 4])}
+    (tmp_path / "items.npz").write_bytes(pack(arrays))
+    found = unpack(tmp_path / "items.npz")
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_the_digest_of_a_data_set_changes_with_any_part() -> None:
+    parts = {part: str(index) * 64 for index, part in enumerate(Part)}
+    others = [parts | {part: "f" * 64} for part in Part]
+    assert len({digest_of(parts), *map(digest_of, others)}) == len(Part) + 1
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=200), st.integers(0, 2**32 - 1), st.booleans())
+def test_a_split_loses_and_repeats_nothing_and_keeps_the_shares(
+    targets: list[int], seed: int, stratified: bool
+) -> None:
+    items = {"index": np.arange(len(targets)), "target": np.array(targets)}
+    rule = Split(seed=seed, train=0.7, validation=0.15, stratified=stratified)
+    parts = divide(items, "target", rule)
+    assert sorted(np.concatenate([part["index"] for part in parts.values()])) == list(range(len(targets)))
+    for part in parts.values():
+        np.testing.assert_array_equal(items["target"][part["index"]], part["target"])
+    for value in set(targets) if stratified else ():
+        share = (parts[Part.TRAIN]["target"] == value).sum()
+        assert abs(share - 0.7 * targets.count(value)) <= 1
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+conditions = st.builds(
+    Condition, metric=st.sampled_from("abc"), operator=st.sampled_from(list(COMPARISONS)), threshold=numbers
+)
+gates = st.builds(Gate, conditions=st.lists(conditions, min_size=1, max_size=4).map(tuple))
+measured = st.dictionaries(st.sampled_from("abc"), numbers)
+
+
+@given(gates, measured)
+def test_a_gate_passes_exactly_when_each_condition_holds(gate: Gate, metrics: dict[str, float]) -> None:
+    failures = gate.failures(metrics)
+    assert gate.passes(metrics) == all(condition.holds(metrics) for condition in gate.conditions)
+    assert gate.passes(metrics) == (not failures)
+    assert all(condition in gate.conditions and not condition.holds(metrics) for condition in failures)
+
+
+@given(conditions, numbers)
+def test_a_condition_compares_as_its_operator_says(condition: Condition, value: float) -> None:
+    below, above = value < condition.threshold, value > condition.threshold
+    holds = {">=": not below, ">": above, "<=": not above, "<": below}[condition.operator]
+    assert condition.holds({condition.metric: value}) == holds
+
+
+@given(conditions, st.sampled_from([float("nan"), None, "0.99", [1.0], {}]))
+def test_what_is_not_a_number_never_holds(condition: Condition, value: object) -> None:
+    assert not condition.holds({condition.metric: value})
+    assert not condition.holds({})
+
+
+@given(gates, measured, st.sampled_from("abc"), st.floats(0, 1e9))
+def test_a_higher_figure_never_breaks_a_gate_that_asks_for_at_least(
+    gate: Gate, metrics: dict[str, float], metric: str, more: float
+) -> None:
+    lower_bounds = [condition for condition in gate.conditions if condition.operator in (">=", ">")]
+    if lower_bounds and metric in metrics and Gate(conditions=tuple(lower_bounds)).passes(metrics):
+        assert Gate(conditions=tuple(lower_bounds)).passes(metrics | {metric: metrics[metric] + more})
+
+
+@given(gates)
+def test_a_gate_survives_the_wire(gate: Gate) -> None:
+    assert Gate.of(gate.to_wire()) == gate
+    assert Gate.model_validate_json(gate.model_dump_json()) == gate
+
+
+def test_a_config_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().epochs = 3  # type: ignore[misc]
