@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
+
 from shared.events.common import GateCondition, Signature
 from shared.names import Digest, Slug
 from shared.rpc.base import Reply, Request
@@ -76,9 +78,11 @@ class GetModel(Request[ModelView]):
 
 
 class ListVersions(Request[VersionList]):
-    """Show the versions of a model."""
+    """Show the versions of a model, newest first; `before` a number goes on from there."""
 
     model: Slug
+    before: int | None = None
+    limit: int = Field(default=100, ge=1, le=200)
 
 
 class GetVersion(Request[VersionView]):

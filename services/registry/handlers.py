@@ -1,0 +1,155 @@
+"""What registry hears and answers."""
+
+from services.registry import store
+from services.registry.domain import (
+    CHAMPION,
+    Evaluation,
+    Lineage,
+    Outcome,
+    Version,
+    decide_alias,
+    decide_promotion,
+)
+from shared.errors import Conflict, NotFound, Unavailable
+from shared.events.evaluation import EvaluationCompleted
+from shared.events.models import DatasetRegistered, PromotionRefused, VersionPromoted, VersionRegistered
+from shared.events.training import TrainingCompleted
+from shared.handlers import Handlers
+from shared.rpc.registry import (
+    DatasetView,
+    GetDataset,
+    GetModel,
+    GetVersion,
+    ListModels,
+    ListVersions,
+    ModelList,
+    ModelView,
+    RegisterDataset,
+    SetAlias,
+    VersionList,
+    VersionView,
+)
+from shared.work import Work as AnyWork
+
+Work = AnyWork[None]
+
+
+async def on_training_completed(event: TrainingCompleted, work: Work) -> None:
+    """Register one version per task; its data set was registered before it ended."""
+    lineage = Lineage.model_validate(event.model_dump())
+    await store.lock_or_make_model(work.tx, work.project, lineage.model, lineage.task_type)
+    if await store.has_version_of_task(work.tx, work.project, lineage.task_id):
+        return
+    dataset = await store.find_dataset(work.tx, work.project, lineage.dataset, lineage.dataset_digest)
+    if dataset is None:
+        raise Unavailable(f"data set {lineage.dataset} {lineage.dataset_digest} is not registered yet")
+    number = await store.insert_version(work.tx, work.project, lineage)
+    said = event.model_dump() | {"version": number, "dataset_parts": dataset.parts}
+    work.say(VersionRegistered.model_validate(said))
+
+
+async def on_evaluation_completed(event: EvaluationCompleted, work: Work) -> None:
+    """Keep the evaluation; promote the version where its gate passed and its training asked for that."""
+    await store.lock_model(work.tx, work.project, event.model)
+    candidate = await store.find_version(work.tx, work.project, event.model, event.version)
+    evaluation = await store.insert_evaluation(work.tx, work.project, event)
+    if evaluation is None or not (evaluation.passed and event.auto_promote):
+        return
+    champion = await store.find_alias(work.tx, work.project, event.model, CHAMPION)
+    decision = decide_promotion(candidate, champion, evaluation)
+    if decision.outcome is Outcome.POINT:
+        await _point(work, event.model, CHAMPION, candidate, champion, evaluation)
+    if decision.outcome is Outcome.REFUSE:
+        work.say(_refusal(event, decision.reason, decision.stale))
+
+
+def _refusal(event: EvaluationCompleted, reason: str, stale: bool) -> PromotionRefused:
+    return PromotionRefused(
+        model=event.model,
+        version=event.version,
+        digest=event.digest,
+        evaluation_id=event.evaluation_id,
+        reason=reason,
+        stale=stale,
+    )
+
+
+async def _point(
+    work: Work, model: str, alias: str, to: Version, previous: Version | None, evaluation: Evaluation | None
+) -> None:
+    evaluation_id = evaluation.id if evaluation and evaluation.passed else ""
+    await store.point_alias(work.tx, work.project, model, alias, to, evaluation_id, work.context.actor)
+    promoted = VersionPromoted(
+        model=model,
+        version=to.number,
+        digest=to.digest,
+        alias=alias,
+        previous_version=previous.number if previous else None,
+        evaluation_id=evaluation_id,
+        actor=work.context.actor,
+    )
+    work.say(promoted)
+
+
+async def set_alias(request: SetAlias, work: Work) -> VersionView:
+    await store.lock_model(work.tx, work.project, request.model)
+    candidate = await store.find_version(work.tx, work.project, request.model, request.version)
+    pointing = await store.find_alias(work.tx, work.project, request.model, request.alias)
+    evaluation = await store.best_evaluation(work.tx, work.project, request.model, candidate.digest)
+    decision = decide_alias(request.alias, candidate, pointing, evaluation, request.expected)
+    if decision.outcome is Outcome.REFUSE:
+        raise Conflict(decision.reason, field="version")
+    if decision.outcome is Outcome.POINT:
+        await _point(work, request.model, request.alias, candidate, pointing, evaluation)
+    return await store.get_version(work.tx, work.project, request.model, request.version)
+
+
+async def list_models(request: ListModels, work: Work) -> ModelList:
+    return ModelList(models=await store.list_models(work.tx, work.project))
+
+
+async def get_model(request: GetModel, work: Work) -> ModelView:
+    return await store.get_model(work.tx, work.project, request.model)
+
+
+async def list_versions(request: ListVersions, work: Work) -> VersionList:
+    await store.get_model(work.tx, work.project, request.model)
+    found = await store.list_versions(work.tx, work.project, request.model, request.before, request.limit)
+    return VersionList(versions=found)
+
+
+async def get_version(request: GetVersion, work: Work) -> VersionView:
+    return await store.get_version(work.tx, work.project, request.model, request.version)
+
+
+async def register_dataset(request: RegisterDataset, work: Work) -> DatasetView:
+    """The same digest twice changes nothing; a digest fixes its parts."""
+    if await store.insert_dataset(work.tx, work.project, request):
+        work.say(DatasetRegistered(dataset=request.name, digest=request.digest, parts=request.parts))
+    dataset = await get_dataset(GetDataset(name=request.name, digest=request.digest), work)
+    if dataset.parts != request.parts:
+        raise Conflict(f"data set {request.name} {request.digest} has other parts", field="parts")
+    return dataset
+
+
+async def get_dataset(request: GetDataset, work: Work) -> DatasetView:
+    dataset = await store.find_dataset(work.tx, work.project, request.name, request.digest)
+    if dataset is None:
+        which = f" with digest {request.digest}" if request.digest else ""
+        raise NotFound(f"there is no data set {request.name!r}{which}", field="name")
+    return dataset
+
+
+HANDLERS = Handlers(
+    "registry",
+    events={TrainingCompleted: on_training_completed, EvaluationCompleted: on_evaluation_completed},
+    rpc={
+        ListModels: list_models,
+        GetModel: get_model,
+        ListVersions: list_versions,
+        GetVersion: get_version,
+        SetAlias: set_alias,
+        RegisterDataset: register_dataset,
+        GetDataset: get_dataset,
+    },
+)
