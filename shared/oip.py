@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from shared.errors import InvalidInput
 from shared.tensors import DATATYPES, MAX_DIMENSION, MAX_RANK, Raw, Tensor, check_raw, from_json, to_json
 
+HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 EXTENSIONS: Final = ["binary_tensor_data"]
 MAX_NAME: Final = 256
 
@@ -64,7 +65,7 @@ def parse_header_length(value: str | None) -> int | None:
 def parse_request(body: Raw, header_length: int | None = None) -> InferRequest:
     """Read and check an inference request; tensor data stays bytes."""
     header, blobs = _split(body, header_length)
-    document = _object(_load(header), "the request")
+    document = _object(load_json(header), "the request")
     parameters = _parameters(document, "the request")
     inputs = _tensors(document, "inputs", blobs)
     if not inputs:
@@ -110,7 +111,7 @@ def encode_reply(reply: InferReply, request: InferRequest) -> Encoded:
 def decode_reply(body: Raw, header_length: int | None = None) -> InferReply:
     """Read and check an inference reply."""
     header, blobs = _split(body, header_length)
-    document = _object(_load(header), "the reply")
+    document = _object(load_json(header), "the reply")
     return InferReply(
         _string(document, "model_name", "the reply"),
         str(document.get("model_version", "")),
@@ -145,7 +146,8 @@ _DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
-def _load(header: memoryview) -> Any:
+def load_json(header: Raw) -> Any:
+    """A JSON document by the letter: UTF-8, no NaN, no infinity."""
     try:
         return _DECODER.decode(str(header, "utf-8"))
     except (ValueError, RecursionError) as error:
@@ -164,9 +166,7 @@ def _tensors(document: dict[str, Any], key: str, blobs: memoryview | None) -> tu
         offset += size or 0
         tensors.append(_tensor(entry, name, f"{key[:-1]} {name!r}", data))
     if blobs is not None and offset != len(blobs):
-        raise InvalidInput(
-            f"{len(blobs)} bytes of binary data follow the JSON header, 'binary_data_size' adds up to {offset}"
-        )
+        raise InvalidInput(f"{len(blobs)} bytes follow the JSON header, 'binary_data_size' adds up to {offset}")
     return tuple(tensors)
 
 

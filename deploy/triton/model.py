@@ -4,14 +4,17 @@ The repository copies this file beside each model.onnx. It runs in Triton's own 
 """
 
 import json
+import os
 import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported, which otherwise reports home
+
 import numpy as np
 import onnxruntime as ort
-import triton_python_backend_utils as triton  # type: ignore[import-not-found]
+import triton_python_backend_utils as triton
 
 MODEL_FILE = "model.onnx"
 THREADS = "intra_op_num_threads"
@@ -26,9 +29,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
         self._batched = config["max_batch_size"] > 0
-        self._strings = {
-            output["name"] for output in config["output"] if output["data_type"] == "TYPE_STRING"
-        }
+        self._strings = {output["name"] for output in config["output"] if output["data_type"] == "TYPE_STRING"}
         folder = Path(args["model_repository"]) / args["model_version"]
         threads = int(config["parameters"].get(THREADS, {}).get("string_value", "1"))
         self._session = ort.InferenceSession(folder / MODEL_FILE, options(threads), ["CPUExecutionProvider"])
@@ -36,9 +37,7 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> list[Any]:
         responses: list[Any] = [None] * len(requests)
         for positions in self._groups(requests):
-            for position, response in zip(
-                positions, self._answer([requests[i] for i in positions]), strict=True
-            ):
+            for position, response in zip(positions, self._answer([requests[i] for i in positions]), strict=True):
                 responses[position] = response
         return responses
 
@@ -70,9 +69,7 @@ class TritonPythonModel:
         return [self._response(part, names) for part, names in zip(parts, wanted, strict=True)]
 
     def _response(self, results: Arrays, names: list[str]) -> Any:
-        return triton.InferenceResponse(
-            [triton.Tensor(name, self._plain(name, results[name])) for name in names]
-        )
+        return triton.InferenceResponse([triton.Tensor(name, self._plain(name, results[name])) for name in names])
 
     def _plain(self, name: str, array: Any) -> Any:
         if name in self._strings:

@@ -1,0 +1,145 @@
+"""Kept-alive HTTP/1.1 connections to one server, each with one request in flight at most.
+
+A call that is cancelled or fails closes its connection: no later call can meet an answer that is not its own.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import httptools
+
+from shared.errors import Unavailable
+
+HEADER_LENGTH: Final = b"inference-header-content-length"
+
+
+class Response(NamedTuple):
+    """What came back: status, the text of Inference-Header-Content-Length, body."""
+
+    status: int
+    header_length: str | None
+    body: bytes
+
+
+class Connection(asyncio.Protocol):
+    """One connection; its parser calls the on_ methods."""
+
+    def __init__(self, max_body: int) -> None:
+        self._max_body = max_body
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[Response] | None = None
+        self._keep_alive = True
+        self.on_message_begin()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether another request may be sent."""
+        open_ = self._transport is not None and not self._transport.is_closing()
+        return open_ and self._waiter is None and self._keep_alive
+
+    async def exchange(self, parts: Sequence[bytes]) -> Response:
+        """Send a request and wait for its answer."""
+        if self._transport is None or not self.is_free:
+            raise Unavailable("the connection to Triton is closed")
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._transport.writelines(parts)
+        return await self._waiter
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail("Triton closed the connection")
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail("Triton's answer is not HTTP")
+
+    def on_message_begin(self) -> None:
+        self._header_length: str | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == HEADER_LENGTH:
+            self._header_length = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size > self._max_body:
+            self._fail(f"Triton's answer is larger than {self._max_body} bytes")
+        else:
+            self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        self._keep_alive = self._parser.should_keep_alive()
+        response = Response(self._parser.get_status_code(), self._header_length, b"".join(self._chunks))
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
+            self.abort()
+        else:
+            waiter.set_result(response)
+
+    def _fail(self, message: str) -> None:
+        self.abort()
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(Unavailable(message))
+
+
+class Pool:
+    """At most `limit` connections; the one used last is used next."""
+
+    def __init__(self, host: str, port: int, limit: int, max_body: int) -> None:
+        self._address = (host, port)
+        self._max_body = max_body
+        self._free: list[Connection] = []
+        self._open: set[Connection] = set()
+        self._slots = asyncio.Semaphore(limit)
+
+    async def exchange(self, parts: Sequence[bytes]) -> Response:
+        """Send a request on a free connection and return its answer.
+
+        Raises Unavailable when the server cannot be reached or breaks off.
+        """
+        async with self._slots:
+            connection = await self._take()
+            try:
+                return await connection.exchange(parts)
+            finally:
+                self._give_back(connection)
+
+    def close(self) -> None:
+        for connection in self._open:
+            connection.abort()
+
+    async def _take(self) -> Connection:
+        while self._free:
+            connection = self._free.pop()
+            if connection.is_free:
+                return connection
+            self._open.discard(connection)
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(self._max_body), *self._address
+            )
+        except OSError as error:
+            raise Unavailable("Triton is not reachable") from error
+        self._open.add(connection)
+        return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        if connection.is_free:
+            self._free.append(connection)
+        else:
+            connection.abort()
+            self._open.discard(connection)

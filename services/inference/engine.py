@@ -1,0 +1,199 @@
+"""Triton as the inference service sees it: control through tritonclient, inference over lean connections."""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from tritonclient.http.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from services.inference.connections import Pool, Response
+from shared import oip
+from shared.errors import AimassError, DeadlineExceeded, InvalidInput, ModelFailed, Unavailable
+from shared.events.common import Signature, TensorSpec
+from shared.signatures import batch_size, fits, is_batched
+from shared.tensors import Tensor
+
+CONNECTIONS: Final = 64
+MAX_REPLY_BYTES: Final = 256 * 1024 * 1024
+CONTROL_SECONDS: Final = 5.0
+LOAD_SECONDS: Final = 120.0
+POLL_SECONDS: Final = 0.05
+MESSAGE_LIMIT: Final = 300
+
+_CRASHED: Final = re.compile(r"stub process .*(unhealthy|not healthy|failed)", re.IGNORECASE)
+_PRIVATE: Final = re.compile(r"\[request id: [^\]]*\] ?|\S*/\S+|\S*shm\S*|\b0x[0-9a-f]+", re.IGNORECASE)
+
+
+class Crashed(Unavailable):
+    """The model's process has crashed; it is being loaded again."""
+
+    code = "model_crashed"
+
+
+class Triton:
+    """One Triton server; `access_header` is the name and value that open its repository API."""
+
+    def __init__(self, url: str, access_header: tuple[str, str], connections: int = CONNECTIONS) -> None:
+        address = urlsplit(url)
+        self._host = address.netloc
+        self._access = dict([access_header])
+        self._pool = Pool(address.hostname or "", address.port or 80, connections, MAX_REPLY_BYTES)
+        self._crashed: set[str] = set()
+        self._loads: Counter[str] = Counter()
+
+    async def close(self) -> None:
+        """Close every connection; calls in flight fail as Unavailable."""
+        self._pool.close()
+
+    async def infer(self, name: str, request: oip.InferRequest, signature: Signature, timeout: float) -> oip.InferReply:
+        """Ask a loaded version; the request must fit the signature, and the reply is checked against it.
+
+        Raises Unavailable, DeadlineExceeded, InvalidInput or ModelFailed.
+        """
+        loads = self._loads[name]
+        try:
+            async with asyncio.timeout(timeout):
+                response = await self._pool.exchange(_message(self._host, name, request, signature))
+        except TimeoutError:
+            raise DeadlineExceeded(f"the model did not answer within {timeout:.3g} s") from None
+        if response.status != 200:
+            error = _refusal(response)
+            if isinstance(error, Crashed) and loads == self._loads[name]:
+                self._crashed.add(name)
+            raise error
+        return _checked(_decoded(response), request, signature)
+
+    async def is_ready(self) -> bool:
+        """Whether the server answers and is ready; says nothing of models."""
+        try:
+            async with self._control(CONTROL_SECONDS) as client:
+                return bool(await client.is_server_ready())
+        except Unavailable:
+            return False
+
+    async def wait_ready(self, timeout: float) -> None:
+        """Return when the server is ready; raises DeadlineExceeded."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not await self.is_ready():
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            raise DeadlineExceeded(f"Triton was not ready within {timeout:.3g} s") from None
+
+    async def states(self) -> dict[str, str]:
+        """The state of every model that Triton has met: READY, LOADING, UNLOADING or UNAVAILABLE."""
+        async with self._control(CONTROL_SECONDS) as client:
+            index: list[dict[str, str]] = await client.get_model_repository_index(headers=self._access)
+        return {entry["name"]: entry["state"] for entry in index if "state" in entry}
+
+    async def ready_models(self) -> set[str]:
+        """The models that can answer; Triton goes on to call a model ready whose process has crashed."""
+        return {name for name, state in (await self.states()).items() if state == "READY"} - self._crashed
+
+    async def load(self, name: str, timeout: float = LOAD_SECONDS) -> None:
+        """Load a version and return when it is ready; raises ModelFailed with the reason."""
+        async with self._control(timeout) as client:
+            await client.load_model(name, headers=self._access)
+        self._loads[name] += 1
+        self._crashed.discard(name)
+
+    async def unload(self, name: str, timeout: float = LOAD_SECONDS) -> None:
+        """Unload a version and return when its last request is answered and its process is gone."""
+        async with self._control(timeout) as client:
+            await client.unload_model(name, headers=self._access)
+            while (await self.states()).get(name, "UNAVAILABLE") != "UNAVAILABLE":
+                await asyncio.sleep(POLL_SECONDS)
+
+    @asynccontextmanager
+    async def _control(self, timeout: float) -> AsyncIterator[Any]:
+        """A control client within a deadline, its failures as errors of ours."""
+        try:
+            async with asyncio.timeout(timeout), InferenceServerClient(self._host, conn_timeout=None) as client:
+                yield client
+        except TimeoutError:
+            raise Unavailable(f"Triton did not answer within {timeout:.3g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable("Triton is not reachable") from error
+        except InferenceServerException as error:
+            raise ModelFailed(public(error.message() or "")) from error
+
+
+def public(message: str) -> str:
+    """The first line of Triton's words, without paths, addresses and names of shared memory."""
+    return _PRIVATE.sub("", message.partition("\n")[0])[:MESSAGE_LIMIT].strip()
+
+
+@lru_cache(maxsize=1024)
+def _head(host: str, name: str) -> str:
+    return (
+        f"POST /v2/models/{name}/infer HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/octet-stream\r\n"
+        f"{oip.HEADER_LENGTH}: "
+    )
+
+
+def _message(host: str, name: str, request: oip.InferRequest, signature: Signature) -> Sequence[bytes]:
+    """The HTTP request: names and data of the tensors, and nothing else that a client has sent."""
+    bare = _bare_rank(signature)
+    tensors = tuple(_column(tensor) if len(tensor.shape) == bare else tensor for tensor in request.inputs)
+    body, header_length = oip.encode_request(oip.InferRequest(tensors, request.outputs))
+    return f"{_head(host, name)}{header_length}\r\nContent-Length: {len(body)}\r\n\r\n".encode(), body
+
+
+def _bare_rank(signature: Signature) -> int | None:
+    """The rank of tensors with no axis beside the batch: they travel as a column, see repository.py."""
+    return 1 if is_batched(signature) else None
+
+
+def _column(tensor: Tensor) -> Tensor:
+    return tensor._replace(shape=(*tensor.shape, 1))
+
+
+def _refusal(response: Response) -> AimassError:
+    message = _reason(response.body)
+    if response.status in (404, 503):
+        return Unavailable("the model is not loaded in Triton now; try again")
+    if _CRASHED.search(message):
+        return Crashed()
+    return InvalidInput(message) if response.status == 400 else ModelFailed(message)
+
+
+def _reason(body: bytes) -> str:
+    try:
+        return public(str(oip.load_json(body)["error"]))
+    except (InvalidInput, KeyError, TypeError):
+        return ModelFailed().message
+
+
+def _decoded(response: Response) -> oip.InferReply:
+    try:
+        return oip.decode_reply(response.body, oip.parse_header_length(response.header_length))
+    except InvalidInput as error:
+        raise ModelFailed(f"Triton's answer cannot be read: {error.message}") from error
+
+
+def _checked(reply: oip.InferReply, request: oip.InferRequest, signature: Signature) -> oip.InferReply:
+    """The reply in the shapes of the signature, or ModelFailed where it does not keep to them."""
+    wanted = {output.name for output in request.outputs}
+    specs = {spec.name: spec for spec in signature.outputs if not wanted or spec.name in wanted}
+    if {tensor.name for tensor in reply.outputs} != specs.keys():
+        raise ModelFailed("the model's answer lacks outputs of its signature")
+    rows = batch_size(request) if is_batched(signature) else None
+    bare = _bare_rank(signature)
+    return reply._replace(outputs=tuple(_output(tensor, specs[tensor.name], rows, bare) for tensor in reply.outputs))
+
+
+def _output(tensor: Tensor, spec: TensorSpec, rows: int | None, bare: int | None) -> Tensor:
+    shape = tensor.shape
+    if len(spec.shape) == bare and shape[1:] == (1,):
+        shape = shape[:1]
+    if tensor.datatype != spec.datatype or not fits(shape, spec.shape) or rows not in (None, *shape[:1]):
+        found, expected = f"{tensor.datatype} {list(shape)}", f"{spec.datatype} {list(spec.shape)}"
+        raise ModelFailed(f"output '{spec.name}' of the model is {found}, its signature says {expected}")
+    return tensor._replace(shape=shape)
