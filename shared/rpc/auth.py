@@ -8,7 +8,9 @@ from pydantic import Field, StringConstraints
 from shared.permissions import Role
 from shared.rpc.base import Reply, Request
 
-KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
+KeyName = Annotated[
+    str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
 
 
 class ApiKeyView(Reply):

@@ -1,0 +1,115 @@
+"""What auth does by itself: the first admin key, and a bucket of credentials that was lost and is filled again."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nats.errors
+import nats.js.errors
+from nats.js import JetStreamContext
+
+from services.auth import domain, store
+from services.auth.handlers import publish_credential
+from shared import observe
+from shared.context import Context
+from shared.credentials import credential_subject
+from shared.errors import Unavailable
+from shared.events.identity import ApiKeyCreated
+from shared.names import DEFAULT_PROJECT
+from shared.permissions import Role
+from shared.streams import CREDENTIALS
+from shared.work import Work
+
+RECONCILE_SECONDS = 15.0
+BATCH = 200
+Transaction = Callable[[Context], AbstractAsyncContextManager[Work[None]]]
+
+
+class AdminKey:
+    """Makes the first admin key, and writes it down before the transaction that makes it count."""
+
+    def __init__(self, file: Path, transaction: Transaction) -> None:
+        self._file = file
+        self._transaction = transaction
+        self._problem = "the first admin key is not made yet"
+
+    async def problem(self) -> str:
+        return self._problem
+
+    async def ensure(self) -> None:
+        async with self._transaction(Context(actor="auth")) as work:
+            await store.lock_bootstrap(work.tx)
+            if not await store.has_admin(work.tx):
+                await self._make(work)
+        self._problem = ""
+
+    async def _make(self, work: Work[None]) -> None:
+        secret = domain.new_secret()
+        key = domain.draft(
+            secret,
+            project=DEFAULT_PROJECT,
+            name="first admin key",
+            roles=[Role.ADMIN],
+            created_by="auth",
+            now=datetime.now(UTC),
+        )
+        await store.insert(work.tx, key)
+        publish_credential(work, key)
+        work.say(ApiKeyCreated(key_id=key.id, name=key.name, roles=key.roles, actor="auth"))
+        await asyncio.to_thread(write_private, self._file, secret + "\n")
+        observe.log().info("admin key made", key_id=key.id, file=str(self._file))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file for its owner alone, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).rename(path)
+    finally:
+        Path(draft).unlink(missing_ok=True)
+
+
+class BucketKeeper:
+    """Puts back what the bucket of credentials lost; the table is the truth."""
+
+    def __init__(self, transaction: Transaction, jetstream: Callable[[], JetStreamContext]) -> None:
+        self._transaction = transaction
+        self._jetstream = jetstream
+
+    async def run(self) -> None:
+        while True:
+            await self.refill()
+            await asyncio.sleep(RECONCILE_SECONDS)
+
+    async def refill(self) -> int:
+        """Publish the keys that the bucket misses; returns their number."""
+        missing = await self._missing()
+        for start in range(0, len(missing), BATCH):
+            async with self._transaction(Context(actor="auth")) as work:
+                for key in await store.lock_active(work.tx, missing[start : start + BATCH]):
+                    publish_credential(work, key)
+        if missing:
+            observe.log().warning("credentials put back", count=len(missing))
+        return len(missing)
+
+    async def _missing(self) -> list[str]:
+        async with self._transaction(Context(actor="auth")) as work:
+            active = await store.active_digests(work.tx)
+        present = await self._present()
+        return sorted(digest for digest in active if credential_subject(digest) not in present)
+
+    async def _present(self) -> dict[str, int]:
+        try:
+            info = await self._jetstream().stream_info(f"KV_{CREDENTIALS}", subjects_filter=">")
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+            raise Unavailable("the bucket of credentials cannot be read now") from error
+        return info.state.subjects or {}

@@ -1,0 +1,24 @@
+"""The golden matrix of roles and permissions: every grant shows in review."""
+
+from shared.permissions import GRANTS, Permission, Role
+
+ADMIN, ENGINEER, OPERATOR, VIEWER = Role.ADMIN, Role.ENGINEER, Role.OPERATOR, Role.VIEWER
+
+GOLDEN: dict[Permission, set[Role]] = {
+    Permission.MODELS_READ: {ADMIN, ENGINEER, OPERATOR, VIEWER},
+    Permission.MODELS_PROMOTE: {ADMIN, ENGINEER},
+    Permission.TASKS_READ: {ADMIN, ENGINEER, OPERATOR, VIEWER},
+    Permission.TASKS_WRITE: {ADMIN, ENGINEER, OPERATOR},
+    Permission.EVALUATIONS_READ: {ADMIN, ENGINEER, OPERATOR, VIEWER},
+    Permission.DEPLOYMENTS_READ: {ADMIN, ENGINEER, OPERATOR, VIEWER},
+    Permission.PREDICTIONS_READ: {ADMIN, ENGINEER, OPERATOR, VIEWER},
+    Permission.EVENTS_READ: {ADMIN, ENGINEER, OPERATOR, VIEWER},
+    Permission.METRICS_READ: {ADMIN, ENGINEER, OPERATOR, VIEWER},
+    Permission.INFER: {ADMIN, ENGINEER, OPERATOR},
+    Permission.KEYS_MANAGE: {ADMIN},
+}
+
+
+def test_the_table_grants_what_was_reviewed() -> None:
+    found = {permission: {role for role in Role if permission in GRANTS[role]} for permission in Permission}
+    assert found == GOLDEN
