@@ -7,14 +7,9 @@ from torch.nn import functional
 
 from library.base import TaskType
 
-LOSSES: dict[TaskType, Callable[[Tensor, Tensor], Tensor]] = {
-    TaskType.CLASSIFICATION: functional.cross_entropy,
-    TaskType.REGRESSION: functional.mse_loss,
-}
-FINISHES: dict[TaskType, Callable[[], nn.Module]] = {
-    TaskType.CLASSIFICATION: lambda: nn.Softmax(dim=1),
-    TaskType.REGRESSION: nn.Identity,
-}
+
+def _squared_error(outputs: Tensor, target: Tensor) -> Tensor:
+    return functional.mse_loss(outputs.reshape(target.shape), target)
 
 
 def _accuracy(outputs: Tensor, target: Tensor) -> dict[str, float]:
@@ -22,11 +17,19 @@ def _accuracy(outputs: Tensor, target: Tensor) -> dict[str, float]:
 
 
 def _errors(outputs: Tensor, target: Tensor) -> dict[str, float]:
-    error = outputs.double() - target.double()
+    error = outputs.double().reshape(target.shape) - target.double()
     return {"rmse": error.square().mean().sqrt().item(), "mae": error.abs().mean().item()}
 
 
+LOSSES: dict[TaskType, Callable[[Tensor, Tensor], Tensor]] = {
+    TaskType.CLASSIFICATION: functional.cross_entropy,
+    TaskType.REGRESSION: _squared_error,
+}
 METRICS: dict[TaskType, Callable[[Tensor, Tensor], dict[str, float]]] = {
     TaskType.CLASSIFICATION: _accuracy,
     TaskType.REGRESSION: _errors,
+}
+FINISHES: dict[TaskType, Callable[[], nn.Module]] = {
+    TaskType.CLASSIFICATION: lambda: nn.Softmax(dim=1),
+    TaskType.REGRESSION: nn.Identity,
 }

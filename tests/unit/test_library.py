@@ -16,6 +16,7 @@ import library
 from library.base import COMPARISONS, Condition, Config, DataSet, Gate, Model, Part, Split, TaskType
 from library.export import export
 from library.files import pack, unpack
+from library.objectives import FINISHES, LOSSES, METRICS
 from library.prepare import digest_of
 from library.split import divide
 from library.training import Training
@@ -170,6 +171,18 @@ def test_the_example_is_an_input_that_a_client_could_send(model: Model[Any]) -> 
         assert (datatype_of(array.dtype), array.shape[0]) == (spec.datatype, 1)
         assert all(want in (-1, size) for want, size in zip(spec.shape, array.shape, strict=True))
     assert np.isfinite(served_outputs(model, model.build(model.validate({})).eval(), example)).all()
+
+
+@pytest.mark.parametrize("outputs", [[1.0, 2.0, 6.0], [[1.0], [2.0], [6.0]]])
+def test_regression_compares_item_by_item_whatever_the_outputs_rank(outputs: list[Any]) -> None:
+    target, found = torch.tensor([1.0, 2.0, 3.0]), torch.tensor(outputs)
+    assert LOSSES[TaskType.REGRESSION](found, target).item() == pytest.approx(3.0)
+    assert METRICS[TaskType.REGRESSION](found, target) == {"rmse": pytest.approx(3**0.5), "mae": pytest.approx(1.0)}
+
+
+def test_every_task_type_has_all_that_a_member_may_leave_out() -> None:
+    for table in (LOSSES, METRICS, FINISHES, JUDGES):
+        assert set(table) == set(TaskType)
 
 
 @each_data_set
