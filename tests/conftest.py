@@ -1,5 +1,6 @@
 """Real servers for tests, on free ports; a database of its own for each test, cloned from a migrated template."""
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from deploy import provision
 from deploy.embedded.servers import BusUser
 from deploy.embedded.testing_servers import NatsServer, PostgresServer, nats_server, postgres_server
 from shared.settings import ServiceSettings
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime otherwise reports home
 
 
 @pytest.fixture(scope="session")
