@@ -73,6 +73,14 @@ def drop_stale_lock(data: Path) -> None:
         lock.unlink(missing_ok=True)
 
 
+def open_lifeline(environment: dict[str, str]) -> None:
+    """A pipe that the command and its children inherit, by which the children notice its end."""
+    ends = os.pipe()
+    for end in ends:
+        os.set_inheritable(end, True)
+    environment["AIMASS_LIFELINE"] = f"{ends[0]}:{ends[1]}"
+
+
 def prepare(launch: dict[str, Any]) -> None:
     if launch["start_marker"]:
         wait_since_last_start(Path(launch["start_marker"]), launch["least_seconds_between_starts"])
@@ -80,6 +88,8 @@ def prepare(launch: dict[str, Any]) -> None:
         sweep_shared_memory(launch["shared_memory_prefix"])
     if launch["postgres_data"]:
         drop_stale_lock(Path(launch["postgres_data"]))
+    if launch["lifeline"]:
+        open_lifeline(launch["environment"])
     if launch["user_namespace"]:
         enter_user_namespace()
 

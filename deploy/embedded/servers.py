@@ -16,6 +16,7 @@ from deploy.embedded.launch import Launch, base_environment
 from deploy.embedded.ports import LOOPBACK
 
 ROOT = Path(__file__).resolve().parents[2]
+STUB_SITE = Path(__file__).with_name("stub")
 TRITON_VENV = ROOT / ".venv-triton"
 ADMIN = "aimass"
 BUS_ADMIN = "admin"
@@ -124,16 +125,15 @@ def postgres_environment() -> dict[str, str]:
 
 def triton_environment() -> dict[str, str]:
     """Triton's stub needs its own environment's packages and the interpreter's shared library."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    packages = TRITON_VENV / "lib" / f"python{version}" / "site-packages"
-    environment = base_environment({"PYTHONPATH": str(packages)})
+    environment = base_environment({"PYTHONPATH": f"{STUB_SITE}:{triton_packages()}"})
     environment["PATH"] = f"{TRITON_VENV / 'bin'}:{environment.get('PATH', os.defpath)}"
     environment["LD_LIBRARY_PATH"] = str(sysconfig.get_config_var("LIBDIR"))
     return environment
 
 
-def triton_folder() -> Path:
-    return Path(triton_environment()["PYTHONPATH"]) / "pytriton" / "tritonserver"
+def triton_packages() -> Path:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return TRITON_VENV / "lib" / f"python{version}" / "site-packages"
 
 
 def shared_memory_prefix(repository: Path) -> str:
@@ -142,14 +142,14 @@ def shared_memory_prefix(repository: Path) -> str:
 
 def triton_launch(repository: Path, ports: TritonPorts, access_key: str) -> Launch:
     """The key can be given in no other way than argv: docs/decisions/0002-triton-access-key.md."""
-    folder, prefix = triton_folder(), shared_memory_prefix(repository)
+    folder, prefix = triton_packages() / "pytriton" / "tritonserver", shared_memory_prefix(repository)
     options = {
         "model-repository": repository,
         "model-control-mode": "explicit",
         "backend-directory": folder / "backends",
         "cache-directory": folder / "caches",
         "backend-config": f"python,shm-region-prefix-name={prefix}",
-        "strict-readiness": "true",
+        "strict-readiness": "false",
         "exit-timeout-secs": 5,
         "http-address": LOOPBACK,
         "http-port": ports.http,
@@ -161,4 +161,4 @@ def triton_launch(repository: Path, ports: TritonPorts, access_key: str) -> Laun
         "grpc-restricted-protocol": f"{RESTRICTED}:{ACCESS_HEADER}={access_key}",
     }
     argv = [str(folder / "bin" / "tritonserver"), *(f"--{name}={value}" for name, value in options.items())]
-    return Launch(argv, str(repository), triton_environment(), shared_memory_prefix=prefix)
+    return Launch(argv, str(repository), triton_environment(), lifeline=True, shared_memory_prefix=prefix)

@@ -32,6 +32,7 @@ from deploy.embedded.testing_servers import (
     NatsServer,
     PostgresServer,
     ServerFailed,
+    TritonServer,
     nats_server,
     postgres_server,
     triton_server,
@@ -239,13 +240,17 @@ class TestProvisionDatabase:
                     assert connection.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
 
 
+def add_doubler(server: TritonServer) -> None:
+    folder = server.repository / "doubler"
+    (folder / "1").mkdir(parents=True)
+    (folder / "1" / "model.py").write_text(DOUBLER)
+    (folder / "config.pbtxt").write_text(DOUBLER_CONFIG)
+
+
 class TestTriton:
     def test_a_python_model_is_loaded_with_the_key_only_and_served(self, tmp_path: Path) -> None:
         with triton_server(tmp_path) as server:
-            folder = server.repository / "doubler"
-            (folder / "1").mkdir(parents=True)
-            (folder / "1" / "model.py").write_text(DOUBLER)
-            (folder / "config.pbtxt").write_text(DOUBLER_CONFIG)
+            add_doubler(server)
             with tritonclient.http.InferenceServerClient(server.http.removeprefix("http://")) as client:
                 with pytest.raises(tritonclient.http.InferenceServerException, match="restricted"):
                     client.load_model("doubler")
@@ -260,6 +265,18 @@ class TestTriton:
             server.kill()
             server.start()
             assert server.is_ready()
+
+    def test_even_a_frozen_stub_dies_with_its_server(self, tmp_path: Path) -> None:
+        with triton_server(tmp_path) as server:
+            add_doubler(server)
+            with tritonclient.http.InferenceServerClient(server.http.removeprefix("http://")) as client:
+                client.load_model("doubler", headers=dict([server.access_header]))
+            (stub,) = psutil.Process(server.pid).children()
+            mark = processes.identity(stub.pid)
+            stub.suspend()
+            server.kill()
+            assert mark is not None
+            until(lambda: not processes.is_alive(mark))
 
     @pytest.mark.parametrize("path", ["v2/repository/index", "v2/systemsharedmemory/status", "v2/logging"])
     def test_restricted_apis_are_closed(self, tmp_path: Path, path: str) -> None:
