@@ -16,7 +16,6 @@ from deploy.embedded.launch import Launch, base_environment
 from deploy.embedded.ports import LOOPBACK
 
 ROOT = Path(__file__).resolve().parents[2]
-STUB_SITE = Path(__file__).with_name("stub")
 TRITON_VENV = ROOT / ".venv-triton"
 ADMIN = "aimass"
 BUS_ADMIN = "admin"
@@ -124,8 +123,8 @@ def postgres_environment() -> dict[str, str]:
 
 
 def triton_environment() -> dict[str, str]:
-    """Triton's stub needs its own environment's packages and the interpreter's shared library."""
-    environment = base_environment({"PYTHONPATH": f"{STUB_SITE}:{triton_packages()}"})
+    """Triton's stub finds its packages by the python first on PATH, and needs that one's shared library."""
+    environment = base_environment()
     environment["PATH"] = f"{TRITON_VENV / 'bin'}:{environment.get('PATH', os.defpath)}"
     environment["LD_LIBRARY_PATH"] = str(sysconfig.get_config_var("LIBDIR"))
     return environment

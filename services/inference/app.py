@@ -19,11 +19,12 @@ def build(settings: Settings | None = None) -> Service:
     triton = Triton(settings.triton_url, (settings.triton_access_header_name, key))
     routing, log = Routing(), PredictionLog(settings.node)
     data_plane = DataPlane(triton, routing, log, settings.max_waiting)
-    reconciler = Reconciler(settings, service.database, service.relay, triton, routing, data_plane.in_flight)
+    reconciler = Reconciler(settings, service.database, service.relay, triton, routing, data_plane)
     service.handle(HANDLERS, Parts(routing, reconciler, data_plane))
 
-    async def answer() -> None:
-        await data_plane.run(await bus.connect("inference", settings))
+    async def reconcile() -> None:
+        data_plane.connect(await bus.connect("inference", settings))
+        await reconciler.run()
 
     async def triton_problem() -> str:
         return "" if await triton.is_ready() else "not reachable"
@@ -34,8 +35,7 @@ def build(settings: Settings | None = None) -> Service:
         await reconciler.leave()
         await triton.close()
 
-    service.add_loop("reconciler", reconciler.run)
-    service.add_loop("data plane", answer)
+    service.add_loop("reconciler", reconcile)
     service.add_loop("prediction log", lambda: log.run(service.bus.js))
     service.add_check("triton", triton_problem)
     service.add_check("deployments", reconciler.problem)

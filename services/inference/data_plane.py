@@ -25,7 +25,7 @@ from shared.signatures import batch_size, validate
 from shared.streams import infer_subject
 
 QUEUE = "inference"
-SYNC_SECONDS = 0.1
+FLUSH_SECONDS = 2
 SAMPLED = "01"
 
 
@@ -36,19 +36,25 @@ class DataPlane:
         self._triton, self._routing, self._log = triton, routing, log
         self._max_waiting = max_waiting
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
+        self._connection: Client | None = None
         self._answering: set[asyncio.Task[None]] = set()
         self.in_flight: Counter[str] = Counter()
 
-    async def run(self, connection: Client) -> None:
-        """Keep the subscriptions equal to the models that are ready here."""
-        self._subscriptions.clear()
-        while True:
-            ready = self._routing.models()
-            for key in ready - self._subscriptions.keys():
-                await self._subscribe(connection, *key)
-            for key in self._subscriptions.keys() - ready:
-                await self._subscriptions.pop(key).unsubscribe()
-            await asyncio.sleep(SYNC_SECONDS)
+    def connect(self, connection: Client) -> None:
+        self._connection = connection
+
+    async def follow(self) -> None:
+        """Make the subscriptions equal to the models that are ready here; known to the bus on return."""
+        if self._connection is None or not self._connection.is_connected:
+            return
+        ready = self._routing.models()
+        changed = ready ^ self._subscriptions.keys()
+        for key in changed - self._subscriptions.keys():
+            await self._subscribe(self._connection, *key)
+        for key in changed - ready:
+            await self._subscriptions.pop(key).unsubscribe()
+        if changed:
+            await self._connection.flush(FLUSH_SECONDS)
 
     async def drain(self) -> None:
         """Take nothing new and answer what is here."""

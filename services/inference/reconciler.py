@@ -1,10 +1,11 @@
 """The reconciler: brings Triton's real state to the desired one, and moves deployments on as nodes confirm."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.inference import domain, store
+from services.inference.data_plane import DataPlane
 from services.inference.domain import Deployment, Plan, Routing
 from services.inference.engine import Triton
 from services.inference.repository import Repository
@@ -37,10 +38,10 @@ class Reconciler:
         relay: Relay,
         triton: Triton,
         routing: Routing,
-        in_flight: Mapping[str, int],
+        data_plane: DataPlane,
     ) -> None:
         self._settings, self._database, self._relay = settings, database, relay
-        self._triton, self._routing, self._in_flight = triton, routing, in_flight
+        self._triton, self._routing, self._data_plane = triton, routing, data_plane
         self._repository = Repository(settings.triton_repository)
         self._artifacts = Artifacts(settings.artifacts_url)
         self._woken = asyncio.Event()
@@ -81,7 +82,10 @@ class Reconciler:
     async def turn(self) -> None:
         """One comparison of desired and real state; with the database down, by what was known last."""
         reachable = await self._refresh()
-        await self._reconcile()
+        try:
+            await self._reconcile()
+        finally:
+            await self._data_plane.follow()
         if reachable:
             await self._beat()
             await self._advance()
@@ -141,7 +145,7 @@ class Reconciler:
                 work.say(DeploymentFailed(**key, reason=reason))
 
     async def _unload(self, name: str, plan: Plan) -> None:
-        if self._in_flight.get(name):
+        if self._data_plane.in_flight[name]:
             return
         await self._triton.unload(name)
         await asyncio.to_thread(self._repository.remove, name)
@@ -170,7 +174,7 @@ class Reconciler:
     async def _beat(self) -> None:
         """Tell the others what this node holds, and the epoch once its old versions have no request in flight."""
         draining = [name for name, found in self._routing.wanted.items() if found.state == "draining"]
-        if not any(self._in_flight.get(name) for name in draining):
+        if not any(self._data_plane.in_flight[name] for name in draining):
             self._confirmed = self._routing.epoch
         held = sorted(self._routing.ready & self._routing.wanted.keys())
         async with self._database.transaction() as tx:

@@ -105,10 +105,11 @@ async def house(
     service = build(settings)
     running = asyncio.create_task(service.run())
     connection = await nats_client.connect(nats.url)
-    async with asyncio.timeout(SECONDS):
-        while service.readiness.problems():
-            assert not running.done(), running
-            await asyncio.sleep(0.05)
+    deadline = time.monotonic() + SECONDS
+    while problems := service.readiness.problems():
+        assert not running.done(), running
+        assert time.monotonic() < deadline, problems
+        await asyncio.sleep(0.05)
     yield House(service, connection, Artifacts(settings.artifacts_url))
     service.stop()
     await running
