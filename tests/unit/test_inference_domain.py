@@ -1,0 +1,73 @@
+"""What inference decides, for any state of Triton."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.inference.domain import HELD_STATES, Deployment, Routing, plan
+from shared.errors import NotFound, Unavailable
+from shared.events.common import Signature
+
+VERSIONS = st.integers(1, 6)
+STATES = st.sampled_from(HELD_STATES)
+
+
+def deployment(version: int, state: str) -> Deployment:
+    return Deployment("default", "m", version, "0" * 64, Signature(), state)
+
+
+WANTED = st.dictionaries(VERSIONS, STATES).map(
+    lambda states: {found.name: found for found in (deployment(v, s) for v, s in states.items())}
+)
+NAMES = st.sets(VERSIONS.map(lambda version: f"default.m.{version}"))
+
+
+@given(WANTED, NAMES, NAMES)
+def test_a_plan_carried_out_leaves_nothing_to_do(
+    wanted: dict[str, Deployment], ready: set[str], released: set[str]
+) -> None:
+    first = plan(wanted, ready, released)
+    after = (ready | set(first.load)) - set(first.unload)
+    assert after == set(wanted)
+    second = plan(wanted, after, released)
+    assert not second.load
+    assert not second.unload
+
+
+@given(WANTED, NAMES, NAMES)
+def test_differences_are_only_what_we_did_not_cause(
+    wanted: dict[str, Deployment], ready: set[str], released: set[str]
+) -> None:
+    found = plan(wanted, ready, released)
+    assert all(wanted[name].state in ("staged", "serving") for name in found.missing)
+    assert not found.foreign & released
+    assert not found.foreign & wanted.keys()
+
+
+@given(WANTED, NAMES)
+def test_the_serving_version_is_loaded_first(wanted: dict[str, Deployment], ready: set[str]) -> None:
+    states = [wanted[name].state == "serving" for name in plan(wanted, ready, set()).load]
+    assert states == sorted(states, reverse=True)
+
+
+@given(WANTED, NAMES, st.none() | VERSIONS, st.text(max_size=4) | VERSIONS.map(str))
+def test_only_ready_versions_answer(
+    wanted: dict[str, Deployment], ready: set[str], route: int | None, version: str
+) -> None:
+    routes = {} if route is None else {("default", "m"): route}
+    routing = Routing(wanted=wanted, ready=frozenset(ready), routes=routes)
+    try:
+        found = routing.pick("default", "m", version)
+    except (NotFound, Unavailable):
+        return
+    assert found.name in ready
+    assert found.version == (int(version) if version else route)
+    assert found.version in routing.versions("default", "m")
+
+
+def test_another_project_sees_nothing() -> None:
+    found = deployment(1, "serving")
+    routing = Routing(wanted={found.name: found}, ready=frozenset({found.name}), routes={("default", "m"): 1})
+    assert routing.pick("default", "m", "").version == 1
+    with pytest.raises(NotFound):
+        routing.pick("other", "m", "")
