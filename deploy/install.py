@@ -12,6 +12,8 @@ import sys
 import sysconfig
 import time
 import venv
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,9 +21,12 @@ MAIN = ROOT / ".venv"
 TRITON = ROOT / ".venv-triton"
 MAIN_LOCK = ROOT / "requirements.lock"
 TRITON_LOCK = ROOT / "deploy" / "triton" / "requirements.lock"
+LIFELINE = ROOT / "deploy" / "triton" / "sitecustomize.py"
 STAMP = MAIN / "installed.sha256"
+UNFINISHED = MAIN / "install.unfinished"
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-TRITON_SERVER = TRITON / "lib" / f"python{VERSION}" / "site-packages" / "pytriton" / "tritonserver"
+TRITON_PACKAGES = TRITON / "lib" / f"python{VERSION}" / "site-packages"
+TRITON_SERVER = TRITON_PACKAGES / "pytriton" / "tritonserver"
 SERVER = TRITON_SERVER / "bin" / "tritonserver"
 STUB = TRITON_SERVER / "backends" / "python" / "triton_python_backend_stub"
 HEARTBEAT_SECONDS = 10
@@ -35,7 +40,7 @@ class InstallError(Exception):
 
 def fingerprint() -> str:
     """What must be unchanged for an installation to be still good: locks, this script, interpreter, place."""
-    parts = [path.read_bytes() for path in (MAIN_LOCK, TRITON_LOCK, Path(__file__))]
+    parts = [path.read_bytes() for path in (MAIN_LOCK, TRITON_LOCK, LIFELINE, Path(__file__))]
     parts += [sys.version.encode(), str(ROOT).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
@@ -64,19 +69,20 @@ def pip(environment: Path, *arguments: str) -> None:
     run(command, f"pip could not install into {environment.name}")
 
 
-def install_main() -> None:
-    pip(MAIN, "-r", str(MAIN_LOCK))
+def install_main(anew: bool) -> None:
+    pip(MAIN, *(["--force-reinstall"] if anew else []), "-r", str(MAIN_LOCK))
 
 
-def install_triton() -> None:
+def install_triton(anew: bool) -> None:
     """Without dependencies: of nvidia-pytriton only the server binary is used, and the rest is in the lock."""
-    if not (TRITON / "bin" / "python").exists():
+    if anew or not (TRITON / "bin" / "python").exists():
         venv.create(TRITON, clear=True, with_pip=True, symlinks=True)
     pip(TRITON, "--no-deps", "-r", str(TRITON_LOCK))
 
 
 def place_stub() -> None:
     """Triton looks for its stub beside the Python backend; the wheel keeps one for each Python version."""
+    shutil.copy2(LIFELINE, TRITON_PACKAGES)
     draft = STUB.with_suffix(".draft")
     shutil.copy2(TRITON_SERVER / "python_backend_stubs" / VERSION / STUB.name, draft)
     for path in (draft, SERVER):
@@ -102,37 +108,44 @@ def verify() -> None:
         )
 
 
-STEPS = {
-    "packages of the platform into .venv": install_main,
-    "packages of Triton into .venv-triton": install_triton,
-    "Triton's Python stub": place_stub,
-    "check": verify,
-}
-
-
-def install() -> None:
-    """All steps, unless another installation has just done them."""
-    if installed():
-        return
+def install(anew: bool) -> None:
     STAMP.unlink(missing_ok=True)
+    steps: dict[str, Callable[[], None]] = {
+        "packages of the platform into .venv": partial(install_main, anew),
+        "packages of Triton into .venv-triton": partial(install_triton, anew),
+        "Triton's Python stub": place_stub,
+        "check": verify,
+    }
     begun = time.monotonic()
-    for number, (name, step) in enumerate(STEPS.items(), start=1):
-        elapsed = time.monotonic() - begun
-        print(f"install {number}/{len(STEPS)} {name} ... (after {elapsed:.0f} s)", flush=True)
+    for number, (name, step) in enumerate(steps.items(), start=1):
+        print(f"install {number}/{len(steps)} {name} ... (after {time.monotonic() - begun:.0f} s)", flush=True)
         step()
     STAMP.write_text(fingerprint())
     print(f"install done in {time.monotonic() - begun:.0f} s", flush=True)
 
 
+def install_once() -> str | None:
+    """Install unless it has been done meanwhile; what went wrong, if anything.
+
+    After one that did not end well all is done anew: it may have left half a package that pip takes for whole.
+    """
+    with (MAIN / "install.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if installed():
+            return None
+        anew = UNFINISHED.exists()
+        UNFINISHED.touch()
+        try:
+            install(anew)
+        except InstallError as error:
+            return f"install failed: {error}"
+        UNFINISHED.unlink()
+    return None
+
+
 def main() -> None:
-    if installed():
-        return
-    try:
-        with (MAIN / "install.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            install()
-    except InstallError as error:
-        sys.exit(f"install failed: {error}")
+    if not installed():
+        sys.exit(install_once())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Has the kernel kill a model's stub process when its Triton ends: a stub that hangs would outlive it for ever.
 
-Imported by the stub's interpreter at its start. Triton and nobody else holds the writing end of the lifeline.
+Installed into .venv-triton, where the stub's interpreter imports it at its start. Nobody but Triton keeps the
+writing end of the lifeline.
 """
 
 import fcntl
