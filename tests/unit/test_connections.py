@@ -5,12 +5,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
 from services.inference.connections import Pool, Response
 from shared.errors import Unavailable
 
 REQUEST = [b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"]
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    policy: asyncio.AbstractEventLoopPolicy = request.param()
+    return policy
 
 
 def answer(body: bytes, *headers: str) -> bytes:
