@@ -52,10 +52,30 @@ class TimelineEntry(Reply):
 
 
 class Timeline(Reply):
-    """The events of one correlation id, in order."""
+    """The events of one correlation id, in order; truncated when there are more."""
 
     correlation_id: str
     events: list[TimelineEntry] = []
+    truncated: bool = False
+
+
+class PredictionSummary(Reply):
+    """The requests that one version answered: how many, how many in vain, and how fast."""
+
+    model: str
+    version: int
+    count: int
+    errors: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+class PredictionStatistics(Reply):
+    """Summaries of the last seconds, evaluation traffic left out."""
+
+    seconds: int
+    versions: list[PredictionSummary] = []
 
 
 class HostMetrics(Reply):
@@ -87,10 +107,19 @@ class ListPredictions(Request[PredictionList]):
     limit: int = Field(default=100, ge=1, le=1000)
 
 
+class GetPredictionStatistics(Request[PredictionStatistics]):
+    """Summarise the last predictions by version."""
+
+    model: Slug | None = None
+    seconds: int = Field(default=300, ge=1, le=86400)
+
+
 class GetTimeline(Request[Timeline]):
-    """Show the chain of events of a correlation id."""
+    """Show the chain of events of a correlation id, the progress within a task's state only on request."""
 
     correlation_id: str = Field(min_length=1, max_length=200)
+    progress: bool = False
+    limit: int = Field(default=1000, ge=1, le=5000)
 
 
 class GetHostMetrics(Request[HostMetrics]):

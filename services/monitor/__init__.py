@@ -1,0 +1,1 @@
+"""monitor: tasks of all services, predictions, the timeline of events and the host's load."""

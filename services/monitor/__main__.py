@@ -1,0 +1,6 @@
+"""Run monitor: python -m services.monitor."""
+
+from services.monitor.app import build
+from shared.service import run
+
+run(build)

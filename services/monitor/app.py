@@ -1,0 +1,19 @@
+"""The composition root of monitor."""
+
+from services.monitor.engine import Host
+from services.monitor.handlers import HANDLERS, Parts
+from services.monitor.retention import Retention
+from services.monitor.settings import Settings
+from shared.service import Service
+
+
+def build() -> Service:
+    settings = Settings()
+    service = Service("monitor", settings)
+    assert service.database is not None, "monitor needs MONITOR_DATABASE_URL"
+    host = Host(settings.host_seconds)
+    retention = Retention(service.database, settings)
+    service.handle(HANDLERS, Parts(host))
+    service.add_loop("host", host.run)
+    service.add_loop("retention", retention.run)
+    return service

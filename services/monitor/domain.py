@@ -1,0 +1,88 @@
+"""When an event happened, in which order a chain is told, and how lost predictions are counted; pure."""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.errors import InvalidInput
+from shared.events.predictions import PredictionsLogged
+from shared.rpc.monitor import TimelineEntry
+
+ROOT = -1
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """The time of an envelope, never in the future; one without a time happened now.
+
+    Raises InvalidInput for a text that is no time.
+    """
+    if not text:
+        return now
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(f"{text!r} is not a time of RFC 3339", field="time") from None
+    return min(found if found.tzinfo else found.replace(tzinfo=UTC), now)
+
+
+def causal_order(entries: Iterable[TimelineEntry]) -> list[TimelineEntry]:
+    """By time, but no event before the one that caused it, whatever the clocks of their hosts say."""
+    known = sorted(entries, key=_rank)
+    places = {entry.id: place for place, entry in enumerate(known)}
+    effects: dict[int, list[int]] = defaultdict(list)
+    for place, entry in enumerate(known):
+        effects[places.get(entry.causation_id, ROOT)].append(place)
+    waiting, ordered = effects.pop(ROOT, []), []
+    while waiting:
+        ordered.append(place := heapq.heappop(waiting))
+        for effect in effects.pop(place, []):
+            heapq.heappush(waiting, effect)
+    circular = sorted(set(range(len(known))) - set(ordered))
+    return [known[place] for place in (*ordered, *circular)]
+
+
+def _rank(entry: TimelineEntry) -> tuple[datetime, int, str]:
+    return entry.at, entry.sequence, entry.id
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A node's counter of lost rows: its newest message, what it said there, and the sum of all its runs."""
+
+    message_id: str = ""
+    counter: int = 0
+    total: int = 0
+
+
+def count_loss(known: Loss, message_id: str, counter: int) -> Loss:
+    """A counter that fell was started anew; a message older than the newest (UUIDv7 sort by time) says nothing new."""
+    if message_id <= known.message_id:
+        return known
+    more = counter - known.counter if counter >= known.counter else counter
+    return Loss(message_id, counter, known.total + more)
+
+
+def prediction_rows(event: PredictionsLogged, logged_at: datetime) -> list[tuple[Any, ...]]:
+    """The rows of a message, as they are stored.
+
+    Raises InvalidInput for a prediction without an id, which could be counted twice.
+    """
+    if not all(row.prediction_id for row in event.rows):
+        raise InvalidInput("a prediction has no id", field="prediction_id")
+    return [
+        (
+            row.prediction_id,
+            row.version,
+            row.status,
+            row.latency_us,
+            row.batch,
+            row.key_id,
+            row.trace_id,
+            row.evaluation,
+            min(row.at or logged_at, logged_at),
+        )
+        for row in event.rows
+    ]

@@ -1,0 +1,103 @@
+"""What monitor hears and answers."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from services.monitor import store
+from services.monitor.domain import causal_order, count_loss, moment, prediction_rows
+from services.monitor.engine import Host
+from shared.envelope import Envelope
+from shared.events import EVENTS
+from shared.events.base import Event
+from shared.events.predictions import PredictionsLogged
+from shared.events.tasks import TaskChanged
+from shared.handlers import Handlers
+from shared.rpc.monitor import (
+    GetHostMetrics,
+    GetPredictionStatistics,
+    GetTimeline,
+    HostMetrics,
+    ListPredictions,
+    ListTasks,
+    PredictionList,
+    PredictionStatistics,
+    TaskList,
+    Timeline,
+)
+from shared.work import Work as AnyWork
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What monitor works with beside its database."""
+
+    host: Host
+
+
+Work = AnyWork[Parts]
+
+
+def _heard(work: Work) -> tuple[Envelope, datetime]:
+    """The envelope of the event in work, and when it happened."""
+    assert work.envelope is not None
+    return work.envelope, moment(work.envelope.time, datetime.now(UTC))
+
+
+async def on_event(event: Event, work: Work) -> None:
+    """Put any event on the timeline."""
+    envelope, at = _heard(work)
+    await store.insert_event(work.tx, envelope, work.context, at, json.loads(event.model_dump_json()))
+
+
+async def on_task_changed(event: TaskChanged, work: Work) -> None:
+    """Put the event on the timeline and the task on the list."""
+    await on_event(event, work)
+    envelope, at = _heard(work)
+    await store.project_task(work.tx, event, envelope.sequence, work.context, at)
+
+
+async def on_predictions_logged(event: PredictionsLogged, work: Work) -> None:
+    """Keep predictions, and how many of the node's were lost."""
+    envelope, at = _heard(work)
+    await store.insert_predictions(work.tx, work.project, event.model, prediction_rows(event, at))
+    known = await store.lock_loss(work.tx, work.project, event)
+    await store.keep_loss(work.tx, work.project, event, count_loss(known, envelope.id, event.dropped))
+
+
+async def list_tasks(request: ListTasks, work: Work) -> TaskList:
+    return TaskList(tasks=await store.list_tasks(work.tx, work.project, request))
+
+
+async def list_predictions(request: ListPredictions, work: Work) -> PredictionList:
+    found = await store.list_predictions(work.tx, work.project, request)
+    return PredictionList(predictions=found, dropped=await store.count_lost(work.tx, work.project, request.model))
+
+
+async def get_prediction_statistics(request: GetPredictionStatistics, work: Work) -> PredictionStatistics:
+    versions = await store.summarise(work.tx, work.project, request)
+    return PredictionStatistics(seconds=request.seconds, versions=versions)
+
+
+async def get_timeline(request: GetTimeline, work: Work) -> Timeline:
+    entries, total = await store.chain(work.tx, work.project, request)
+    truncated = total > len(entries)
+    return Timeline(correlation_id=request.correlation_id, events=causal_order(entries), truncated=truncated)
+
+
+async def get_host_metrics(request: GetHostMetrics, parts: Parts) -> HostMetrics:
+    return parts.host.metrics
+
+
+HANDLERS = Handlers(
+    "monitor",
+    events={event: on_event for event in EVENTS.values() if event.stream == "EVT"}
+    | {TaskChanged: on_task_changed, PredictionsLogged: on_predictions_logged},
+    rpc={
+        ListTasks: list_tasks,
+        ListPredictions: list_predictions,
+        GetPredictionStatistics: get_prediction_statistics,
+        GetTimeline: get_timeline,
+    },
+    memory_rpc={GetHostMetrics: get_host_metrics},
+)

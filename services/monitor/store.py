@@ -1,0 +1,202 @@
+"""All SQL of monitor."""
+
+from datetime import datetime
+from typing import Any
+
+from services.monitor.domain import Loss
+from shared.context import Context
+from shared.db import Connection
+from shared.envelope import Envelope
+from shared.events.predictions import PredictionsLogged
+from shared.events.tasks import TaskChanged
+from shared.rpc.monitor import (
+    GetPredictionStatistics,
+    GetTimeline,
+    ListPredictions,
+    ListTasks,
+    PredictionSummary,
+    PredictionView,
+    TimelineEntry,
+)
+from shared.rpc.tasks import TaskView
+from shared.tasks.state import short
+
+PRUNE_ROWS = 5000
+TIMELINE_BYTES = 700_000
+
+# Keep an event once.
+INSERT_EVENT = """
+INSERT INTO timeline (project, source, id, type, subject, sequence, at, actor, correlation_id, causation_id, data)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING
+"""
+# Put a task's newest state in the place of an older one.
+PROJECT_TASK = """
+INSERT INTO task_list (project, id, sequence, kind, service, model, state, progress, note, seconds_left, attempt,
+    actor, correlation_id, error_class, error_message, parameters, result, created_at, started_at, ended_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+ON CONFLICT (project, id) DO UPDATE SET
+    sequence = excluded.sequence, state = excluded.state, progress = excluded.progress, note = excluded.note,
+    seconds_left = excluded.seconds_left, attempt = excluded.attempt, error_class = excluded.error_class,
+    error_message = excluded.error_message, parameters = excluded.parameters, result = excluded.result,
+    started_at = excluded.started_at, ended_at = excluded.ended_at
+WHERE task_list.sequence < excluded.sequence
+"""
+# Keep the rows of one message, each once.
+INSERT_PREDICTIONS = """
+INSERT INTO predictions (project, model, id, version, status, latency_us, batch, key_id, trace_id, evaluation, at)
+SELECT $1, $2, rows.* FROM unnest($3::text[], $4::integer[], $5::integer[], $6::bigint[], $7::integer[], $8::text[],
+    $9::text[], $10::boolean[], $11::timestamptz[]) AS rows
+ON CONFLICT DO NOTHING
+"""
+# What is known of a node's counter of lost rows, locked until the transaction ends.
+LOCK_LOSS = """
+INSERT INTO losses (project, model, node, message_id, counter, total) VALUES ($1, $2, $3, '', 0, 0)
+ON CONFLICT (project, model, node) DO UPDATE SET total = losses.total RETURNING message_id, counter, total
+"""
+# Keep what is known of a locked counter now.
+KEEP_LOSS = """
+UPDATE losses SET message_id = $4, counter = $5, total = $6 WHERE project = $1 AND model = $2 AND node = $3
+"""
+# How many rows were lost.
+SUM_LOSSES = """
+SELECT coalesce(sum(total), 0)::bigint FROM losses WHERE project = $1 AND ($2::text IS NULL OR model = $2)
+"""
+# Tasks of a project, newest first.
+TASKS = """
+SELECT project, id, kind, model, state, progress, note, seconds_left, attempt, actor, correlation_id, error_class,
+    error_message, parameters, result, created_at, started_at, ended_at
+FROM task_list WHERE project = $1 AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR state = $3)
+    AND ($4::text IS NULL OR model = $4)
+ORDER BY created_at DESC, id DESC LIMIT $5
+"""
+# Predictions of a project, newest first; one that is named is shown whatever its traffic.
+PREDICTIONS = """
+SELECT id, model, version, status, latency_us / 1000.0::float8 AS latency_ms, batch, key_id, trace_id, evaluation, at
+FROM predictions WHERE project = $1 AND ($2::text IS NULL OR model = $2) AND ($3::text IS NULL OR id = $3)
+    AND ($4 OR NOT evaluation OR $3 IS NOT NULL)
+ORDER BY at DESC LIMIT $5
+"""
+# Counts and latencies of the last seconds by version, without the evaluator's traffic.
+STATISTICS = """
+SELECT model, version, count, errors, ms[1] AS p50_ms, ms[2] AS p95_ms, ms[3] AS p99_ms FROM (
+    SELECT model, version, count(*) AS count, count(*) FILTER (WHERE status >= 400) AS errors,
+        percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY latency_us / 1000.0::float8) AS ms
+    FROM predictions WHERE project = $1 AND ($2::text IS NULL OR model = $2) AND NOT evaluation
+        AND at > now() - make_interval(secs => $3)
+    GROUP BY model, version
+) AS summaries ORDER BY model, version DESC
+"""
+# The oldest events of a chain, as many as fit into an answer; a task's events within one state are its progress.
+CHAIN = """
+WITH chain AS (
+    SELECT *, type = $3 AND data ->> 'state' = lag(data ->> 'state')
+        OVER (PARTITION BY source, subject, type ORDER BY sequence, at) AS is_progress
+    FROM timeline WHERE project = $1 AND correlation_id = $2
+), sized AS (
+    SELECT *, sum(octet_length(data::text) + 500) OVER (ORDER BY at, source, id) AS size, count(*) OVER () AS total
+    FROM chain WHERE $4 OR is_progress IS NOT TRUE
+)
+SELECT id, type, source, subject, sequence, at, causation_id, data, total
+FROM sized WHERE size <= $5 ORDER BY at, source, id LIMIT $6
+"""
+# Delete predictions older than these days, a bounded number at a time.
+PRUNE_PREDICTIONS = """
+WITH gone AS (
+    DELETE FROM predictions WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM predictions WHERE at < now() - make_interval(secs => $1 * 86400) LIMIT $2)) RETURNING 1
+) SELECT count(*) FROM gone
+"""
+# Delete events older than these days, a bounded number at a time.
+PRUNE_TIMELINE = PRUNE_PREDICTIONS.replace("predictions", "timeline")
+
+
+async def insert_event(
+    tx: Connection, envelope: Envelope, context: Context, at: datetime, data: dict[str, Any]
+) -> None:
+    await tx.execute(
+        INSERT_EVENT,
+        envelope.project,
+        envelope.source,
+        envelope.id,
+        envelope.type,
+        envelope.subject,
+        envelope.sequence,
+        at,
+        context.actor,
+        context.correlation_id,
+        envelope.causation_id,
+        data,
+    )
+
+
+async def project_task(tx: Connection, task: TaskChanged, sequence: int, context: Context, at: datetime) -> None:
+    """Older sequences of a task change nothing."""
+    await tx.execute(
+        PROJECT_TASK,
+        context.project,
+        task.task_id,
+        sequence,
+        task.kind,
+        task.service,
+        task.model,
+        short(task.state),
+        task.progress,
+        task.note,
+        task.seconds_left,
+        task.attempt,
+        task.actor,
+        context.correlation_id,
+        task.error_class,
+        task.error_message,
+        task.parameters,
+        task.result,
+        task.created_at or at,
+        task.started_at,
+        task.ended_at,
+    )
+
+
+async def insert_predictions(tx: Connection, project: str, model: str, rows: list[tuple[Any, ...]]) -> None:
+    if rows:
+        await tx.execute(INSERT_PREDICTIONS, project, model, *zip(*rows, strict=True))
+
+
+async def lock_loss(tx: Connection, project: str, event: PredictionsLogged) -> Loss:
+    row = await tx.fetchrow(LOCK_LOSS, project, event.model, event.node)
+    assert row is not None
+    return Loss(**dict(row))
+
+
+async def keep_loss(tx: Connection, project: str, event: PredictionsLogged, loss: Loss) -> None:
+    await tx.execute(KEEP_LOSS, project, event.model, event.node, loss.message_id, loss.counter, loss.total)
+
+
+async def count_lost(tx: Connection, project: str, model: str | None) -> int:
+    return int(await tx.fetchval(SUM_LOSSES, project, model))
+
+
+async def list_tasks(tx: Connection, project: str, asked: ListTasks) -> list[TaskView]:
+    rows = await tx.fetch(TASKS, project, asked.kind, asked.state, asked.model, asked.limit)
+    return [TaskView(**dict(row)) for row in rows]
+
+
+async def list_predictions(tx: Connection, project: str, asked: ListPredictions) -> list[PredictionView]:
+    rows = await tx.fetch(PREDICTIONS, project, asked.model, asked.prediction_id, asked.evaluation, asked.limit)
+    return [PredictionView(**dict(row)) for row in rows]
+
+
+async def summarise(tx: Connection, project: str, asked: GetPredictionStatistics) -> list[PredictionSummary]:
+    rows = await tx.fetch(STATISTICS, project, asked.model, asked.seconds)
+    return [PredictionSummary(**dict(row)) for row in rows]
+
+
+async def chain(tx: Connection, project: str, asked: GetTimeline) -> tuple[list[TimelineEntry], int]:
+    """The entries that are asked for and fit, and how many there are."""
+    kind = TaskChanged.type_name()
+    rows = await tx.fetch(CHAIN, project, asked.correlation_id, kind, asked.progress, TIMELINE_BYTES, asked.limit)
+    return [TimelineEntry(**dict(row)) for row in rows], rows[0]["total"] if rows else 0
+
+
+async def prune(tx: Connection, query: str, days: float) -> int:
+    """How many rows went, at most PRUNE_ROWS."""
+    return int(await tx.fetchval(query, days, PRUNE_ROWS))
