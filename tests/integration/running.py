@@ -52,13 +52,13 @@ class Running:
     server: NatsServer
     published: dict[str, int] = field(default_factory=dict)
 
-    async def publish(self, event: Event, *, subject: str = "", **envelope: Any) -> Envelope:
+    async def publish(self, event: Event, *, to: str = "", **envelope: Any) -> Envelope:
         """Publish as the outbox does; equal ids pass the stream's deduplication."""
         given = {"type": event.type_name(), "source": "test", "subject": event.aggregate} | envelope
         sent = Envelope(**given)
         headers = {name: value for name, value in sent.to_headers().items() if name != "Nats-Msg-Id"}
         body = event.model_dump_json().encode()
-        stored = await self.js.publish(subject or event.subject(sent.project), body, headers=headers)
+        stored = await self.js.publish(to or event.subject(sent.project), body, headers=headers)
         self.published[stored.stream] = stored.seq
         return sent
 
