@@ -31,7 +31,7 @@ class PredictionLog:
     def __init__(self, node: str) -> None:
         self._node = node
         self._rows: dict[tuple[str, str], deque[dict[str, Any]]] = defaultdict(deque)
-        self._dropped = 0
+        self._dropped: dict[tuple[str, str], int] = defaultdict(int)
 
     def add(self, project: str, model: str, row: dict[str, Any], seconds: float) -> None:
         PREDICTIONS.labels(project, model, str(row["status"])).inc()
@@ -39,7 +39,7 @@ class PredictionLog:
         rows = self._rows[project, model]
         if len(rows) >= KEPT_ROWS:
             rows.popleft()
-            self._dropped += 1
+            self._dropped[project, model] += 1
             DROPPED.inc()
         rows.append(row)
 
@@ -59,7 +59,7 @@ class PredictionLog:
 
     async def _publish(self, js: JetStreamContext, project: str, model: str, batch: list[dict[str, Any]]) -> bool:
         event = PredictionsLogged.model_validate(
-            {"model": model, "node": self._node, "rows": batch, "dropped": self._dropped}
+            {"model": model, "node": self._node, "rows": batch, "dropped": self._dropped[project, model]}
         )
         envelope = Envelope(event.type_name(), f"inference/{self._node}", event.aggregate, project=project)
         subject = f"pred.{project}.{model}"
