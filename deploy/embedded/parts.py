@@ -71,18 +71,21 @@ class Plan:
 
     @property
     def admin_dsn(self) -> str:
-        return f"postgresql://{ADMIN}:{self.secrets['postgres-admin']}@{self.database_address}/postgres"
+        return self.admin_dsn_for("postgres")
+
+    def admin_dsn_for(self, database: str) -> str:
+        return f"postgresql://{ADMIN}:{self.secrets['postgres-admin']}@{self.database_address}/{database}"
 
     def passwords(self, of: str) -> dict[str, str]:
         """The passwords at "nats" or "postgres" by service."""
         return {name: self.secrets[f"{of}-{name}"] for name in SERVICES if f"{of}-{name}" in self.secrets}
 
     def endpoints(self) -> dict[str, Any]:
-        """The lasting part of stack.json."""
+        """The lasting part of stack.json, which its owner alone may read: addresses let the administrator in."""
         return {
             "gateway": self.url("gateway"),
-            "nats": self.bus_url,
-            "postgres": f"postgresql://{self.database_address}/{DATABASE}",
+            "nats": self.bus_admin_url,
+            "postgres": self.admin_dsn_for(DATABASE),
             "triton": {
                 "http": self.url("triton-http"),
                 "grpc": f"{LOOPBACK}:{self.ports['triton-grpc']}",

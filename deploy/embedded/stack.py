@@ -60,7 +60,7 @@ class Stack:
                 return
             if not self.manager.answers():
                 self._prepare()
-            self._start(self.parts)
+            self._start(self.parts, provisioned=False)
             self._say(f"{self._elapsed()}  ready: {self.info['gateway']}")
 
     def down(self) -> None:
@@ -78,8 +78,10 @@ class Stack:
 
     def start(self, parts: Collection[str]) -> None:
         """Start further parts of a running stack, or some that were stopped, and wait until they are ready."""
+        wanted = [part for part in PARTS if part in parts]
         with self._locked():
-            self._start([part for part in PARTS if part in parts])
+            self._begun = time.monotonic()
+            self._start(wanted, provisioned=set(wanted) <= set(SERVERS))
 
     def stop(self, parts: Collection[str]) -> None:
         """Stop parts in good order; they stay down until started."""
@@ -170,7 +172,7 @@ class Stack:
         self._wait(self.manager.answers, lambda: manager.poll() is None, "supervisord.out")
         self._say(f"{self._elapsed()}  process manager started")
 
-    def _start(self, parts: list[str]) -> None:
+    def _start(self, parts: list[str], provisioned: bool) -> None:
         servers = [part for part in parts if part in SERVERS]
         services = [part for part in parts if part not in SERVERS]
         self.manager.start([part for part in servers if part != "postgres"])
@@ -179,7 +181,7 @@ class Stack:
         self.manager.start(servers)
         self.wait_ready(servers)
         self._say_started(servers)
-        if services:
+        if not provisioned:
             self.provision()
             self._say(f"{self._elapsed()}  database and bus provisioned")
         self.manager.start(services)

@@ -310,6 +310,13 @@ class TestStack:
         assert set(info["processes"]) == {*SERVERS, "supervisord"}
         assert all(psutil.pid_exists(pid) for pid in info["processes"].values())
 
+    async def test_its_addresses_let_the_administrator_in(self, stack: Stack) -> None:
+        with psycopg.connect(stack.info["postgres"]) as connection:
+            assert connection.execute("SELECT current_database()").fetchone() == ("aimass",)
+        bus = await nats.connect(stack.info["nats"])
+        assert {info.config.name for info in await bus.jetstream().streams_info()} >= {s.name for s in STREAMS}
+        await bus.close()
+
     def test_everything_listens_on_loopback_only(self, stack: Stack) -> None:
         pids = [member for pid in stack.info["processes"].values() for member in processes.family(pid)]
         assert listening(pids) == {"127.0.0.1"}
