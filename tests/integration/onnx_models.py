@@ -97,8 +97,8 @@ def lookup() -> Served:
     )
 
 
-def slow(size: int = 700, products: int = 30) -> Served:
-    """Echoes its input after some tenths of a second of matrix products that depend on it."""
+def slow(size: int = 700, products: int = 90) -> Served:
+    """Echoes its input after a second or so of matrix products that depend on it."""
     chain = [helper.make_node("MatMul", [f"m{i}", "m0"], [f"m{i + 1}"]) for i in range(products)]
     return served(
         [

@@ -38,9 +38,7 @@ REPLIES = st.lists(
     ),
     max_size=5,
 )
-EXAMPLE = frames.Request(
-    b"\x01" * 16, 1_700_000_000_000, b"body", 4, frames.EVALUATION, "00-aa-bb-01", "key", "2"
-)
+EXAMPLE = frames.Request(b"\x01" * 16, 1_700_000_000_000, b"body", 4, frames.EVALUATION, "00-aa-bb-01", "key", "2")
 
 
 @given(REQUESTS)

@@ -22,9 +22,7 @@ LABEL = from_numpy("label", np.array([3, 7], np.int64))
 
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 NUMBERS = st.sampled_from(list(DTYPES.values())).flatmap(
-    lambda dtype: arrays.arrays(
-        dtype, SHAPES, elements=arrays.from_dtype(dtype, allow_nan=False, allow_infinity=False)
-    )
+    lambda dtype: arrays.arrays(dtype, SHAPES, elements=arrays.from_dtype(dtype, allow_nan=False, allow_infinity=False))
 )
 STRINGS = arrays.arrays(object, SHAPES, elements=st.text(max_size=5).map(str.encode), fill=st.just(b""))
 
@@ -75,9 +73,7 @@ class TestRoundTrip:
     @given(st.lists(NUMBERS | STRINGS, min_size=1, max_size=4), st.data())
     def test_replies_arrive_as_they_were_sent(self, values: list[NDArray[Any]], data: st.DataObject) -> None:
         outputs = tuple(from_numpy(f"y{index}", array) for index, array in enumerate(values))
-        chosen = tuple(
-            oip.RequestedOutput(item.name, data.draw(st.none() | st.booleans())) for item in outputs
-        )
+        chosen = tuple(oip.RequestedOutput(item.name, data.draw(st.none() | st.booleans())) for item in outputs)
         request = oip.InferRequest((IMAGE,), chosen, "id-1", data.draw(st.booleans()))
         reply = oip.InferReply("m", "3", outputs, "id-1", {"prediction_id": "p"})
         assert oip.decode_reply(*oip.encode_reply(reply, request)) == reply
@@ -119,9 +115,7 @@ ALMOST = st.fixed_dictionaries(
         "datatype": st.sampled_from(["FP32", "BYTES", "BOOL", "INT8", "BF16"]) | JUNK_JSON,
         "shape": st.lists(st.integers(-2, 2**70) | st.integers(0, 3), max_size=4) | JUNK_JSON,
         "data": st.lists(JUNK_JSON, max_size=6) | JUNK_JSON,
-        "parameters": st.fixed_dictionaries(
-            {}, optional={"binary_data_size": st.integers(-1, 2**70) | JUNK_JSON}
-        ),
+        "parameters": st.fixed_dictionaries({}, optional={"binary_data_size": st.integers(-1, 2**70) | JUNK_JSON}),
     },
 )
 
@@ -309,10 +303,7 @@ class TestReplies:
         reply = oip.InferReply("m", "1", (tensor,))
         with pytest.raises(InvalidInput, match=message):
             oip.encode_reply(reply, oip.InferRequest((IMAGE,)))
-        assert (
-            oip.decode_reply(*oip.encode_reply(reply, oip.InferRequest((IMAGE,), binary_default=True)))
-            == reply
-        )
+        assert oip.decode_reply(*oip.encode_reply(reply, oip.InferRequest((IMAGE,), binary_default=True))) == reply
 
 
 def test_the_metadata_document_of_the_server() -> None:
