@@ -73,6 +73,11 @@ types: install
 proto: install
     @cd proto-schemas && "{{ bin }}/buf" lint
 
+# write docs/reference from the code: the bus and the settings
+[group('docs')]
+docs: install
+    @"{{ python }}" -m deploy.reference
+
 # measure requests a second and latency through the gateway and at Triton directly
 [group('checks')]
 bench *arguments: install

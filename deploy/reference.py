@@ -1,0 +1,90 @@
+"""Writes docs/reference/ from the code: what travels on the bus, and every setting."""
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+from pydantic.fields import FieldInfo
+
+from deploy.provision import ROOT, declarations
+from shared.events import said_by
+from shared.settings import ServiceSettings
+from shared.streams import SERVICES, STREAMS, Declaration, permissions
+
+FOLDER = ROOT / "docs" / "reference"
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
+    titles = list(header)
+    yield f"| {' | '.join(titles)} |"
+    yield f"|{'---|' * len(titles)}"
+    for row in rows:
+        yield f"| {' | '.join(str(cell) for cell in row)} |"
+    yield ""
+
+
+def code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names)) or "nothing"
+
+
+def bus_page() -> Iterator[str]:
+    yield from ("# The bus", "", "## Streams", "")
+    rows = ([s.name, code(s.subjects or []), f"{(s.max_bytes or 0) >> 20} MiB", days(s.max_age)] for s in STREAMS)
+    yield from table(("stream", "subjects", "at most", "kept"), rows)
+    for declaration in declarations():
+        yield from service_section(declaration)
+
+
+def days(seconds: float | None) -> str:
+    return f"{seconds / 86400:.0f} days" if seconds else "for ever"
+
+
+def service_section(declaration: Declaration) -> Iterator[str]:
+    granted = permissions(declaration)
+    yield from (f"## {declaration.service}", "")
+    rows = {
+        "hears": code(event.subject("*") for event in declaration.hears),
+        "obeys": code(command.subject("*") for command in declaration.obeys),
+        "says": code(event.subject("*") for event in said_by(declaration.service)),
+        "answers": code(request.verb() for request in declaration.answers),
+        "may publish": code(granted.publish),
+        "may subscribe": code(granted.subscribe),
+    }
+    yield from table(("", ""), rows.items())
+
+
+def settings_page() -> Iterator[str]:
+    yield from ("# Settings", "", "Each is an environment variable.", "")
+    for service in SERVICES:
+        yield from (f"## {service}", "")
+        yield from table(("variable", "type", "default"), setting_rows(service))
+
+
+def setting_rows(service: str) -> Iterator[list[str]]:
+    settings: type[ServiceSettings] = import_module(f"services.{service}.settings").Settings
+    prefix = settings.model_config.get("env_prefix", "")
+    for name, field in settings.model_fields.items():
+        yield [f"`{prefix}{name.upper()}`", f"`{type_name(field)}`", default(field)]
+
+
+def type_name(field: FieldInfo) -> str:
+    return getattr(field.annotation, "__name__", str(field.annotation))
+
+
+def default(field: FieldInfo) -> str:
+    return "required" if field.is_required() else f"`{field.get_default()}`"
+
+
+def write(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("\n".join(lines))
+    print(path.relative_to(ROOT))
+
+
+def main() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    write(FOLDER / "bus.md", bus_page())
+    write(FOLDER / "settings.md", settings_page())
+
+
+if __name__ == "__main__":
+    main()
