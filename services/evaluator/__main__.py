@@ -1,0 +1,6 @@
+"""Run evaluator."""
+
+from services.evaluator.app import build
+from shared.service import run
+
+run(build)

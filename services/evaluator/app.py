@@ -1,0 +1,21 @@
+"""The composition of evaluator."""
+
+from services.evaluator.data_plane import DataPlane
+from services.evaluator.handlers import HANDLERS, Parts
+from services.evaluator.job import EvaluateJob
+from services.evaluator.settings import Settings
+from shared import bus
+from shared.service import Service
+from shared.tasks.runner import TaskRunner
+
+
+def build(settings: Settings | None = None) -> Service:
+    settings = settings or Settings()
+    service = Service("evaluator", settings)
+    data_plane = DataPlane(lambda: bus.connect("evaluator", settings), settings)
+    runner = TaskRunner(service, settings)
+    runner.add(EvaluateJob(data_plane))
+    service.handle(HANDLERS, Parts(runner))
+    service.add_loop("tasks", runner.run)
+    service.add_closing(data_plane.close)
+    return service

@@ -1,0 +1,69 @@
+"""What evaluator decides: whether a version meets its gate and keeps up with the champion; pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from library.base import Condition, Gate
+from shared.events.common import GateCondition, Signature
+
+TOLERANCE = 0.005
+
+
+@dataclass(frozen=True)
+class Version:
+    """What evaluator knows of a version, from the event that registered it."""
+
+    project: str
+    model: str
+    version: int
+    digest: str
+    task_type: str
+    dataset: str
+    dataset_digest: str
+    test_part: str
+    labels: tuple[str, ...]
+    signature: Signature
+    gate: tuple[GateCondition, ...]
+    auto_promote: bool
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The gate's verdict; reasons say in words what did not hold."""
+
+    passed: bool
+    reasons: tuple[str, ...]
+
+
+def judge(gate: Gate, metrics: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Judgement:
+    """Pass when every condition holds and the champion, if any, is not better by more than TOLERANCE.
+
+    The comparison is by the metric of the gate's first condition.
+    """
+    reasons = [f"{found.metric} is {_shown(metrics, found)}, the gate asks {found}" for found in gate.failures(metrics)]
+    if champion is not None and (worse := _worse(gate.conditions[0], metrics, champion)):
+        reasons.append(worse)
+    return Judgement(not reasons, tuple(reasons))
+
+
+def _shown(metrics: Mapping[str, Any], condition: Condition) -> str:
+    value = metrics.get(condition.metric)
+    return f"{value:.4f}" if isinstance(value, float) else "missing"
+
+
+def _worse(first: Condition, metrics: Mapping[str, Any], champion: Mapping[str, Any]) -> str:
+    ours, theirs = metrics.get(first.metric), champion.get(first.metric)
+    if not isinstance(ours, int | float) or not isinstance(theirs, int | float):
+        return ""
+    lost = theirs - ours if first.operator in (">=", ">") else ours - theirs
+    return f"{first.metric} is {ours:.4f}, the champion has {theirs:.4f}" if lost > TOLERANCE else ""
+
+
+def scalars(report: Mapping[str, Any]) -> dict[str, float]:
+    """The single figures of a report."""
+    return {
+        name: float(value)
+        for name, value in report.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }

@@ -1,0 +1,135 @@
+"""All SQL of evaluator."""
+
+from typing import Any
+
+import asyncpg
+
+from services.evaluator.domain import Judgement, Version
+from shared.db import Connection
+from shared.errors import NotFound
+from shared.events.common import GateCondition, Signature, TaskState
+from shared.rpc.evaluator import EvaluationView
+from shared.tasks.state import short
+
+# Keep a copy of a version; the first telling stands.
+INSERT_VERSION = """
+INSERT INTO versions (project, model, version, digest, task_type, dataset, dataset_digest, test_part, labels,
+    signature, gate, auto_promote)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING
+"""
+# One version.
+FIND_VERSION = "SELECT * FROM versions WHERE project = $1 AND model = $2 AND version = $3"
+# Note the champion; older tellings lose against newer ones.
+SET_CHAMPION = """
+INSERT INTO champions (project, model, version, sequence) VALUES ($1, $2, $3, $4)
+ON CONFLICT (project, model) DO UPDATE SET version = excluded.version, sequence = excluded.sequence
+WHERE champions.sequence < excluded.sequence
+"""
+# The champion of a model.
+CHAMPION = "SELECT version FROM champions WHERE project = $1 AND model = $2"
+# Whether a version was evaluated beside this champion, or is being so.
+EVALUATED = """
+SELECT id FROM evaluations
+WHERE project = $1 AND model = $2 AND version = $3 AND champion_version IS NOT DISTINCT FROM $4
+"""
+# Begin an evaluation; its id is its task's.
+INSERT = """
+INSERT INTO evaluations (id, project, model, version, digest, champion_version, champion_digest, dataset_digest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+# Keep the verdict.
+CONCLUDE = """
+UPDATE evaluations SET metrics = $2, report = $3, champion_metrics = $4, passed = $5, reasons = $6, ended_at = now()
+WHERE id = $1
+"""
+VIEW = """
+SELECT e.*, t.state FROM evaluations e JOIN tasks t ON t.id = e.id WHERE e.project = $1
+"""
+# One evaluation.
+FIND = VIEW + " AND e.id = $2"
+# Evaluations, newest first.
+LIST = (
+    VIEW
+    + """
+AND ($2::text IS NULL OR e.model = $2) AND ($3::int IS NULL OR e.version = $3)
+ORDER BY e.created_at DESC LIMIT 200
+"""
+)
+
+
+async def insert_version(tx: Connection, version: Version) -> None:
+    await tx.execute(
+        INSERT_VERSION,
+        version.project,
+        version.model,
+        version.version,
+        version.digest,
+        version.task_type,
+        version.dataset,
+        version.dataset_digest,
+        version.test_part,
+        list(version.labels),
+        version.signature.model_dump(mode="json"),
+        [condition.model_dump(mode="json") for condition in version.gate],
+        version.auto_promote,
+    )
+
+
+async def find_version(tx: Connection, project: str, model: str, version: int) -> Version | None:
+    row = await tx.fetchrow(FIND_VERSION, project, model, version)
+    if row is None:
+        return None
+    facts = dict(row)
+    facts["labels"] = tuple(facts["labels"])
+    facts["signature"] = Signature.model_validate(facts["signature"])
+    facts["gate"] = tuple(GateCondition.model_validate(condition) for condition in facts["gate"])
+    return Version(**facts)
+
+
+async def set_champion(tx: Connection, project: str, model: str, version: int, sequence: int) -> None:
+    await tx.execute(SET_CHAMPION, project, model, version, sequence)
+
+
+async def champion(tx: Connection, project: str, model: str) -> int | None:
+    found: int | None = await tx.fetchval(CHAMPION, project, model)
+    return found
+
+
+async def evaluated(tx: Connection, version: Version, champion_version: int | None) -> bool:
+    key = (version.project, version.model, version.version, champion_version)
+    return await tx.fetchval(EVALUATED, *key) is not None
+
+
+async def insert(tx: Connection, evaluation_id: str, version: Version, against: Version | None) -> None:
+    """Begin an evaluation of a version beside a champion, or alone."""
+    champion_facts = (against.version, against.digest) if against else (None, "")
+    key = (evaluation_id, version.project, version.model, version.version, version.digest)
+    await tx.execute(INSERT, *key, *champion_facts, version.dataset_digest)
+
+
+async def conclude(
+    tx: Connection,
+    evaluation_id: str,
+    report: dict[str, Any],
+    metrics: dict[str, float],
+    champion_metrics: dict[str, float],
+    judgement: Judgement,
+) -> None:
+    reasons = list(judgement.reasons)
+    await tx.execute(CONCLUDE, evaluation_id, metrics, report, champion_metrics, judgement.passed, reasons)
+
+
+def _view(row: asyncpg.Record) -> EvaluationView:
+    return EvaluationView(**(dict(row) | {"state": short(TaskState(row["state"]))}))
+
+
+async def find(tx: Connection, project: str, evaluation_id: str) -> EvaluationView:
+    """One evaluation; raises NotFound."""
+    row = await tx.fetchrow(FIND, project, evaluation_id)
+    if row is None:
+        raise NotFound(f"there is no evaluation {evaluation_id}")
+    return _view(row)
+
+
+async def views(tx: Connection, project: str, model: str | None, version: int | None) -> list[EvaluationView]:
+    return [_view(row) for row in await tx.fetch(LIST, project, model, version)]
