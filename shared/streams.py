@@ -164,6 +164,8 @@ def permissions(declaration: Declaration) -> Permissions:
         granted.subscribe.append(rpc_wildcard(service))
     granted.publish += [*_said_subjects(service), *(rpc_wildcard(other) for other in declaration.asks)]
     granted.publish += declaration.publishes
+    if service in TASK_SERVICES.values():
+        granted.publish.append(log_subject("*", "*"))
     for stream in declaration.wildcards():
         granted.publish += _consumer_permissions(stream, service)
     if declaration.wildcards():

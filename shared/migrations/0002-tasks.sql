@@ -12,8 +12,10 @@ CREATE TABLE tasks (
     note             text NOT NULL DEFAULT '',
     seconds_left     double precision,
     fence            bigint NOT NULL DEFAULT 0,
+    lost             integer NOT NULL DEFAULT 0,
     lease_owner      text,
     lease_until      timestamptz,
+    run_after        timestamptz NOT NULL DEFAULT now(),
     cancel_requested boolean NOT NULL DEFAULT false,
     error_class      text NOT NULL DEFAULT '',
     error_message    text NOT NULL DEFAULT '',
@@ -34,6 +36,7 @@ CREATE TABLE task_files (
     saved_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (task_id, role, step)
 );
+CREATE INDEX task_files_digest ON task_files (digest);
 
 CREATE TABLE task_metrics (
     task_id text NOT NULL REFERENCES tasks (id) ON DELETE CASCADE,

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -12,27 +13,35 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from shared.errors import AimassError
 from shared.worker import REPORT_FD, REPORTS, Report
 
 ROOT = Path(__file__).resolve().parents[2]
-KEPT_VARIABLES = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "OPENBLAS_CORETYPE",
-    "CUDA_VISIBLE_DEVICES",
-)
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "CUDA_VISIBLE_DEVICES")
 TERMINATE_SECONDS = 2.0
-LINE_LIMIT = 16 * 1024 * 1024
+EXIT_SECONDS = 2.0
+OUTPUT_SECONDS = 1.0
+LINE_BYTES = 64 * 1024
+REPORT_BYTES = 16 * 1024 * 1024
 LogLine = Callable[[str, str], Awaitable[None]]
+
+
+class Unreadable(AimassError):
+    """The task's process sent a report that cannot be read."""
+
+    code = "unreadable_report"
+
+
+class ProcessLost(AimassError):
+    """The task's process ended without a result; the task goes on from its last checkpoint."""
+
+    code = "process_lost"
+    transient = True
 
 
 @dataclass
 class TaskProcess:
-    """A running process; iterate `reports` to its end, then read `exit_code`."""
+    """A running process: read its reports to their end, then how it ended."""
 
     process: asyncio.subprocess.Process
     pipe: asyncio.StreamReader
@@ -41,55 +50,63 @@ class TaskProcess:
     def pid(self) -> int:
         return self.process.pid
 
-    async def reports(self) -> AsyncIterator[Report]:
-        """The reports of the process, until it closes its pipe."""
-        while line := await self.pipe.readline():
-            yield _read_report(line)
+    async def next_report(self) -> Report | None:
+        """The next report; None once the process has closed its pipe, be it in the middle of a report."""
+        try:
+            line = await self.pipe.readline()
+        except ValueError as error:
+            raise Unreadable(f"the task's process sent a report of more than {REPORT_BYTES} bytes") from error
+        return _read_report(line) if line.endswith(b"\n") else None
 
-    async def exit_code(self) -> int:
-        """The exit code; negative for the signal that ended the process."""
-        return await self.process.wait()
+    async def ended(self) -> str:
+        """How the process ended, in words."""
+        try:
+            code = await asyncio.wait_for(self.process.wait(), EXIT_SECONDS)
+        except TimeoutError:
+            return "closed its pipe without a result"
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def _read_report(line: bytes) -> Report:
     try:
         return REPORTS.validate_json(line)
     except ValidationError as error:
-        raise ValueError(f"the task's process sent an unreadable report: {error}") from error
+        raise Unreadable(f"the task's process sent an unreadable report: {error.errors()[0]['msg']}") from error
 
 
-def _environment(descriptor: int, threads: int) -> dict[str, str]:
+def _environment(descriptor: int, folder: Path, threads: int) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return kept | {
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(threads),
+        "TMPDIR": str(folder),
         REPORT_FD: str(descriptor),
     }
 
 
 async def _open_pipe(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
-    reader = asyncio.StreamReader(limit=LINE_LIMIT)
+    reader = asyncio.StreamReader(limit=REPORT_BYTES)
     protocol = asyncio.StreamReaderProtocol(reader)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(descriptor, "rb"))
     return reader, transport
 
 
 async def _copy_output(stream: asyncio.StreamReader, log: LogLine) -> None:
-    while line := await stream.readline():
+    """Log every line; of one that is too long, only that it was left out."""
+    left_out = False
+    while True:
+        try:
+            line = await stream.readline()
+        except ValueError:
+            if not left_out:
+                await log("output", f"(a line of more than {LINE_BYTES} bytes was left out)")
+            left_out = True
+            continue
+        if not line:
+            return
+        left_out = False
         await log("output", line.decode(errors="replace").rstrip("\n"))
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ask the process to end, and end it after TERMINATE_SECONDS."""
-    with suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), TERMINATE_SECONDS)
-    except TimeoutError:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 async def _start(module: str, folder: Path, descriptor: int, threads: int) -> asyncio.subprocess.Process:
@@ -98,13 +115,44 @@ async def _start(module: str, folder: Path, descriptor: int, threads: int) -> as
         "-m",
         module,
         cwd=folder,
-        env=_environment(descriptor, threads),
+        env=_environment(descriptor, folder, threads),
         pass_fds=(descriptor,),
+        process_group=0,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        limit=LINE_LIMIT,
+        limit=LINE_BYTES,
     )
+
+
+async def _start_with_pipe(module: str, folder: Path, threads: int) -> tuple[TaskProcess, asyncio.ReadTransport]:
+    ours, theirs = os.pipe()
+    try:
+        pipe, transport = await _open_pipe(ours)
+        try:
+            return TaskProcess(await _start(module, folder, theirs, threads), pipe), transport
+        except OSError as error:
+            transport.close()
+            raise ProcessLost(f"the task's process could not be started: {error}") from error
+        except BaseException:
+            transport.close()
+            raise
+    finally:
+        os.close(theirs)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Ask the process to end; after TERMINATE_SECONDS end it and all that it has started."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), TERMINATE_SECONDS)
+    except TimeoutError:
+        process.kill()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
 
 
 @asynccontextmanager
@@ -112,22 +160,19 @@ async def task_process(
     module: str, spec: BaseModel | dict[str, Any], folder: Path, log: LogLine, threads: int = 1
 ) -> AsyncIterator[TaskProcess]:
     """Run a module as the process of a task; it does not outlive the block."""
-    ours, theirs = os.pipe()
-    try:
-        process = await _start(module, folder, theirs, threads)
-    finally:
-        os.close(theirs)
-    pipe, transport = await _open_pipe(ours)
+    started, transport = await _start_with_pipe(module, folder, threads)
+    process = started.process
     assert process.stdin and process.stdout
     copying = asyncio.create_task(_copy_output(process.stdout, log))
     try:
-        process.stdin.write(
-            spec.model_dump_json().encode() if isinstance(spec, BaseModel) else json.dumps(spec).encode()
-        )
+        given = spec.model_dump_json() if isinstance(spec, BaseModel) else json.dumps(spec)
+        process.stdin.write(given.encode())
         process.stdin.close()
-        yield TaskProcess(process, pipe)
+        yield started
     finally:
-        await _end(process)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(copying, 1)
-        transport.close()
+        try:
+            await _end(process)
+            await asyncio.wait({copying}, timeout=OUTPUT_SECONDS)
+        finally:
+            copying.cancel()
+            transport.close()

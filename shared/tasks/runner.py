@@ -1,164 +1,92 @@
 """The runner: claims tasks, holds their leases, runs their jobs, and ends what it no longer holds."""
 
 import asyncio
-import json
 import os
 import shutil
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from opentelemetry.trace import SpanKind
-from pydantic import BaseModel
 
 from shared import observe, outbox
 from shared.artifacts import Artifacts
-from shared.bus import Bus
-from shared.db import Database
 from shared.errors import AimassError, LeaseLost, Unavailable
 from shared.events.common import TaskState
+from shared.service import Service
 from shared.settings import TaskSettings
-from shared.streams import log_subject
 from shared.tasks import store
-from shared.tasks.process import TaskProcess, task_process
+from shared.tasks.process import ProcessLost
+from shared.tasks.run import Job, TaskFailed, TaskRun, tell
+from shared.tasks.scratch import scratch
+from shared.tasks.state import is_final
 from shared.tasks.store import Task
 from shared.work import Work
-from shared.worker import Progress
 
 POLL_SECONDS = 0.5
 BEAT_SECONDS = 1.0
-MAX_ATTEMPTS = 25
-
-
-class TaskFailed(AimassError):
-    """The task failed."""
-
-    code = "task_failed"
-
-    def __init__(self, error_class: str, message: str) -> None:
-        super().__init__(message)
-        self.error_class = error_class
-
-
-class ProcessLost(AimassError):
-    """The task's process ended without a result; the task goes on from its last checkpoint."""
-
-    code = "process_lost"
-    transient = True
-
-
-@dataclass
-class TaskRun:
-    """A task in the hands of this worker; everything that it writes names the fencing number."""
-
-    task: Task
-    folder: Path
-    runner: "TaskRunner"
-    context: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.context = self.task.origin
-
-    @asynccontextmanager
-    async def work(self) -> AsyncIterator[Work[None]]:
-        """A transaction that commits only while we hold the task; raises LeaseLost otherwise."""
-        async with self.runner.database.transaction() as tx:
-            self.task = await store.hold(tx, self.task)
-            work: Work[None] = Work(tx, self.context, None)
-            yield work
-            await outbox.write(tx, work.said, self.context, self.runner.service)
-        self.runner.relay.wake()
-
-    @asynccontextmanager
-    async def process(self, module: str, spec: BaseModel | dict[str, Any]) -> AsyncIterator[TaskProcess]:
-        """The task's process, in its work folder, with its output in the task's log."""
-        threads = self.runner.settings.task_threads
-        async with task_process(module, spec, self.folder, self.log, threads) as process:
-            yield process
-
-    async def log(self, stream: str, line: str) -> None:
-        """Add a line to the task's log; a log that the bus does not take is dropped and counted."""
-        body = {"at": time.time(), "stream": stream, "line": line, "attempt": self.task.fence}
-        await self._publish_log(body)
-
-    async def progress(self, report: Progress) -> None:
-        """Note how far the task is, in its row and in its log."""
-        async with self.runner.database.transaction() as tx:
-            task = self.task
-            self.task = await store.set_progress(tx, task, report.fraction, report.message, report.seconds_left)
-        await self._publish_log({"at": time.time(), "stream": "progress", **report.model_dump(exclude={"type"})})
-
-    async def _publish_log(self, body: dict[str, Any]) -> None:
-        subject = log_subject(self.task.project, self.task.id)
-        try:
-            await self.runner.bus.js.publish(subject, json.dumps(body).encode(), timeout=2)
-        except Exception as error:
-            observe.BUS_ERRORS.labels(self.runner.service, "log_dropped").inc()
-            observe.log().warning("log line dropped", task=self.task.id, error=repr(error))
-
-    async def succeed(self, work: Work[None], result: dict[str, Any], note: str = "") -> None:
-        """End the task well, in the transaction of what it brought about."""
-        await self._end(work, TaskState.SUCCEEDED, result=result, note=note)
-
-    async def _end(self, work: Work[None], state: TaskState, **facts: Any) -> None:
-        self.task = await store.set_state(work.tx, self.task, state, **facts)
-        work.say(self.task.changed(self.runner.service))
-
-
-class Job:
-    """What a service does for one kind of task; `execute` ends with run.succeed or raises."""
-
-    kind: str
-
-    async def execute(self, run: TaskRun) -> None:
-        raise NotImplementedError
-
-    def on_failed(self, run: TaskRun, work: Work[None], error_class: str, message: str) -> None:
-        """Say more than TaskChanged when the task failed."""
-
-    def on_cancelled(self, run: TaskRun, work: Work[None]) -> None:
-        """Say more than TaskChanged when the task was cancelled."""
+TELL_SECONDS = 5.0
+REST_SECONDS = 3.0
+MAX_REST_SECONDS = 10.0
+FINISH_SECONDS = 10.0
+MAX_ATTEMPTS = 10
+MESSAGE_CHARACTERS = 4000
 
 
 class TaskRunner:
     """Runs the tasks of one service, `task_workers` at a time."""
 
-    def __init__(self, service: str, settings: TaskSettings, bus: Bus, database: Database, relay: outbox.Relay) -> None:
-        self.service, self.settings, self.bus = service, settings, bus
-        self.database, self.relay = database, relay
+    def __init__(self, service: Service, settings: TaskSettings) -> None:
+        assert service.database is not None and service.relay is not None, "tasks need a database"
+        self.settings, self.bus = settings, service.bus
+        self.database, self.relay = service.database, service.relay
         self.artifacts = Artifacts(settings.artifacts_url)
-        self.owner = f"{socket.gethostname()}-{os.getpid()}"
+        self._service = service.name
+        self._owner = f"{socket.gethostname()}-{os.getpid()}"
         self._jobs: dict[str, Job] = {}
         self._woken = asyncio.Event()
-        self._draining = False
+        self._workers: set[asyncio.Task[None]] = set()
 
     def add(self, job: Job) -> None:
         self._jobs[job.kind] = job
 
-    def wake(self) -> None:
-        """A task was accepted here; do not wait for the next poll."""
+    def job(self, kind: str) -> Job:
+        return self._jobs[kind]
+
+    async def wake(self) -> None:
+        """A task was committed here: do not wait for the next poll."""
         self._woken.set()
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self.settings.task_workers):
-                group.create_task(self._work())
+        """Work until cancelled or drained."""
+        with scratch(self.settings.home_dir / "tasks") as folder:
+            self._workers = {asyncio.create_task(self._work(folder)) for _ in range(self.settings.task_workers)}
+            try:
+                await asyncio.wait(self._workers)
+            finally:
+                await self.drain()
 
-    async def _work(self) -> None:
+    async def drain(self) -> None:
+        """Give back what runs here, at once, so that another process goes on with it."""
+        for worker in self._workers:
+            worker.cancel()
+        if self._workers:
+            await asyncio.wait(self._workers)
+
+    async def _work(self, folder: Path) -> None:
         while True:
             self._woken.clear()
             try:
-                task = await self._claim()
-            except Unavailable:
-                task = None
-            if task is None:
-                await self._wait()
-            else:
-                await self._hold(task)
+                if task := await self._claim():
+                    await self._attend(task, folder / f"{task.id}-{task.fence}")
+                    continue
+            except Unavailable as error:
+                observe.log().debug("no tasks without the database", error=error.message)
+            except Exception as error:
+                observe.log().error("worker failed", exc_info=error)
+            await self._wait()
 
     async def _wait(self) -> None:
         try:
@@ -168,99 +96,151 @@ class TaskRunner:
 
     async def _claim(self) -> Task | None:
         async with self.database.transaction() as tx:
-            task = await store.claim(tx, list(self._jobs), self.owner, self.settings.lease_seconds)
+            task = await store.claim(tx, list(self._jobs), self._owner, self.settings.lease_seconds)
             if task is None:
                 return None
-            await outbox.write(tx, [task.changed(self.service)], task.origin, self.service)
+            work: Work[None] = Work(tx, task.origin, None)
+            tell(work, task)
+            await outbox.write(tx, work.said, task.origin, self._service)
         self.relay.wake()
         return task
 
-    async def _hold(self, task: Task) -> None:
+    async def _attend(self, task: Task, folder: Path) -> None:
         """Run a claimed task to its end, or until it is not ours any more."""
-        folder = (self.settings.home_dir / "tasks" / f"{task.id}-{task.fence}").resolve()
-        folder.mkdir(parents=True, exist_ok=True)
         run = TaskRun(task, folder, self)
         try:
             with observe.span(f"task {task.kind}", SpanKind.INTERNAL, task.origin.traceparent):
-                await self._run(run)
+                async with run.log.flowing():
+                    await self._attempt(run, self._jobs[task.kind])
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    async def _run(self, run: TaskRun) -> None:
-        job = self._jobs[run.task.kind]
-        executing = asyncio.create_task(job.execute(run))
-        beating = asyncio.create_task(self._beat(run.task))
-        await asyncio.wait({executing, beating}, return_when=asyncio.FIRST_COMPLETED)
-        verdict = beating.result() if beating.done() else None
-        await _cancel(beating)
-        await self._conclude(run, job, executing, verdict)
+    async def _attempt(self, run: TaskRun, job: Job) -> None:
+        executing = asyncio.create_task(_execute(run, job))
+        beating = asyncio.create_task(self._beat(run))
+        try:
+            await asyncio.wait({executing, beating}, return_when=asyncio.FIRST_COMPLETED)
+            if is_final(run.task.state):
+                await asyncio.wait({executing}, timeout=FINISH_SECONDS)
+            if executing.done():
+                await self._conclude(run, job, _error_of(executing))
+            elif not is_final(run.task.state):
+                await _stop(executing)
+                await self._stopped(run, job, cancelled=beating.result())
+        except asyncio.CancelledError:
+            await _stop(executing)
+            await self._close(run, lambda work: self._give_back(run, job, work, "the service stops", 0))
+            raise
+        finally:
+            await _stop(executing)
+            await _stop(beating)
 
-    async def _beat(self, task: Task) -> TaskState | None:
-        """Hold the lease; returns CANCELLED when a person wants that, None when the lease is lost."""
-        held = time.monotonic()
-        while True:
+    async def _beat(self, run: TaskRun) -> bool:
+        """Hold the lease; returns True when the task shall be cancelled, False when the lease is lost."""
+        held = told = time.monotonic()
+        while time.monotonic() - held < self.settings.lease_seconds:
             await asyncio.sleep(min(BEAT_SECONDS, self.settings.lease_seconds / 4))
+            now = time.monotonic()
             try:
-                if await self._renew(task):
-                    return TaskState.CANCELLED
-                held = time.monotonic()
+                if await self._renew(run, aloud := now - told > TELL_SECONDS):
+                    return True
+                held, told = now, now if aloud else told
             except LeaseLost:
-                return None
-            except Unavailable:
-                if time.monotonic() - held > self.settings.lease_seconds:
-                    return None
+                return False
+            except Exception as error:
+                observe.log().warning("heartbeat failed", task=run.task.id, error=repr(error))
+        return False
 
-    async def _renew(self, task: Task) -> bool:
-        async with self.database.transaction() as tx:
-            return await store.renew(tx, task, self.settings.lease_seconds)
+    async def _renew(self, run: TaskRun, aloud: bool) -> bool:
+        """Prolong the lease and note the progress; say it too where it moved since it was said last."""
+        reached, before = run.reached, run.task
+        async with asyncio.timeout(max(1.0, self.settings.lease_seconds / 2)), self.database.transaction() as tx:
+            run.task = await store.renew(tx, run.task, self.settings.lease_seconds, reached)
+            if aloud:
+                await outbox.write(tx, [run.task.changed()], run.context, self._service)
+        if (reached.fraction, reached.message) != (before.progress, before.note):
+            run.log.tell("progress", **reached.model_dump(exclude={"type"}))
+        return run.task.cancel_requested
 
-    async def _conclude(
-        self, run: TaskRun, job: Job, executing: "asyncio.Task[None]", verdict: TaskState | None
-    ) -> None:
-        if not executing.done():
-            await _cancel(executing)
-            if verdict is TaskState.CANCELLED:
-                await self._end(run, TaskState.CANCELLED, lambda work: job.on_cancelled(run, work), note="cancelled")
-            else:
-                observe.log().warning("lease lost", task=run.task.id, fence=run.task.fence)
-            return
-        error = executing.exception()
+    async def _stopped(self, run: TaskRun, job: Job, *, cancelled: bool) -> None:
+        """The heartbeat ended the attempt."""
+        if cancelled:
+            await self._close(run, lambda work: _cancel(run, job, work))
+        else:
+            observe.log().warning("lease lost", task=run.task.id, fence=run.task.fence)
+
+    async def _conclude(self, run: TaskRun, job: Job, error: BaseException | None) -> None:
+        """The job ended by itself."""
         if error is None or isinstance(error, LeaseLost):
             return
-        if _goes_on(error) and run.task.fence < MAX_ATTEMPTS:
-            await self._release(run, error)
+        if isinstance(error, AimassError) and error.transient:
+            await self._close(run, lambda work: self._let_go_on(run, job, work, error))
         else:
-            await self._fail(run, job, error)
+            observe.log().error("task failed", task=run.task.id, exc_info=error)
+            await self._close(run, lambda work: _fail(run, job, work, error))
 
-    async def _release(self, run: TaskRun, error: BaseException) -> None:
-        """Give the task back, to go on from its last checkpoint after a pause."""
-        observe.log().warning("task goes on later", task=run.task.id, error=repr(error))
-        await asyncio.sleep(min(5.0, 0.2 * run.task.fence))
-        await self._end(run, TaskState.QUEUED, lambda work: None, note=f"goes on after: {error}")
+    async def _let_go_on(self, run: TaskRun, job: Job, work: Work[None], error: AimassError) -> None:
+        lost = isinstance(error, ProcessLost)
+        rest = min(MAX_REST_SECONDS, 0.5 * 2**run.task.lost) if lost else REST_SECONDS
+        observe.log().warning("task goes on later", task=run.task.id, error=error.message, seconds=rest)
+        await self._give_back(run, job, work, f"goes on after: {error.message}", rest, lost=lost)
 
-    async def _fail(self, run: TaskRun, job: Job, error: BaseException) -> None:
-        error_class = error.error_class if isinstance(error, TaskFailed) else type(error).__name__
-        observe.log().error("task failed", task=run.task.id, exc_info=error)
-        facts = (error_class, str(error))
-        await self._end(run, TaskState.FAILED, lambda work: job.on_failed(run, work, *facts), error=facts)
-
-    async def _end(
-        self, run: TaskRun, state: TaskState, say: Callable[[Work[None]], Awaitable[None] | None], **facts: Any
+    async def _give_back(
+        self, run: TaskRun, job: Job, work: Work[None], why: str, rest_seconds: float, *, lost: bool = False
     ) -> None:
-        """Write the end; while the database is down the lease runs out and another worker goes on."""
+        if run.task.cancel_requested:
+            await _cancel(run, job, work)
+            return
+        run.task = await store.release(work.tx, run.task, why, rest_seconds, lost=lost)
+        tell(work, run.task)
+
+    async def _close(self, run: TaskRun, change: Callable[[Work[None]], Awaitable[None]]) -> None:
+        """Write the end of an attempt; where that is not possible the lease runs out and another goes on."""
+        await run.log.flush()
         try:
-            async with run.work() as work:
-                await run._end(work, state, **facts)
-                say(work)
-        except (LeaseLost, Unavailable) as error:
-            observe.log().warning("task's end not written", task=run.task.id, error=error.message)
+            async with asyncio.timeout(self.settings.lease_seconds):
+                await run.write(change)
+        except (LeaseLost, TimeoutError) as error:
+            observe.log().warning("end of the attempt not written", task=run.task.id, error=repr(error))
 
 
-def _goes_on(error: BaseException) -> bool:
-    """Whether a later attempt may succeed: our own transient errors, never a failure of the task itself."""
-    return isinstance(error, AimassError) and error.transient
+async def _execute(run: TaskRun, job: Job) -> None:
+    if run.task.cancel_requested:
+        await run.write(lambda work: _cancel(run, job, work))
+        return
+    if run.task.lost >= MAX_ATTEMPTS:
+        raise TaskFailed("ProcessLost", f"{run.task.lost} attempts since the last checkpoint ended without a word")
+    await asyncio.to_thread(run.folder.mkdir)
+    await job.execute(run)
+    if not is_final(run.task.state):
+        raise RuntimeError(f"the job {job.kind} ended without a result")
 
 
-async def _cancel(task: "asyncio.Task[Any]") -> None:
+async def _cancel(run: TaskRun, job: Job, work: Work[Any]) -> None:
+    run.task = await store.set_state(work.tx, run.task, TaskState.CANCELLED, note="cancelled")
+    tell(work, run.task)
+    await job.on_cancelled(run.task, work)
+
+
+async def _fail(run: TaskRun, job: Job, work: Work[Any], error: BaseException) -> None:
+    error_class = error.error_class if isinstance(error, TaskFailed) else type(error).__name__
+    facts = (error_class, _storable(str(error)))
+    run.task = await store.set_state(work.tx, run.task, TaskState.FAILED, error=facts)
+    tell(work, run.task)
+    await job.on_failed(run.task, work)
+
+
+def _storable(message: str) -> str:
+    """PostgreSQL's text has no NUL, and nobody reads megabytes."""
+    return message.replace("\0", "").encode(errors="replace").decode()[:MESSAGE_CHARACTERS]
+
+
+def _error_of(ended: "asyncio.Task[None]") -> BaseException | None:
+    return ProcessLost("the job was cancelled from within") if ended.cancelled() else ended.exception()
+
+
+async def _stop(task: "asyncio.Task[Any]") -> None:
     task.cancel()
     await asyncio.wait({task})
+    if not task.cancelled() and (error := task.exception()):
+        observe.log().debug("stopped in an error", error=repr(error))

@@ -1,6 +1,6 @@
 """All SQL of tasks. Leases are measured by the database's clock; every write of a running task names its fence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +12,9 @@ from shared.errors import LeaseLost, NotFound
 from shared.events.common import TaskState
 from shared.events.tasks import TaskChanged
 from shared.names import new_id
-from shared.rpc.tasks import MetricPoint, TaskView
+from shared.rpc.tasks import MetricPoint, TaskView, owner_of
 from shared.tasks.state import is_final, move, short
+from shared.worker import Progress
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Task:
     note: str
     seconds_left: float | None
     fence: int
+    lost: int
     cancel_requested: bool
     error_class: str
     error_message: str
@@ -44,11 +46,11 @@ class Task:
         """The circumstances in which the task was accepted."""
         return Context.from_headers(self.context)
 
-    def changed(self, service: str) -> TaskChanged:
+    def changed(self) -> TaskChanged:
         return TaskChanged(
             task_id=self.id,
             kind=self.kind,
-            service=service,
+            service=owner_of(self.id),
             model=self.model,
             state=self.state,
             progress=self.progress,
@@ -88,8 +90,8 @@ class Task:
         )
 
 
-COLUMNS = """id, project, kind, model, state, spec, context, progress, note, seconds_left, fence, cancel_requested,
-error_class, error_message, result, created_at, started_at, ended_at"""
+COLUMNS = """id, project, kind, model, state, spec, context, progress, note, seconds_left, fence, lost,
+cancel_requested, error_class, error_message, result, created_at, started_at, ended_at"""
 
 # Accept a task.
 INSERT = f"""
@@ -102,26 +104,26 @@ FIND_FOR_UPDATE = FIND + " FOR UPDATE"
 # Take the oldest task that waits or whose lease has ended; the fence rises with every holder.
 CLAIM = f"""
 UPDATE tasks SET state = 'TASK_STATE_RUNNING', fence = fence + 1, lease_owner = $2,
-    lease_until = now() + make_interval(secs => $3), started_at = coalesce(started_at, now())
+    lost = lost + (state = 'TASK_STATE_RUNNING')::int,
+    lease_until = clock_timestamp() + make_interval(secs => $3), started_at = coalesce(started_at, now())
 WHERE id = (
     SELECT id FROM tasks
-    WHERE kind = ANY($1) AND (state = 'TASK_STATE_QUEUED' OR (state = 'TASK_STATE_RUNNING' AND lease_until < now()))
+    WHERE kind = ANY($1) AND (
+        (state = 'TASK_STATE_QUEUED' AND run_after <= now()) OR
+        (state = 'TASK_STATE_RUNNING' AND lease_until < now())
+    )
     ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 RETURNING {COLUMNS}
 """
-# Prolong a lease that is still ours; says whether somebody wants the task cancelled.
-RENEW = """
-UPDATE tasks SET lease_until = now() + make_interval(secs => $3)
-WHERE id = $1 AND fence = $2 AND state = 'TASK_STATE_RUNNING' RETURNING cancel_requested
+# Prolong a lease that is still ours, and note how far the task is.
+RENEW = f"""
+UPDATE tasks SET lease_until = clock_timestamp() + make_interval(secs => $3),
+    progress = $4, note = $5, seconds_left = $6
+WHERE id = $1 AND fence = $2 AND state = 'TASK_STATE_RUNNING' RETURNING {COLUMNS}
 """
 # Lock a task that we still hold.
 HOLD = f"SELECT {COLUMNS} FROM tasks WHERE id = $1 AND fence = $2 AND state = 'TASK_STATE_RUNNING' FOR UPDATE"
-# Note how far a task is.
-SET_PROGRESS = f"""
-UPDATE tasks SET progress = $3, note = $4, seconds_left = $5
-WHERE id = $1 AND fence = $2 AND state = 'TASK_STATE_RUNNING' RETURNING {COLUMNS}
-"""
 # Change a task's state.
 SET_STATE = f"""
 UPDATE tasks SET state = $2, error_class = $3, error_message = $4, result = $5, seconds_left = NULL,
@@ -130,34 +132,68 @@ UPDATE tasks SET state = $2, error_class = $3, error_message = $4, result = $5, 
     ended_at = CASE WHEN $7 THEN now() END
 WHERE id = $1 RETURNING {COLUMNS}
 """
-# Ask the holder of a task to stop.
-REQUEST_CANCEL = f"UPDATE tasks SET cancel_requested = true WHERE id = $1 RETURNING {COLUMNS}"
+# Let a task rest for some seconds; count an attempt that ended without a word.
+REST = f"""
+UPDATE tasks SET run_after = now() + make_interval(secs => $2), lost = lost + $3::boolean::int
+WHERE id = $1 RETURNING {COLUMNS}
+"""
+# Ask the living holder of a task to stop; no row comes back when its lease has ended.
+REQUEST_CANCEL = f"""
+UPDATE tasks SET cancel_requested = true WHERE id = $1 AND lease_until >= now() RETURNING {COLUMNS}
+"""
+# Add to the spec what was settled while the task ran.
+SETTLE = f"UPDATE tasks SET spec = spec || $2 WHERE id = $1 RETURNING {COLUMNS}"
 # Name a file as the task's; a newer holder's file replaces an older one's.
 SAVE_FILE = """
 INSERT INTO task_files (task_id, fence, role, step, digest) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (task_id, role, step) DO UPDATE SET fence = excluded.fence, digest = excluded.digest, saved_at = now()
+RETURNING xmax = 0
 """
+# A task that gets ahead may lose as many attempts again.
+FORGIVE_LOST = "UPDATE tasks SET lost = 0 WHERE id = $1"
 # The last file of a role.
 LATEST_FILE = "SELECT step, digest FROM task_files WHERE task_id = $1 AND role = $2 ORDER BY step DESC LIMIT 1"
+# Forget the files of a role before this step.
+DROP_FILES = "DELETE FROM task_files WHERE task_id = $1 AND role = $2 AND step < $3 RETURNING digest"
+# Those of some digests that no task names.
+UNNAMED = """
+SELECT digest FROM unnest($1::text[]) AS given (digest)
+WHERE NOT EXISTS (SELECT FROM task_files WHERE task_files.digest = given.digest)
+"""
 # Keep one scalar of an epoch; an epoch that is run again replaces it.
 SAVE_METRIC = """
 INSERT INTO task_metrics (task_id, epoch, name, value) VALUES ($1, $2, $3, $4)
 ON CONFLICT (task_id, epoch, name) DO UPDATE SET value = excluded.value, at = now()
 """
-# All scalars of a task.
-METRICS = "SELECT epoch, name, value, at FROM task_metrics WHERE task_id = $1 ORDER BY epoch, name LIMIT 10000"
+# The scalars of a task: of long series every second, third... epoch and the last.
+METRICS = """
+SELECT epoch, name, value, at FROM task_metrics,
+    (SELECT max(epoch) AS last FROM task_metrics WHERE task_id = $1) AS series
+WHERE task_id = $1 AND (epoch = last OR epoch % (1 + last / 500) = 0)
+ORDER BY epoch, name LIMIT 10000
+"""
 
 
 def _task(row: asyncpg.Record) -> Task:
     return Task(**(dict(row) | {"state": TaskState(row["state"])}))
 
 
-async def insert(tx: Connection, kind: str, model: str, spec: dict[str, Any], context: Context) -> Task:
-    """Accept a task; `spec["parameters"]` is what people see of it."""
-    task_id = f"{kind}-{new_id()}"
-    row = await tx.fetchrow(INSERT, task_id, context.project, kind, model, spec, context.to_headers())
+async def _changed(tx: Connection, query: str, *values: Any) -> Task:
+    row = await tx.fetchrow(query, *values)
     assert row is not None
     return _task(row)
+
+
+def new_task_id(kind: str) -> str:
+    return f"{kind}-{new_id()}"
+
+
+async def insert(
+    tx: Connection, kind: str, model: str, spec: dict[str, Any], context: Context, task_id: str = ""
+) -> Task:
+    """Accept a task; `spec["parameters"]` is what people see of it. The request's own limits end here."""
+    headers = replace(context, deadline=None, idempotency_key="").to_headers()
+    return await _changed(tx, INSERT, task_id or new_task_id(kind), context.project, kind, model, spec, headers)
 
 
 async def find(tx: Connection, project: str, task_id: str, *, lock: bool = False) -> Task:
@@ -173,24 +209,18 @@ async def claim(tx: Connection, kinds: list[str], owner: str, lease_seconds: flo
     return None if row is None else _task(row)
 
 
-async def renew(tx: Connection, task: Task, lease_seconds: float) -> bool:
-    """Prolong the lease; returns whether the task shall be cancelled. Raises LeaseLost."""
-    row = await tx.fetchrow(RENEW, task.id, task.fence, lease_seconds)
-    if row is None:
-        raise LeaseLost()
-    return bool(row["cancel_requested"])
-
-
-async def hold(tx: Connection, task: Task) -> Task:
-    """The task's row, locked; raises LeaseLost when another worker holds it or it has ended."""
-    row = await tx.fetchrow(HOLD, task.id, task.fence)
+async def renew(tx: Connection, task: Task, lease_seconds: float, progress: Progress) -> Task:
+    """Prolong the lease; raises LeaseLost."""
+    told = (progress.fraction, progress.message, progress.seconds_left)
+    row = await tx.fetchrow(RENEW, task.id, task.fence, lease_seconds, *told)
     if row is None:
         raise LeaseLost()
     return _task(row)
 
 
-async def set_progress(tx: Connection, task: Task, fraction: float, note: str, seconds_left: float | None) -> Task:
-    row = await tx.fetchrow(SET_PROGRESS, task.id, task.fence, fraction, note, seconds_left)
+async def hold(tx: Connection, task: Task) -> Task:
+    """The task's row, locked; raises LeaseLost when another worker holds it or it has ended."""
+    row = await tx.fetchrow(HOLD, task.id, task.fence)
     if row is None:
         raise LeaseLost()
     return _task(row)
@@ -207,28 +237,47 @@ async def set_state(
 ) -> Task:
     """Move a locked task; raises Conflict where the state machine knows no such move."""
     move(task.state, to)
-    row = await tx.fetchrow(SET_STATE, task.id, to.value, *error, result or task.result, note, is_final(to))
-    assert row is not None
-    return _task(row)
+    facts = (*error, task.result if result is None else result, note, is_final(to))
+    return await _changed(tx, SET_STATE, task.id, to.value, *facts)
+
+
+async def release(tx: Connection, task: Task, note: str, rest_seconds: float, *, lost: bool) -> Task:
+    """Give a locked task back, to be claimed again after a rest."""
+    await set_state(tx, task, TaskState.QUEUED, note=note)
+    return await _changed(tx, REST, task.id, rest_seconds, lost)
 
 
 async def request_cancel(tx: Connection, task: Task) -> Task:
     """Ask for the end of a locked task; one that nobody runs ends at once."""
-    if task.state is not TaskState.RUNNING:
-        return await set_state(tx, task, TaskState.CANCELLED, note="cancelled before it ran")
-    row = await tx.fetchrow(REQUEST_CANCEL, task.id)
-    assert row is not None
-    return _task(row)
+    if task.state is TaskState.CANCELLED:
+        return task
+    if task.state is TaskState.RUNNING and (row := await tx.fetchrow(REQUEST_CANCEL, task.id)):
+        return _task(row)
+    return await set_state(tx, task, TaskState.CANCELLED, note="cancelled while nobody ran it")
 
 
-async def save_file(tx: Connection, task: Task, role: str, step: int, digest: str) -> None:
-    await tx.execute(SAVE_FILE, task.id, task.fence, role, step, digest)
+async def settle(tx: Connection, task: Task, facts: dict[str, Any]) -> Task:
+    """Add facts to the spec, so that a later attempt goes on from the same ones."""
+    return await _changed(tx, SETTLE, task.id, facts)
+
+
+async def save_file(tx: Connection, task: Task, role: str, step: int, digest: str) -> bool:
+    """Name a file as the task's; returns whether there was none of this role and step."""
+    is_new: bool = await tx.fetchval(SAVE_FILE, task.id, task.fence, role, step, digest)
+    await tx.execute(FORGIVE_LOST, task.id)
+    return is_new
 
 
 async def latest_file(tx: Connection, task: Task, role: str) -> tuple[int, str] | None:
     """Step and digest of the last file of a role."""
     row = await tx.fetchrow(LATEST_FILE, task.id, role)
     return None if row is None else (row["step"], row["digest"])
+
+
+async def drop_files(tx: Connection, task: Task, role: str, before: int) -> list[str]:
+    """Forget older files; returns the digests that no task names now."""
+    digests = [row["digest"] for row in await tx.fetch(DROP_FILES, task.id, role, before)]
+    return [row["digest"] for row in await tx.fetch(UNNAMED, digests)]
 
 
 async def save_metrics(tx: Connection, task: Task, epoch: int, values: dict[str, float]) -> None:

@@ -1,0 +1,106 @@
+"""The log of a task's attempt on its way to the stream LOG: in order, once, and never in the way of the task.
+
+While the bus is away lines wait here; when there is no more room they are dropped, which the log itself says.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from shared import observe
+from shared.bus import Bus
+from shared.streams import log_subject
+from shared.tasks.store import Task
+
+ROOM = 2000
+LINE_CHARACTERS = 8000
+PUBLISH_SECONDS = 2.0
+RETRY_SECONDS = 0.25
+FULL_SECONDS = 0.2
+FLUSH_SECONDS = 3.0
+
+
+def entry(task: Task, stream: str, **facts: Any) -> bytes:
+    """One message of the stream LOG."""
+    return json.dumps({"at": time.time(), "stream": stream, "attempt": task.fence, **facts}).encode()
+
+
+class TaskLog:
+    """Lines go in at any speed; `flowing` takes them to the bus."""
+
+    def __init__(self, bus: Bus, task: Task) -> None:
+        self._bus, self._task = bus, task
+        self._subject = log_subject(task.project, task.id)
+        self._waiting: asyncio.Queue[bytes] = asyncio.Queue(ROOM)
+        self._published = 0
+        self._dropped = 0
+
+    async def write(self, stream: str, line: str) -> None:
+        """Add a line; a full log holds the writer up a little while the bus takes lines."""
+        body = entry(self._task, stream, line=line[:LINE_CHARACTERS])
+        if self._waiting.full() and self._bus.is_connected():
+            await self._await_room()
+        self._offer(body)
+
+    def tell(self, stream: str, **facts: Any) -> None:
+        """Add an entry without ever waiting."""
+        self._offer(entry(self._task, stream, **facts))
+
+    async def _await_room(self) -> None:
+        deadline = time.monotonic() + FULL_SECONDS
+        while self._waiting.full() and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    def _offer(self, body: bytes) -> None:
+        try:
+            self._waiting.put_nowait(body)
+        except asyncio.QueueFull:
+            self._drop(1)
+
+    def _drop(self, lines: int) -> None:
+        self._dropped += lines
+        observe.BUS_ERRORS.labels(self._bus.service, "log_dropped").inc(lines)
+
+    @asynccontextmanager
+    async def flowing(self) -> AsyncIterator[None]:
+        """Publish until the block ends, then what is left for a short while."""
+        pumping = asyncio.create_task(self._pump())
+        try:
+            yield
+        finally:
+            await self.flush()
+            pumping.cancel()
+            await asyncio.wait({pumping})
+
+    async def flush(self) -> None:
+        """Wait until the bus has all lines, but not for long."""
+        try:
+            await asyncio.wait_for(self._waiting.join(), FLUSH_SECONDS)
+        except TimeoutError:
+            left = self._waiting.qsize()
+            self._drop(left)
+            observe.log().warning("task log not taken by the bus", task=self._task.id, lines=left)
+
+    async def _pump(self) -> None:
+        while True:
+            body = await self._waiting.get()
+            if self._dropped:
+                lost, self._dropped = self._dropped, 0
+                await self._publish(entry(self._task, "dropped", line=f"{lost} lines were dropped"))
+            await self._publish(body)
+            self._waiting.task_done()
+
+    async def _publish(self, body: bytes) -> None:
+        """Publish with an id, so that one that the bus took without our knowing is not stored twice."""
+        self._published += 1
+        headers = {"Nats-Msg-Id": f"{self._task.id}-{self._task.fence}-{self._published}"}
+        while True:
+            try:
+                await self._bus.js.publish(self._subject, body, headers=headers, timeout=PUBLISH_SECONDS)
+                return
+            except Exception as error:
+                observe.log().debug("task log waits", task=self._task.id, error=repr(error))
+            await asyncio.sleep(RETRY_SECONDS)

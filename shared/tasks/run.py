@@ -1,0 +1,167 @@
+"""A task in the hands of a worker, and the job that says what to do with it."""
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from pydantic import BaseModel
+
+from shared import observe
+from shared.artifacts import Artifacts
+from shared.context import Context
+from shared.errors import AimassError, Unavailable
+from shared.events.common import TaskState
+from shared.rpc.base import Request
+from shared.streams import log_subject
+from shared.tasks import store
+from shared.tasks.log import TaskLog, entry
+from shared.tasks.process import ProcessLost, TaskProcess, Unreadable, task_process
+from shared.tasks.state import short
+from shared.tasks.store import Task
+from shared.work import Work
+from shared.worker import Checkpoint, Failure, Metrics, Progress, Result
+
+if TYPE_CHECKING:
+    from shared.tasks.runner import TaskRunner
+
+PATIENCE_SECONDS = 30.0
+PAUSE_SECONDS = 0.3
+Answer = TypeVar("Answer", bound=BaseModel)
+Change = Callable[[Work[None]], Awaitable[None]]
+OnReport = Callable[[Metrics | Checkpoint], Awaitable[None]]
+
+
+class TaskFailed(AimassError):
+    """The task failed."""
+
+    code = "task_failed"
+
+    def __init__(self, error_class: str, message: str) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+
+
+def tell(work: Work[Any], task: Task) -> None:
+    """Say what a task is now, to all and in its log."""
+    work.say(task.changed())
+    line = short(task.state) if not task.error_class else f"{short(task.state)}: {task.error_class}"
+    note = task.error_message or task.note
+    body = entry(task, "state", state=short(task.state), line=f"{line}: {note}" if note else line)
+    work.send(f"log/{task.id}", log_subject(task.project, task.id), body, {})
+
+
+async def accept(work: Work[Any], kind: str, model: str, spec: dict[str, Any], task_id: str = "") -> Task:
+    """Accept a task in the transaction at hand."""
+    task = await store.insert(work.tx, kind, model, spec, work.context, task_id)
+    tell(work, task)
+    return task
+
+
+class TaskRun:
+    """A task that this worker holds; everything that it writes names the fencing number."""
+
+    def __init__(self, task: Task, folder: Path, runner: "TaskRunner") -> None:
+        self.task, self.folder = task, folder
+        self._runner = runner
+        self._log = TaskLog(runner.bus, task)
+        self.reached = Progress(fraction=task.progress, message=task.note)
+
+    @property
+    def context(self) -> Context:
+        return self.task.origin
+
+    @property
+    def artifacts(self) -> Artifacts:
+        return self._runner.artifacts
+
+    @property
+    def log(self) -> TaskLog:
+        return self._log
+
+    @property
+    def threads(self) -> int:
+        return self._runner.settings.task_threads
+
+    async def write(self, change: Change) -> None:
+        """Make a change in a transaction that commits only while we hold the task; LeaseLost otherwise.
+
+        While the database is away it is tried again: until the lease is lost, which ends the whole attempt.
+        """
+        while True:
+            try:
+                async with self._runner.relay.work(self.context) as work:
+                    self.task = await store.hold(work.tx, self.task)
+                    await change(work)
+                return
+            except Unavailable as error:
+                observe.log().warning("task waits for the database", task=self.task.id, error=error.message)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def succeed(self, work: Work[Any], result: dict[str, Any], note: str = "") -> None:
+        """End the task well, in the transaction of what it brought about."""
+        self.task = await store.set_state(work.tx, self.task, TaskState.SUCCEEDED, result=result, note=note)
+        tell(work, self.task)
+
+    async def ask(self, request: "Request[Answer]") -> Answer:
+        """Ask another service, and again for a while when it does not answer."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._runner.bus.ask(request, self.context)
+            except AimassError as error:
+                if not error.transient or time.monotonic() > deadline:
+                    raise
+                observe.log().warning("task asks again", task=self.task.id, error=error.message)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    def progress(self, report: Progress) -> None:
+        """Say how far the task is; the heartbeat writes the latest word of it."""
+        self.reached = report
+
+    def path(self, name: str) -> Path:
+        """A file of the work folder, and of nowhere else."""
+        path = (self.folder / name).resolve()
+        if not path.is_relative_to(self.folder):
+            raise Unreadable(f"the task's process named a file outside its work folder: {name!r}")
+        return path
+
+    async def execute(self, module: str, spec: BaseModel | dict[str, Any], on_report: OnReport | None = None) -> Result:
+        """Run a module as the task's process to its result.
+
+        Raises TaskFailed with what the process says, ProcessLost when it ends without a word.
+        """
+        async with task_process(module, spec, self.folder, self._log.write, self.threads) as process:
+            return await self._await_result(process, on_report)
+
+    async def _await_result(self, process: TaskProcess, on_report: OnReport | None) -> Result:
+        while report := await process.next_report():
+            if isinstance(report, Result):
+                return report
+            if isinstance(report, Failure):
+                raise TaskFailed(report.error, report.message)
+            if isinstance(report, Progress):
+                self.progress(report)
+            elif on_report:
+                await on_report(report)
+        raise ProcessLost(f"the task's process {await process.ended()}")
+
+
+class Job(ABC):
+    """What a service does for one kind of task."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    async def execute(self, run: TaskRun) -> None:
+        """Do the work and end it with run.succeed; what is raised decides whether the task goes on or fails."""
+
+    @abstractmethod
+    async def on_failed(self, task: Task, work: Work[Any]) -> None:
+        """Say more than TaskChanged when the task failed."""
+
+    @abstractmethod
+    async def on_cancelled(self, task: Task, work: Work[Any]) -> None:
+        """Say more than TaskChanged when the task was cancelled."""
