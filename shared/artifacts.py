@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 import obstore
@@ -59,3 +60,8 @@ class Artifacts:
     async def get_file(self, digest: str, path: Path) -> Path:
         await asyncio.to_thread(path.write_bytes, await self.get(digest))
         return path
+
+    async def delete(self, digest: str) -> None:
+        """Forget an artifact, for the one who alone named it; one that is gone already is no error."""
+        with suppress(FileNotFoundError):
+            await obstore.delete_async(self._store, digest)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 import library
-from library.files import unpack
 from shared import child
 from shared.names import Slug
 from shared.worker import Checkpoint, Metrics, Progress, Reporter, Result
@@ -108,6 +107,7 @@ def train(raw: dict[str, Any], reporter: Reporter) -> Result:
 def _begin(spec: TrainingSpec, model: "Model[Any]", config: "Config") -> "Training":
     import torch
 
+    from library.files import unpack
     from library.training import Training
 
     torch.set_num_threads(spec.threads)

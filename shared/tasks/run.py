@@ -128,25 +128,38 @@ class TaskRun:
             raise Unreadable(f"the task's process named a file outside its work folder: {name!r}")
         return path
 
-    async def execute(self, module: str, spec: BaseModel | dict[str, Any], on_report: OnReport | None = None) -> Result:
+    async def execute(
+        self,
+        module: str,
+        spec: BaseModel | dict[str, Any],
+        on_report: OnReport | None = None,
+        *,
+        tells_progress: bool = True,
+    ) -> Result:
         """Run a module as the task's process to its result.
 
+        Without `tells_progress` it is but a step of the task, so only its messages count.
         Raises TaskFailed with what the process says, ProcessLost when it ends without a word.
         """
         async with task_process(module, spec, self.folder, self._log.write, self.threads) as process:
-            return await self._await_result(process, on_report)
+            return await self._await_result(process, on_report, tells_progress)
 
-    async def _await_result(self, process: TaskProcess, on_report: OnReport | None) -> Result:
+    async def _await_result(self, process: TaskProcess, on_report: OnReport | None, tells_progress: bool) -> Result:
         while report := await process.next_report():
             if isinstance(report, Result):
                 return report
             if isinstance(report, Failure):
                 raise TaskFailed(report.error, report.message)
             if isinstance(report, Progress):
-                self.progress(report)
+                self._advance(report, tells_progress)
             elif on_report:
                 await on_report(report)
         raise ProcessLost(f"the task's process {await process.ended()}")
+
+    def _advance(self, report: Progress, tells_progress: bool) -> None:
+        """A process that only starts takes nothing away from what was reached."""
+        fraction = report.fraction if tells_progress and report.fraction > 0 else self.reached.fraction
+        self.progress(report.model_copy(update={"fraction": fraction}))
 
 
 class Job(ABC):

@@ -1,0 +1,18 @@
+"""The composition root of trainer."""
+
+from services.trainer.handlers import HANDLERS, Parts
+from services.trainer.job import TrainJob
+from services.trainer.settings import Settings
+from shared.service import Service
+from shared.tasks.runner import TaskRunner
+
+
+def build(settings: Settings | None = None) -> Service:
+    settings = settings or Settings()
+    service = Service("trainer", settings)
+    runner = TaskRunner(service, settings)
+    runner.add(TrainJob())
+    service.handle(HANDLERS, Parts(runner))
+    service.add_loop("tasks", runner.run)
+    service.add_closing(runner.drain)
+    return service

@@ -1,0 +1,84 @@
+"""What trainer answers and obeys: tasks to accept, the library to show."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import library
+from library.base import Model
+from services.trainer import store
+from services.trainer.domain import plan, requested
+from shared.commands.trainer import TrainModel
+from shared.errors import InvalidInput
+from shared.handlers import Handlers
+from shared.rpc.trainer import Library, LibraryMember, ListLibrary, SubmitTask, TaskAccepted
+from shared.tasks.handlers import TASK_RPC
+from shared.tasks.run import accept
+from shared.tasks.runner import TaskRunner
+from shared.tasks.store import Task, new_task_id
+from shared.work import Work as AnyWork
+
+KIND = "train"
+CHANCE = 2**31
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the handlers work with."""
+
+    runner: TaskRunner
+
+
+Work = AnyWork[Parts]
+
+
+async def submit_task(request: SubmitTask, work: Work) -> TaskAccepted:
+    task = await _accept(work, new_task_id(KIND), request.model, request.config, request.auto_promote)
+    return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
+
+
+async def on_train_model(command: TrainModel, work: Work) -> None:
+    """Accept a training task once per request_id."""
+    if not command.request_id:
+        raise InvalidInput("a command needs a request_id, which makes its repeat harmless", field="request_id")
+    task_id = new_task_id(KIND)
+    if await store.take_request(work.tx, work.project, command.request_id, task_id):
+        await _accept(work, task_id, command.model, command.parameters, command.auto_promote)
+
+
+async def _accept(work: Work, task_id: str, name: str, config: dict[str, Any], auto_promote: bool) -> Task:
+    accepted = plan(library.model(name), config, auto_promote, secrets.randbelow(CHANCE))
+    task = await accept(work, KIND, accepted.model, accepted.model_dump(mode="json", exclude={"model"}), task_id)
+    work.say(requested(task.id, accepted))
+    work.then(work.parts.runner.wake)
+    return task
+
+
+async def list_library(request: ListLibrary, parts: Parts) -> Library:
+    return Library(members=[_member(model) for _, model in sorted(library.models().items())])
+
+
+def _member(model: Model[Any]) -> LibraryMember:
+    described = model.describe().model_dump(mode="json")
+    inputs = [_input(name, datatype, model) for name, datatype in _datatypes(model)]
+    facts = described | {"gate": described["gate"]["conditions"], "example": {"inputs": inputs}}
+    return LibraryMember.model_validate(facts)
+
+
+def _datatypes(model: Model[Any]) -> list[tuple[str, str]]:
+    return [(spec.name, spec.datatype) for spec in model.signature.inputs]
+
+
+def _input(name: str, datatype: str, model: Model[Any]) -> dict[str, Any]:
+    """One input of an example request, as the Open Inference Protocol writes it in JSON."""
+    array = model.example()[name]
+    return {"name": name, "datatype": datatype, "shape": list(array.shape), "data": array.ravel().tolist()}
+
+
+HANDLERS = Handlers(
+    "trainer",
+    commands={TrainModel: on_train_model},
+    rpc={SubmitTask: submit_task, **TASK_RPC},
+    memory_rpc={ListLibrary: list_library},
+    asks=("registry",),
+)

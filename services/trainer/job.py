@@ -1,0 +1,159 @@
+"""The job of a training: its data set, its process, a checkpoint an epoch, and the model at the end.
+
+An epoch's metrics, checkpoint and event commit together, so a later attempt goes on after exactly what was told.
+"""
+
+from typing import Any
+
+import library
+from library.base import Part
+from services.trainer.domain import Plan, Trained, completed
+from services.trainer.engine import TrainingSpec
+from shared.errors import NotFound
+from shared.events.training import EpochCompleted, TrainingCancelled, TrainingFailed, TrainingStarted
+from shared.rpc.registry import DatasetView, GetDataset, RegisterDataset
+from shared.tasks import store
+from shared.tasks.run import Job, TaskFailed, TaskRun
+from shared.tasks.store import Task
+from shared.work import Work
+from shared.worker import Checkpoint, Metrics, Result
+
+PREPARE = "library.prepare"
+TRAIN = "services.trainer.engine"
+CHECKPOINT = "checkpoint"
+RESUME_FILE = "resume.safetensors"
+
+
+class TrainJob(Job):
+    """Train one model of the library."""
+
+    kind = "train"
+
+    async def execute(self, run: TaskRun) -> None:
+        plan = Plan(model=run.task.model, **run.task.spec)
+        await Training(run, plan).execute()
+
+    async def on_failed(self, task: Task, work: Work[Any]) -> None:
+        facts = {"error_class": task.error_class, "error_message": task.error_message}
+        work.say(TrainingFailed(task_id=task.id, model=task.model, **facts))
+
+    async def on_cancelled(self, task: Task, work: Work[Any]) -> None:
+        work.say(TrainingCancelled(task_id=task.id, model=task.model))
+
+
+class Training:
+    """One attempt of a training."""
+
+    def __init__(self, run: TaskRun, plan: Plan) -> None:
+        self._run, self._plan = run, plan
+        self._model = library.model(plan.model)
+        self._measured: dict[int, dict[str, float]] = {}
+
+    async def execute(self) -> None:
+        dataset = await self._dataset()
+        for part in (Part.TRAIN, Part.VALIDATION):
+            await self._run.artifacts.get_file(dataset.parts[part], self._run.path(f"{part}.npz"))
+        checkpoint = await self._start()
+        result = await self._run.execute(TRAIN, self._spec(checkpoint), self._on_report)
+        await self._finish(result)
+
+    async def _dataset(self) -> DatasetView:
+        """The data set of the first attempt; its parts are made where nobody did before."""
+        wanted = GetDataset(name=self._plan.dataset, digest=self._plan.dataset_digest)
+        try:
+            dataset = await self._run.ask(wanted)
+        except NotFound:
+            dataset = await self._run.ask(await self._prepare())
+        if self._plan.dataset_digest is None:
+            await self._settle(dataset.digest)
+        if self._plan.dataset_digest != dataset.digest:
+            raise TaskFailed(
+                "DatasetChanged", f"data set {dataset.name} {self._plan.dataset_digest} cannot be made again"
+            )
+        return dataset
+
+    async def _prepare(self) -> RegisterDataset:
+        """Make the parts in a process and keep them; equal data gives equal digests wherever it is made."""
+        result = await self._run.execute(PREPARE, {"dataset": self._plan.dataset}, tells_progress=False)
+        parts = {part: await self._run.artifacts.put_file(self._run.path(file)) for part, file in result.files.items()}
+        facts = {name: value for name, value in result.data.items() if name not in ("dataset", "digest", "parts")}
+        return RegisterDataset(name=self._plan.dataset, digest=result.data["digest"], parts=parts, facts=facts)
+
+    async def _settle(self, digest: str) -> None:
+        self._plan = self._plan.model_copy(update={"dataset_digest": digest})
+
+        async def change(work: Work[None]) -> None:
+            self._run.task = await store.settle(work.tx, self._run.task, {"dataset_digest": digest})
+
+        await self._run.write(change)
+
+    async def _start(self) -> str | None:
+        """Say that the training starts; the file of the last checkpoint where there is one."""
+        found: list[tuple[int, str]] = []
+
+        async def change(work: Work[None]) -> None:
+            task = self._run.task
+            found[:] = filter(None, [await store.latest_file(work.tx, task, CHECKPOINT)])
+            resumed = found[0][0] if found else 0
+            facts = {"attempt": task.fence, "resumed_epoch": resumed}
+            work.say(TrainingStarted(task_id=task.id, model=task.model, **facts))
+
+        await self._run.write(change)
+        if not found:
+            return None
+        self._run.log.tell("task", line=f"attempt {self._run.task.fence} goes on after epoch {found[0][0]}")
+        await self._run.artifacts.get_file(found[0][1], self._run.path(RESUME_FILE))
+        return RESUME_FILE
+
+    def _spec(self, checkpoint: str | None) -> TrainingSpec:
+        return TrainingSpec(
+            task_id=self._run.task.id,
+            model=self._plan.model,
+            config=self._plan.config,
+            seed=self._plan.seed,
+            threads=self._run.threads,
+            train=f"{Part.TRAIN}.npz",
+            validation=f"{Part.VALIDATION}.npz",
+            resume=checkpoint,
+        )
+
+    async def _on_report(self, report: Metrics | Checkpoint) -> None:
+        if isinstance(report, Metrics):
+            self._measured[report.epoch] = report.values
+        else:
+            await self._keep_epoch(report.epoch, report.file)
+
+    async def _keep_epoch(self, epoch: int, file: str) -> None:
+        path, metrics = self._run.path(file), self._measured.pop(epoch, {})
+        digest = await self._run.artifacts.put_file(path)
+        surplus: list[str] = []
+
+        async def change(work: Work[None]) -> None:
+            task = self._run.task
+            is_new = await store.save_file(work.tx, task, CHECKPOINT, epoch, digest)
+            await store.save_metrics(work.tx, task, epoch, metrics)
+            surplus[:] = await store.drop_files(work.tx, task, CHECKPOINT, before=epoch)
+            if is_new:
+                work.say(self._epoch_completed(epoch, metrics))
+
+        await self._run.write(change)
+        path.unlink()
+        for old in surplus:
+            await self._run.artifacts.delete(old)
+
+    def _epoch_completed(self, epoch: int, metrics: dict[str, float]) -> EpochCompleted:
+        epochs = self._plan.parameters["epochs"]
+        return EpochCompleted(
+            task_id=self._run.task.id, model=self._plan.model, epoch=epoch, epochs=epochs, metrics=metrics
+        )
+
+    async def _finish(self, result: Result) -> None:
+        trained = Trained.model_validate(result.data)
+        digest = await self._run.artifacts.put_file(self._run.path(result.files["model"]))
+        facts = {"digest": digest, "metrics": trained.metrics, "weights": trained.weights}
+
+        async def change(work: Work[None]) -> None:
+            work.say(completed(self._run.task.id, self._plan, self._model, trained, digest))
+            await self._run.succeed(work, facts)
+
+        await self._run.write(change)
