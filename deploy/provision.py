@@ -99,16 +99,14 @@ def migrations(owner: Path) -> MigrationList:
 
 def declarations() -> list[Declaration]:
     """What each service hears and says, from its handlers."""
-    modules = [name for name in SERVICES if (ROOT / "services" / name / "handlers.py").exists()]
-    return [import_module(f"services.{name}.handlers").HANDLERS.declaration for name in modules]
+    return [import_module(f"services.{name}.handlers").HANDLERS.declaration for name in SERVICES]
 
 
 def bus_users(passwords: Mapping[str, str]) -> dict[str, BusUser]:
     """The bus user of each service with its allow-lists."""
-    found = {declaration.service: declaration for declaration in declarations()}
     return {
-        service: BusUser(password, allow_lists(found.get(service, Declaration(service))))
-        for service, password in passwords.items()
+        declaration.service: BusUser(passwords[declaration.service], allow_lists(declaration))
+        for declaration in declarations()
     }
 
 

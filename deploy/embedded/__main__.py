@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from deploy.embedded.cluster import ClusterFailed
-from deploy.embedded.parts import PARTS
-from deploy.embedded.stack import DEFAULT_HOME, Stack, StackError
+from deploy.embedded.parts import DEFAULT_HOME, PARTS
+from deploy.embedded.stack import Stack, StackError
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,7 +1,6 @@
 """The state folder of one stack: where everything lies, and what is chosen once and kept."""
 
 import json
-import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,15 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from deploy.embedded.folders import short_folder
 from deploy.embedded.launch import write_private
 from deploy.embedded.ports import preferred_or_free
 
 SOCKET_PATH_LIMIT = 100
-SHORT_FOLDER = Path("/tmp")  # noqa: S108
-
-
-class UnsafeFolder(Exception):
-    """The folder for the control socket belongs to somebody else."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +72,7 @@ class Home:
         preferred = self.folder("run") / "supervisor.sock"
         if len(str(preferred)) <= SOCKET_PATH_LIMIT:
             return preferred
-        digest = sha256(str(self.path).encode()).hexdigest()[:16]
-        return private_folder(SHORT_FOLDER / f"aimass-{os.geteuid()}-{digest}") / "supervisor.sock"
+        return short_folder(sha256(str(self.path).encode()).hexdigest()[:16]) / "supervisor.sock"
 
     def secrets(self, names: Iterable[str]) -> dict[str, str]:
         """Random secrets by name, made once and kept."""
@@ -93,11 +87,10 @@ class Home:
         """The ports of this run or the last."""
         return read_json(self.folder() / "ports.json")
 
-    def choose_ports(self, usual: dict[str, int]) -> dict[str, int]:
-        """The ports of an earlier run, or else the usual ones, wherever they are free; others otherwise."""
-        wanted = usual | {name: port for name, port in self.kept_ports().items() if name in usual}
-        taken: set[int] = set()
-        chosen = {name: preferred_or_free(port, taken) for name, port in wanted.items()}
+    def choose_ports(self, wanted: dict[str, int | None]) -> dict[str, int]:
+        """The ports of an earlier run, or else those wanted, wherever they are free; others otherwise."""
+        kept = self.kept_ports()
+        chosen = {name: preferred_or_free(kept.get(name, port)) for name, port in wanted.items()}
         write_private(self.folder() / "ports.json", json.dumps(chosen, indent=1))
         return chosen
 
@@ -106,12 +99,3 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a file, an empty one when there is no file."""
     content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return content
-
-
-def private_folder(path: Path) -> Path:
-    """Make a folder in a place that others may write to, and trust it only if it is ours alone."""
-    path.mkdir(mode=0o700, exist_ok=True)
-    status = path.lstat()
-    if path.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        raise UnsafeFolder(f"{path} is not a private folder of this user: remove it")
-    return path

@@ -13,6 +13,7 @@ from deploy.embedded.servers import ADMIN, BUS_ADMIN, ROOT, BusUser, TritonPorts
 from deploy.provision import DATABASE, DATABASE_SERVICES
 from shared.streams import SERVICES
 
+DEFAULT_HOME = ROOT / ".aimass"
 SERVERS = ("nats", "postgres", "triton")
 PARTS = (*SERVERS, *SERVICES)
 USUAL_PORTS = {
@@ -25,6 +26,13 @@ USUAL_PORTS = {
     "triton-metrics": 8002,
     **{f"ops-{service}": 9101 + number for number, service in enumerate(SERVICES)},
 }
+READY_PORTS = {
+    "nats": "nats-monitor",
+    "postgres": "postgres",
+    "triton": "triton-http",
+    **{service: f"ops-{service}" for service in SERVICES},
+}
+READY_PATHS = {"nats": "/healthz", "triton": "/v2/health/live"}
 SECRETS = (
     "nats-admin",
     "postgres-admin",
@@ -46,8 +54,10 @@ class Plan:
 
     @classmethod
     def make(cls, home: Home, settings: Settings) -> "Plan":
-        """Choose for a stack that does not run."""
-        return cls(home, home.choose_ports(USUAL_PORTS), home.secrets(SECRETS), settings)
+        """Choose for a stack that does not run; the usual ports are for the checkout's own."""
+        is_own = home.path == DEFAULT_HOME
+        ports = home.choose_ports({name: port if is_own else None for name, port in USUAL_PORTS.items()})
+        return cls(home, ports, home.secrets(SECRETS), settings)
 
     @classmethod
     def kept(cls, home: Home, settings: Settings) -> "Plan":
@@ -157,8 +167,4 @@ def write_bus_config(plan: Plan, users: Mapping[str, BusUser]) -> None:
 
 def ready_url(plan: Plan, part: str) -> str:
     """The URL that answers 200 when the part is ready; PostgreSQL has none."""
-    if part == "nats":
-        return f"{plan.url('nats-monitor')}/healthz"
-    if part == "triton":
-        return f"{plan.url('triton-http')}/v2/health/live"
-    return f"{plan.url(f'ops-{part}')}/readyz"
+    return f"{plan.url(READY_PORTS[part])}{READY_PATHS.get(part, '/readyz')}"

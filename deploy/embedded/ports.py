@@ -1,12 +1,20 @@
-"""Free ports on loopback, below the ephemeral range so that no outgoing connection can take one meanwhile."""
+"""Free ports on loopback, below the ephemeral range so that no outgoing connection can take one meanwhile.
 
+A port is reserved from its choice until this process ends, so that two of ours at a time never choose the same.
+"""
+
+import fcntl
+import os
 import random
 import socket
 from pathlib import Path
 
+from deploy.embedded.folders import short_folder
+
 LOOPBACK = "127.0.0.1"
 LOWEST = 12000
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+RESERVED: dict[int, int] = {}
 
 
 def is_free(port: int) -> bool:
@@ -19,19 +27,28 @@ def is_free(port: int) -> bool:
         return True
 
 
-def free_port(taken: set[int]) -> int:
-    """A free port that is not in `taken`; it is added there."""
+def reserve(port: int) -> bool:
+    """Whether the port is ours now: free, and reserved by no other process of this user."""
+    if port not in RESERVED:
+        lock = os.open(short_folder("ports") / str(port), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return False
+        RESERVED[port] = lock
+    return is_free(port)
+
+
+def free_port() -> int:
+    """A free port that was never given before by this process."""
     highest = int(EPHEMERAL.read_text().split()[0]) - 1 if EPHEMERAL.exists() else 32767
-    candidates = [port for port in range(LOWEST, max(highest, LOWEST + 10000)) if port not in taken]
+    candidates = [port for port in range(LOWEST, max(highest, LOWEST + 10000)) if port not in RESERVED]
     for port in random.sample(candidates, k=200):
-        if is_free(port):
-            taken.add(port)
+        if reserve(port):
             return port
     raise OSError("No free port was found on loopback.")
 
 
-def preferred_or_free(port: int, taken: set[int]) -> int:
-    if port in taken or not is_free(port):
-        return free_port(taken)
-    taken.add(port)
-    return port
+def preferred_or_free(port: int | None) -> int:
+    return port if port is not None and reserve(port) else free_port()

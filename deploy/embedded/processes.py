@@ -69,3 +69,12 @@ def memory(pids: Iterable[int]) -> int:
 def age(pid: int) -> float:
     """Seconds since the process started."""
     return time.time() - psutil.Process(pid).create_time()
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether this process itself listens on the port."""
+    try:
+        connections = psutil.Process(pid).net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections)

@@ -20,11 +20,9 @@ from deploy.embedded.control import LISTENER, Manager
 from deploy.embedded.home import Home, read_json
 from deploy.embedded.launch import write_private
 from deploy.embedded.manager import start_manager, write_configuration
-from deploy.embedded.parts import PARTS, SERVERS, Plan, Settings
+from deploy.embedded.parts import DEFAULT_HOME, PARTS, SERVERS, Plan, Settings
 from deploy.embedded.probes import accepts_connections, answers, tail
-from deploy.embedded.servers import ROOT
 
-DEFAULT_HOME = ROOT / ".aimass"
 READY_SECONDS = 60.0
 DOWN_SECONDS = 45.0
 POLL_SECONDS = 0.05
@@ -116,6 +114,11 @@ class Stack:
         return set(self.parts) <= self._running().keys() and not self._unready(self.parts)
 
     def is_ready(self, part: str) -> bool:
+        """Whether the part answers, and it is ours that answers rather than another one on its port."""
+        pid, port = self._running().get(part), self.plan.ports[catalogue.READY_PORTS[part]]
+        return pid is not None and processes.listens(pid, port) and self._answers(part)
+
+    def _answers(self, part: str) -> bool:
         if part == "postgres":
             return accepts_connections(self.plan.admin_dsn)
         return answers(catalogue.ready_url(self.plan, part))

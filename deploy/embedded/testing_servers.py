@@ -19,7 +19,6 @@ from deploy.embedded.ports import LOOPBACK, free_port
 from deploy.embedded.probes import accepts_connections, answers, tail
 from deploy.embedded.servers import ADMIN, BUS_ADMIN, BusUser, TritonPorts
 
-TAKEN: set[int] = set()
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 
@@ -92,7 +91,7 @@ class NatsServer(Server):
 
     def __init__(self, folder: Path, users: Mapping[str, BusUser] | None = None) -> None:
         super().__init__(folder)
-        self.port, self.monitor_port = free_port(TAKEN), free_port(TAKEN)
+        self.port, self.monitor_port = free_port(), free_port()
         self.users = {BUS_ADMIN: BusUser(secrets.token_hex(16)), **(users or {})}
 
     @property
@@ -127,7 +126,7 @@ class PostgresServer(Server):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.port = free_port(TAKEN)
+        self.port = free_port()
         self.user, self.password = ADMIN, secrets.token_hex(16)
         self.data = self.folder / "data"
         create_cluster(self.data, self.password)
@@ -151,7 +150,7 @@ class TritonServer(Server):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.ports = TritonPorts(free_port(TAKEN), free_port(TAKEN), free_port(TAKEN))
+        self.ports = TritonPorts(free_port(), free_port(), free_port())
         self.repository = self.folder / "repository"
         self.repository.mkdir(exist_ok=True)
         self.access_header = (servers.ACCESS_HEADER, secrets.token_hex(16))

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from nats.js.errors import NotFoundError
 from deploy import install
 from deploy.embedded import processes
 from deploy.embedded.parts import SERVERS
-from deploy.embedded.ports import free_port, is_free
+from deploy.embedded.ports import free_port, is_free, preferred_or_free
 from deploy.embedded.servers import BusUser
 from deploy.embedded.stack import Stack, StackError
 from deploy.embedded.status import rows
@@ -428,9 +429,27 @@ class TestServers:
         assert mark is not None
         until(lambda: not processes.is_alive(mark))
 
+    def test_a_port_reserved_by_another_process_is_not_chosen(self) -> None:
+        code = "from deploy.embedded.ports import free_port; print(free_port(), flush=True); input()"
+        command = [sys.executable, "-c", code]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())
+            assert is_free(port)
+            assert preferred_or_free(port) != port
+            process.kill()
+            process.wait()
+            assert preferred_or_free(port) == port
+
+    def test_who_listens_is_told_apart(self) -> None:
+        with socket.create_server(("127.0.0.1", free_port())) as listener:
+            port = listener.getsockname()[1]
+            assert processes.listens(os.getpid(), port)
+            assert not processes.listens(os.getppid(), port)
+            assert preferred_or_free(port) != port
+
     def test_free_ports_are_free_and_distinct(self) -> None:
-        taken: set[int] = set()
-        found = [free_port(taken) for _ in range(20)]
+        found = [free_port() for _ in range(20)]
         assert len(set(found)) == 20
         assert all(is_free(port) for port in found)
 
