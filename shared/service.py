@@ -98,7 +98,8 @@ class Service:
         observe.log().info("started")
 
     async def _keep(self, name: str, loop: Loop) -> None:
-        while True:
+        """Start a loop again when it fails, but not one whose end failed: cancelling it would then never end."""
+        while not self._stop.is_set():
             try:
                 await loop()
                 return
