@@ -1,0 +1,104 @@
+"""Requests a second and latency: Triton directly (HTTP, binary tensors) and through the gateway, in one run.
+
+Both get the same tensor; the gateway checks a key, counts and logs every prediction meanwhile. Figures of one machine
+move by a factor of two with its mood: the ratio is what counts.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.load import Measured, Target, find_wrk, run
+from deploy.embedded.stack import Stack
+from examples.champion import ensure_champion
+from shared.oip import HEADER_LENGTH
+
+CONNECTIONS = (1, 16, 64)
+MODEL = "digits-cnn"
+
+
+def request_body(shape: list[int]) -> tuple[bytes, int]:
+    """One batch of ones in binary tensors: body and length of its JSON header."""
+    count = 1
+    for size in shape:
+        count *= size
+    tensor = {"name": "image", "datatype": "FP32", "shape": shape, "parameters": {"binary_data_size": 4 * count}}
+    header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    return header + b"\x00\x00\x80\x3f" * count, len(header)
+
+
+def targets(info: dict[str, Any], version: int) -> tuple[Target, Target]:
+    """Triton itself and the gateway, with the same request."""
+    body, length = request_body([1, 1, 8, 8])
+    headers = {HEADER_LENGTH: str(length), "Content-Type": "application/octet-stream"}
+    key = Path(info["admin_key_file"]).read_text().strip()
+    triton = f"{info['triton']['http']}/v2/models/default.{MODEL}.{version}/infer"
+    gateway = f"{info['gateway']}/v2/models/{MODEL}/infer"
+    return (
+        Target("Triton", triton, body, headers),
+        Target("gateway", gateway, body, headers | {"Authorization": f"Bearer {key}"}),
+    )
+
+
+def check(target: Target) -> None:
+    """One request by hand: a benchmark of errors would look fast."""
+    response = httpx.post(target.url, content=target.body, headers=target.headers, timeout=30)
+    response.raise_for_status()
+    if b"probabilities" not in response.content:
+        raise ValueError(f"{target.name} answered {response.content[:200]!r}")
+
+
+def measure(pair: tuple[Target, Target], connections: int, seconds: int, rounds: int) -> tuple[Measured, Measured]:
+    """Alternate between both, and take of each the run with the median rate."""
+    runs: tuple[list[Measured], list[Measured]] = ([], [])
+    for _ in range(rounds):
+        for target, found in zip(pair, runs, strict=True):
+            found.append(run(target, connections, seconds))
+    first, second = (_median(found) for found in runs)
+    return first, second
+
+
+def _median(found: list[Measured]) -> Measured:
+    rate = statistics.median_low(one.requests_per_second for one in found)
+    return next(one for one in found if one.requests_per_second == rate)
+
+
+def table(rows: list[tuple[int, Measured, Measured]]) -> Table:
+    shown = Table(title=f"{MODEL}, batch 1, binary tensors, wrk on the same machine")
+    for column in ("connections", "Triton req/s", "p50 ms", "p99 ms", "gateway req/s", "p50 ms", "p99 ms", "ratio", "failed"):
+        shown.add_column(column, justify="right")
+    for connections, triton, gateway in rows:
+        ratio = gateway.requests_per_second / triton.requests_per_second
+        shown.add_row(str(connections), *_cells(triton), *_cells(gateway), f"{ratio:.2f}", str(triton.failed + gateway.failed))
+    return shown
+
+
+def _cells(found: Measured) -> tuple[str, str, str]:
+    return f"{found.requests_per_second:,.0f}", f"{found.p50_ms:.2f}", f"{found.p99_ms:.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=4, help="of each run")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each target at each number of connections")
+    chosen = parser.parse_args()
+    find_wrk()
+    stack = Stack()
+    stack.up()
+    version = ensure_champion(stack.info, MODEL)
+    pair = targets(stack.info, version)
+    for target in pair:
+        check(target)
+        run(target, 16, 2)
+    rows = [(count, *measure(pair, count, chosen.seconds, chosen.rounds)) for count in CONNECTIONS]
+    Console().print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
