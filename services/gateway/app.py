@@ -1,0 +1,41 @@
+"""The composition root of the gateway."""
+
+from functools import partial
+
+from services.gateway.access import Gatekeeper
+from services.gateway.caller import Edges
+from services.gateway.control import ControlEdge, control_app
+from services.gateway.credentials import BUCKET, CredentialCache, CredentialFeed
+from services.gateway.data_plane import DataPlane
+from services.gateway.handlers import HANDLERS
+from services.gateway.inference_protocol import InferenceProtocol
+from services.gateway.reading import StreamReader
+from services.gateway.routes.inference import InferenceRoutes
+from services.gateway.server import Edge, HttpServer
+from services.gateway.settings import Settings
+from services.gateway.sse import Followers
+from shared import bus
+from shared.service import Service
+
+
+def build() -> Service:
+    settings = Settings()
+    service = Service("gateway", settings, data_plane=True)
+    cache = CredentialCache(settings.credentials_stale_seconds)
+    gatekeeper = Gatekeeper(cache)
+    plane = DataPlane(partial(bus.connect, "gateway", settings), settings.max_in_flight)
+    seconds = (settings.infer_seconds, settings.infer_seconds_max)
+    inference = InferenceRoutes(plane, service.bus, cache.problem, *seconds)
+    followers = Followers(settings.max_followers)
+    readers = (StreamReader(service.bus, "EVT"), StreamReader(service.bus, "LOG"))
+    control = ControlEdge(control_app(Edges(service.bus, gatekeeper, followers, *readers)), gatekeeper)
+    server = HttpServer(settings, Edge(control, InferenceProtocol(inference.routes(), gatekeeper)), followers)
+    service.handle(HANDLERS, None)
+    service.add_loop("http", server.serve, early=True)
+    service.add_loop("data plane", plane.run, early=True)
+    service.add_loop("credentials", CredentialFeed(cache, service.bus, StreamReader(service.bus, BUCKET)).run)
+    service.add_check("data plane", plane.problem)
+    service.add_check("credentials", cache.report)
+    service.add_closing(server.close)
+    service.add_closing(plane.close)
+    return service

@@ -1,0 +1,66 @@
+"""Caller: what a route of the control API works with — who asks, and the way to ask the services."""
+
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
+
+from services.gateway.access import Gatekeeper
+from services.gateway.credentials import Principal
+from services.gateway.reading import StreamReader
+from services.gateway.sse import Followers
+from shared import observe
+from shared.bus import Bus
+from shared.context import Context
+from shared.errors import InvalidInput
+from shared.rpc.base import Request as RpcRequest
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Edges:
+    """What the routes reach."""
+
+    bus: Bus
+    gatekeeper: Gatekeeper
+    followers: Followers
+    events: StreamReader
+    logs: StreamReader
+
+
+class Caller:
+    """The owner of the key that came with this request."""
+
+    def __init__(self, request: Request) -> None:
+        self.edges: Edges = request.app.state.edges
+        self.principal: Principal = request.state.principal
+        self._correlation_id: str = request.state.correlation_id
+
+    @property
+    def project(self) -> str:
+        return self.principal.project
+
+    def is_still_known(self) -> bool:
+        return self.edges.gatekeeper.is_valid(self.principal)
+
+    async def ask(
+        self, request: "RpcRequest[Answer]", *, service: str | None = None, idempotency_key: str = ""
+    ) -> Answer:
+        """Ask a service in the name of the caller."""
+        context = Context(
+            project=self.project,
+            actor=self.principal.key_id,
+            correlation_id=self._correlation_id,
+            traceparent=observe.current_traceparent(),
+            idempotency_key=idempotency_key,
+        )
+        try:
+            return await self.edges.bus.ask(request, context, service=service)
+        except PydanticSerializationError:
+            raise InvalidInput("the text holds characters that are not valid Unicode") from None
+
+
+CallerOf = Annotated[Caller, Depends()]

@@ -1,0 +1,104 @@
+"""The control API: FastAPI behind an edge that identifies, limits, traces and measures every request."""
+
+import time
+from typing import Any
+
+from fastapi import FastAPI
+from opentelemetry.trace import Span, SpanKind
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.gateway import metrics, problems
+from services.gateway.access import Gatekeeper
+from services.gateway.bodies import read_body, replayed
+from services.gateway.caller import Edges
+from services.gateway.routes import events, insight, keys, models, tasks
+from services.gateway.routes.declare import GuardedRoute
+from shared import observe
+from shared.errors import AimassError
+from shared.names import new_id
+
+DOCS, OPENAPI = "/docs", "/openapi.json"
+PUBLIC_PATHS = frozenset({DOCS, OPENAPI})
+BODY_LIMIT = 1024 * 1024
+THEMES = (tasks, models, insight, events, keys)
+
+
+def control_app(edges: Edges) -> FastAPI:
+    """All routes of the control API; its spans are made by the edge."""
+    app = FastAPI(
+        title="AI Mass",
+        version="1",
+        docs_url=DOCS,
+        openapi_url=OPENAPI,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.router.route_class = GuardedRoute
+    app.state.edges = edges
+    problems.install(app)
+    for theme in THEMES:
+        theme.ROUTES.install(app)
+    return app
+
+
+class Sender:
+    """Sends a response, notes its status and adds the headers that every answer has."""
+
+    def __init__(self, send: Send, correlation_id: str) -> None:
+        self._send = send
+        self._headers = [(b"x-correlation-id", correlation_id.encode()), (b"x-content-type-options", b"nosniff")]
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message["headers"], *self._headers]}
+        await self._send(message)
+
+
+class ControlEdge:
+    """What happens around every request of the control API; who has no key sees public paths only."""
+
+    def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper) -> None:
+        self._app = app
+        self._gatekeeper = gatekeeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        correlation_id = new_id()
+        sender = Sender(send, correlation_id)
+        scope["state"] = scope.get("state", {}) | {"correlation_id": correlation_id}
+        parent = headers.get(b"traceparent", b"").decode("latin-1")
+        with observe.span(scope["method"], SpanKind.SERVER, parent, **{"http.request.method": scope["method"]}) as span:
+            await self._answer(scope, receive, sender, headers)
+            route = _route_of(scope)
+            _describe(span, scope["method"], route, sender.status)
+        metrics.HTTP_SECONDS.labels(route, scope["method"], sender.status).observe(time.perf_counter() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive, sender: Sender, headers: dict[bytes, bytes]) -> None:
+        try:
+            if scope["path"] not in PUBLIC_PATHS:
+                scope["state"]["principal"] = self._gatekeeper.identify(headers)
+            body = await read_body(receive, headers, BODY_LIMIT)
+            await self._app(scope, replayed(body, receive), sender)
+        except AimassError as error:
+            await problems.problem_response(error)(scope, receive, sender)
+        except Exception as error:
+            observe.log().error("request failed", route=_route_of(scope), exc_info=error)
+            if not sender.status:
+                raise
+
+
+def _route_of(scope: Scope) -> str:
+    """The route's template, so that metrics and spans have few names."""
+    route: Any = scope.get("route")
+    return getattr(route, "path", "") or (scope["path"] if scope["path"] in PUBLIC_PATHS else "unknown")
+
+
+def _describe(span: Span, method: str, route: str, status: int) -> None:
+    span.update_name(f"{method} {route}")
+    span.set_attribute("http.route", route)
+    span.set_attribute("http.response.status_code", status)

@@ -1,0 +1,161 @@
+"""The Open Inference Protocol v2 over HTTP as plain ASGI: no framework on the path of a prediction.
+
+Finds the route with or without a last slash and never redirects, lets the caller in, sends the answer.
+"""
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import uuid_utils
+from opentelemetry.trace import SpanKind
+from starlette.types import Receive, Scope, Send
+
+from services.gateway import metrics
+from services.gateway.access import Gatekeeper, authorise
+from services.gateway.credentials import Principal
+from services.gateway.problems import MethodNotAllowed
+from shared import observe
+from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated
+from shared.names import DEFAULT_PROJECT, is_slug
+from shared.permissions import Permission
+
+ROOT = "/v2"
+MODELS = "/v2/models/"
+JSON = b"application/json"
+ANONYMOUS = Principal("", "", DEFAULT_PROJECT, frozenset())
+Headers = list[tuple[bytes, bytes]]
+
+
+class Answer(NamedTuple):
+    """A response, ready to be sent."""
+
+    status: int
+    body: bytes
+    headers: Headers
+
+
+@dataclass(slots=True)
+class Call:
+    """A request: its route's template, the names in its path, and its caller once he is known."""
+
+    receive: Receive
+    headers: dict[bytes, bytes]
+    template: str
+    model: str = ""
+    version: str = ""
+    principal: Principal = ANONYMOUS
+    prediction_id: bytes = b""
+
+    def header(self, name: bytes) -> str:
+        return self.headers.get(name, b"").decode("latin-1")
+
+
+class ProtocolRoute(NamedTuple):
+    """A route and what it needs; one without a permission is public."""
+
+    method: str
+    template: str
+    permission: Permission | None
+    handler: Callable[[Call], Awaitable[Answer]]
+    predicts: bool = False
+
+
+def json_answer(document: dict[str, Any], status: int = 200, headers: Headers | None = None) -> Answer:
+    body = json.dumps(document, separators=(",", ":")).encode()
+    return Answer(status, body, [(b"content-type", JSON), *(headers or [])])
+
+
+def error_answer(error: AimassError) -> Answer:
+    """A flat error, as clients of the protocol expect it; what is not valid is 400 here."""
+    headers: Headers = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(error.retry_after).encode()))
+    if isinstance(error, Unauthenticated):
+        headers.append((b"www-authenticate", b"Bearer"))
+    status = 400 if isinstance(error, InvalidInput) else error.status
+    return json_answer({"error": error.message}, status, headers)
+
+
+class InferenceProtocol:
+    """The ASGI app of everything under /v2."""
+
+    def __init__(self, routes: list[ProtocolRoute], gatekeeper: Gatekeeper) -> None:
+        self.routes = {(route.method, route.template): route for route in routes}
+        self._templates = {route.template for route in routes}
+        self._gatekeeper = gatekeeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        method = scope["method"]
+        call = Call(receive, dict(scope["headers"]), *split(scope["path"]))
+        route = self.routes.get((method, call.template))
+        if route is not None and route.predicts:
+            answer = await self._predict(route, call)
+        else:
+            answer = await self._answer(route, call, method)
+        await _send(answer, send)
+        name = call.template if call.template in self._templates else "unknown"
+        metrics.HTTP_SECONDS.labels(name, method, answer.status).observe(time.perf_counter() - started)
+
+    async def _predict(self, route: ProtocolRoute, call: Call) -> Answer:
+        """Every answer carries the prediction's id, a refusal too."""
+        prediction_id = uuid_utils.uuid7()
+        call.prediction_id = prediction_id.bytes
+        with observe.span(f"POST {route.template}", SpanKind.SERVER, call.header(b"traceparent")) as span:
+            answer = await self._answer(route, call, route.method)
+            span.set_attribute("http.response.status_code", answer.status)
+        answer.headers.append((b"x-prediction-id", str(prediction_id).encode()))
+        return answer
+
+    async def _answer(self, route: ProtocolRoute | None, call: Call, method: str) -> Answer:
+        try:
+            return await self._admitted(route, call, method)
+        except AimassError as error:
+            return error_answer(error)
+        except Exception as error:
+            observe.log().error("request failed", route=call.template, exc_info=error)
+            return error_answer(AimassError("something went wrong here; the log of the gateway says more"))
+
+    async def _admitted(self, route: ProtocolRoute | None, call: Call, method: str) -> Answer:
+        if route is not None and route.permission is None:
+            return await route.handler(call)
+        call.principal = self._gatekeeper.identify(call.headers)
+        if route is None or route.permission is None:
+            raise self._unknown(call.template, method)
+        authorise(call.principal, route.permission)
+        _check_names(call)
+        return await route.handler(call)
+
+    def _unknown(self, template: str, method: str) -> AimassError:
+        if template in self._templates:
+            return MethodNotAllowed(f"{method} is not known at {template}")
+        return NotFound("there is no such route in the Open Inference Protocol as it is served here")
+
+
+def split(path: str) -> tuple[str, str, str]:
+    """A path's template, and the model and the version that it names."""
+    path = path.removesuffix("/")
+    if not path.startswith(MODELS):
+        return path, "", ""
+    parts = path.split("/")
+    model, parts[3] = parts[3], "{model}"
+    version = ""
+    if len(parts) > 5 and parts[4] == "versions":
+        version, parts[5] = parts[5], "{version}"
+    return "/".join(parts), model, version
+
+
+def _check_names(call: Call) -> None:
+    if call.model and not is_slug(call.model):
+        raise NotFound(f"there is no model {call.model[:80]!r}: names have 1 to 64 of a-z, 0-9, '_' and '-'")
+    if call.version and not (call.version.isascii() and call.version.isdigit() and len(call.version) < 10):
+        raise NotFound(f"model '{call.model}' has no version {call.version[:80]!r}: versions are whole numbers")
+
+
+async def _send(answer: Answer, send: Send) -> None:
+    length = (b"content-length", str(len(answer.body)).encode())
+    await send({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers, length]})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -1,0 +1,103 @@
+"""Errors of the control API as problem documents (RFC 9457)."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from opentelemetry import trace
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated
+
+MEDIA_TYPE = "application/problem+json"
+ROOTS = ("body", "query", "path", "header")
+
+
+def problem_response(error: AimassError, **extra: Any) -> Response:
+    """The document and the headers of an error."""
+    document = {
+        "type": f"urn:aimass:problem:{error.code}",
+        "title": error.code.replace("_", " ").capitalize(),
+        "status": error.status,
+        "detail": error.message,
+        "field": error.field,
+        "trace_id": trace_id(),
+    }
+    given = {name: value for name, value in (document | extra).items() if value is not None}
+    return JSONResponse(given, error.status, _headers(error), MEDIA_TYPE)
+
+
+def trace_id() -> str:
+    return f"{trace.get_current_span().get_span_context().trace_id:032x}"
+
+
+def _headers(error: AimassError) -> dict[str, str]:
+    headers = {"Cache-Control": "no-store"}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+class BadRequest(AimassError):
+    """The request cannot be read."""
+
+    code = "bad_request"
+    status = 400
+
+
+class MethodNotAllowed(AimassError):
+    """This method is not known here."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, AimassError)
+    return problem_response(error)
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    """The first error names its field; all of them are listed. What was sent is not repeated."""
+    assert isinstance(error, RequestValidationError)
+    found = [{"field": _field(each["loc"]), "detail": _detail(each)} for each in error.errors()]
+    first = found[0]
+    return problem_response(InvalidInput(f"{first['field']}: {first['detail']}", field=first["field"]), errors=found)
+
+
+def _field(location: tuple[str | int, ...]) -> str:
+    inner = location[1:] if len(location) > 1 and location[0] in ROOTS else location
+    if location[-1:] and isinstance(location[-1], int) and len(location) == 2:
+        return str(location[0])
+    return ".".join(str(part) for part in inner)
+
+
+def _detail(error: dict[str, Any]) -> str:
+    reason = error.get("ctx", {}).get("error")
+    return f"{error['msg']}: {reason}" if error["type"] == "json_invalid" and reason else str(error["msg"])
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return problem_response(NotFound(f"there is no {request.method} {request.url.path}"))
+    if error.status_code == 405:
+        response = problem_response(MethodNotAllowed(f"{request.method} is not known at {request.url.path}"))
+        response.headers.update(error.headers or {})
+        return response
+    return problem_response(BadRequest(str(error.detail)))
+
+
+async def _on_crash(_: Request, __: Exception) -> Response:
+    return problem_response(AimassError("something went wrong here; the log of the gateway says more"))
+
+
+def install(app: FastAPI) -> None:
+    """Let the app answer every error with a problem document."""
+    app.add_exception_handler(AimassError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_crash)

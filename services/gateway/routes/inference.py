@@ -1,0 +1,149 @@
+"""The routes of the Open Inference Protocol: health and metadata from memory, predictions over the data plane."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from services.gateway.bodies import read_body
+from services.gateway.data_plane import DataPlane, NobodyServes
+from services.gateway.inference_protocol import Answer, Call, ProtocolRoute, json_answer
+from shared import frames, observe, oip
+from shared.bus import Bus
+from shared.context import Context
+from shared.errors import AimassError, DeadlineExceeded, InvalidInput, NotFound, Unavailable
+from shared.permissions import Permission
+from shared.rpc.inference import GetServedModel, ServedModel
+from shared.rpc.registry import GetModel
+from shared.signatures import model_metadata
+
+SERVER = "aimass"
+VERSION = "1"
+BODY_LIMIT = frames.MAX_FRAME_BYTES - 1024
+TIMEOUT = b"x-request-timeout-ms"
+HEADER_LENGTH = oip.HEADER_LENGTH.lower().encode()
+OCTETS = b"application/octet-stream"
+MODEL = "/v2/models/{model}"
+VERSIONED = "/v2/models/{model}/versions/{version}"
+
+
+class InferenceRoutes:
+    """Answers clients of the protocol."""
+
+    def __init__(
+        self, plane: DataPlane, bus: Bus, keys_problem: Callable[[], str], seconds: float, seconds_max: float
+    ) -> None:
+        self._plane = plane
+        self._bus = bus
+        self._keys_problem = keys_problem
+        self._seconds, self._seconds_max = seconds, seconds_max
+
+    def routes(self) -> list[ProtocolRoute]:
+        read, infer = Permission.MODELS_READ, Permission.INFER
+        return [
+            ProtocolRoute("GET", "/v2/health/live", None, self.live),
+            ProtocolRoute("GET", "/v2/health/ready", None, self.ready),
+            ProtocolRoute("GET", "/v2", read, self.server),
+            ProtocolRoute("GET", MODEL, read, self.model),
+            ProtocolRoute("GET", VERSIONED, read, self.model),
+            ProtocolRoute("GET", f"{MODEL}/ready", read, self.model_ready),
+            ProtocolRoute("GET", f"{VERSIONED}/ready", read, self.model_ready),
+            ProtocolRoute("POST", f"{MODEL}/infer", infer, self.infer, predicts=True),
+            ProtocolRoute("POST", f"{VERSIONED}/infer", infer, self.infer, predicts=True),
+        ]
+
+    async def live(self, _: Call) -> Answer:
+        return json_answer({"live": True})
+
+    async def ready(self, _: Call) -> Answer:
+        problem = self._keys_problem() or await self._plane.problem()
+        return json_answer({"ready": not problem}, 503 if problem else 200)
+
+    async def server(self, _: Call) -> Answer:
+        return json_answer(oip.server_metadata(SERVER, VERSION))
+
+    async def model(self, call: Call) -> Answer:
+        served = await self._served(call)
+        versions = [str(version) for version in served.versions]
+        return json_answer(model_metadata(call.model, versions, served.signature))
+
+    async def model_ready(self, call: Call) -> Answer:
+        served = await self._served(call)
+        if not served.ready:
+            raise Unavailable(f"model '{call.model}' is not ready now; try again")
+        return json_answer({"name": call.model, "ready": True})
+
+    async def infer(self, call: Call) -> Answer:
+        seconds = self._seconds_of(call)
+        try:
+            async with asyncio.timeout(seconds):
+                reply = await self._reply(call, time.time() + seconds)
+        except TimeoutError:
+            raise DeadlineExceeded(f"the prediction did not come within {seconds:g} s") from None
+        return _answer(reply)
+
+    async def _reply(self, call: Call, deadline: float) -> frames.Reply:
+        if call.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise InvalidInput("compressed bodies are not served: send the body as it is")
+        body = await read_body(call.receive, call.headers, BODY_LIMIT)
+        request = frames.Request(
+            call.prediction_id,
+            int(deadline * 1000),
+            body,
+            _header_length(call, len(body)),
+            traceparent=observe.current_traceparent(),
+            credential=call.principal.key_id,
+            version=call.version,
+        )
+        try:
+            return await self._plane.infer(call.principal.project, call.model, request)
+        except NobodyServes:
+            raise await self._why_nobody(call) from None
+
+    def _seconds_of(self, call: Call) -> float:
+        given = call.headers.get(TIMEOUT)
+        if given is None:
+            return self._seconds
+        if not given.isdigit() or not 0 < int(given[:10]) <= self._seconds_max * 1000:
+            most = int(self._seconds_max * 1000)
+            raise InvalidInput(f"X-Request-Timeout-Ms must be a whole number of milliseconds from 1 to {most}")
+        return int(given) / 1000
+
+    async def _served(self, call: Call) -> ServedModel:
+        """What inference says of the model; what it does not know may still exist."""
+        version = int(call.version) if call.version else None
+        ask = GetServedModel(project=call.principal.project, model=call.model, version=version)
+        try:
+            return await self._bus.ask(ask, self._context(call))
+        except NotFound as error:
+            raise (await self._why_nobody(call) if version is None else error) from None
+
+    async def _why_nobody(self, call: Call) -> AimassError:
+        """The model is unknown, or known and not served now."""
+        try:
+            await self._bus.ask(GetModel(model=call.model), self._context(call), seconds=2)
+        except NotFound:
+            return NotFound(f"there is no model '{call.model}'")
+        except AimassError as error:
+            observe.log().warning("registry cannot say whether the model exists", error=error.message)
+        return Unavailable(f"model '{call.model}' is not served now; try again")
+
+    def _context(self, call: Call) -> Context:
+        trace = observe.current_traceparent() or call.header(b"traceparent")
+        return Context(project=call.principal.project, actor=call.principal.key_id, traceparent=trace)
+
+
+def _header_length(call: Call, size: int) -> int | None:
+    given = call.headers.get(HEADER_LENGTH)
+    length = oip.parse_header_length(None if given is None else given.decode("latin-1"))
+    if length is not None and length > size:
+        raise InvalidInput(f"{oip.HEADER_LENGTH} is {length}, the body has {size} bytes")
+    return length
+
+
+def _answer(reply: frames.Reply) -> Answer:
+    headers = [(b"content-type", b"application/json" if reply.header_length is None else OCTETS)]
+    if reply.header_length is not None:
+        headers.append((HEADER_LENGTH, str(reply.header_length).encode()))
+    if reply.retry_after is not None:
+        headers.append((b"retry-after", str(reply.retry_after).encode()))
+    return Answer(reply.status, bytes(reply.body), headers)

@@ -1,0 +1,164 @@
+"""The library and tasks: lists come from monitor, one task from the service that owns it."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from fastapi import Header, Path, Query, Response
+from pydantic import BaseModel, ConfigDict
+
+from services.gateway.caller import Caller, CallerOf
+from services.gateway.reading import POLL_SECONDS, Stored
+from services.gateway.routes.declare import PREFIX, Routes
+from services.gateway.sse import EventFlow, ServerEvent
+from shared import observe
+from shared.errors import AimassError, NotFound
+from shared.names import Slug
+from shared.permissions import Permission
+from shared.rpc.monitor import ListTasks, TaskList
+from shared.rpc.tasks import CancelTask, GetTask, GetTaskMetrics, MetricPoints, TaskView, owner_of
+from shared.rpc.trainer import Library, LibraryMember, ListLibrary, SubmitTask, TaskAccepted
+from shared.streams import log_subject
+
+ROUTES = Routes("tasks")
+FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
+IDLE_POLLS_PER_LOOK = int(1 / POLL_SECONDS)
+TaskId = Annotated[str, Path(pattern=r"^[a-z]{1,32}-[0-9a-f-]{36}$", description="such as train-<uuid>")]
+IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{0,200}$")]
+
+
+class NewTask(BaseModel):
+    """A task to run: training of a member of the library with a config of its own."""
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["train"]
+    model: Slug
+    config: dict[str, Any] = {}
+    auto_promote: bool = True
+
+
+class LogLine(BaseModel):
+    """A line of a task's log, or a report of its progress."""
+
+    model_config = ConfigDict(extra="allow")
+    sequence: int
+    at: float | None = None
+    stream: str = ""
+    line: str = ""
+
+
+class TaskLogs(BaseModel):
+    """Lines of a task's log in order; ask again with `after` for what follows."""
+
+    lines: list[LogLine] = []
+    after: int = 0
+
+
+@ROUTES.add("GET", "/library", Permission.MODELS_READ)
+async def show_library(caller: CallerOf) -> Library:
+    """The members of the model library, with the JSON schemas of their configs."""
+    return await caller.ask(ListLibrary())
+
+
+@ROUTES.add("GET", "/library/{name}", Permission.MODELS_READ)
+async def show_member(name: Slug, caller: CallerOf) -> LibraryMember:
+    """One member of the model library."""
+    members = (await caller.ask(ListLibrary())).members
+    found = next((member for member in members if member.name == name), None)
+    if found is None:
+        raise NotFound(f"the library has no member '{name}'", field="name")
+    return found
+
+
+@ROUTES.add("POST", "/tasks", Permission.TASKS_WRITE, status_code=202)
+async def submit_task(
+    body: NewTask, caller: CallerOf, response: Response, idempotency_key: IdempotencyKey = ""
+) -> TaskAccepted:
+    """Accept a task; the same Idempotency-Key with the same body gives the same task."""
+    order = SubmitTask(model=body.model, config=body.config, auto_promote=body.auto_promote)
+    accepted = await caller.ask(order, idempotency_key=idempotency_key)
+    response.headers["Location"] = f"{PREFIX}/tasks/{accepted.id}"
+    return accepted
+
+
+@ROUTES.add("GET", "/tasks", Permission.TASKS_READ)
+async def list_tasks(
+    caller: CallerOf,
+    kind: Slug | None = None,
+    state: Slug | None = None,
+    model: Slug | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> TaskList:
+    """Tasks of all services, newest first."""
+    return await caller.ask(ListTasks(kind=kind, state=state, model=model, limit=limit))
+
+
+@ROUTES.add("GET", "/tasks/{task_id}", Permission.TASKS_READ)
+async def show_task(task_id: TaskId, caller: CallerOf) -> TaskView:
+    """One task as its owner knows it now."""
+    return await _task(task_id, caller)
+
+
+@ROUTES.add("GET", "/tasks/{task_id}/metrics", Permission.TASKS_READ)
+async def show_task_metrics(task_id: TaskId, caller: CallerOf) -> MetricPoints:
+    """The scalars of a task by epoch."""
+    return await caller.ask(GetTaskMetrics(task_id=task_id), service=owner_of(task_id))
+
+
+@ROUTES.add("POST", "/tasks/{task_id}/cancel", Permission.TASKS_WRITE)
+async def cancel_task(task_id: TaskId, caller: CallerOf) -> TaskView:
+    """Stop a task; a running one ends within seconds."""
+    return await caller.ask(CancelTask(task_id=task_id), service=owner_of(task_id))
+
+
+@ROUTES.add("GET", "/tasks/{task_id}/logs", Permission.TASKS_READ, response_model=TaskLogs)
+async def show_task_logs(
+    task_id: TaskId,
+    caller: CallerOf,
+    follow: bool = False,
+    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
+    last_event_id: Annotated[int, Header(ge=0)] = 0,
+) -> Any:
+    """The log of a task; with `follow` as server-sent events until the task has ended."""
+    await _task(task_id, caller)
+    subject = log_subject(caller.project, task_id)
+    start = max(after, last_event_id) + 1
+    if follow:
+        return caller.edges.followers.response(_follow_logs(task_id, subject, start, caller))
+    lines = [_line(stored) async for stored in caller.edges.logs.read(subject, start, limit)]
+    return TaskLogs(lines=lines, after=lines[-1].sequence if lines else start - 1)
+
+
+async def _task(task_id: str, caller: Caller) -> TaskView:
+    return await caller.ask(GetTask(task_id=task_id), service=owner_of(task_id))
+
+
+async def _follow_logs(task_id: str, subject: str, start: int, caller: Caller) -> EventFlow:
+    idle, ended = 0, None
+    async for stored in caller.edges.logs.follow(subject, sequence=start):
+        if not caller.is_still_known():
+            return
+        if stored is not None:
+            yield ServerEvent(_line(stored).model_dump(exclude_defaults=True), stored.sequence)
+            continue
+        if ended:
+            yield ServerEvent(ended.model_dump(mode="json"), event="end")
+            return
+        yield None
+        idle += 1
+        if idle % IDLE_POLLS_PER_LOOK == 1:
+            ended = await _ended(task_id, caller)
+
+
+async def _ended(task_id: str, caller: Caller) -> TaskView | None:
+    """The task if it has ended; its last lines may still come after this answer."""
+    try:
+        task = await _task(task_id, caller)
+    except AimassError as error:
+        observe.log().debug("task's owner not reachable", error=error.message)
+        return None
+    return task if task.state in FINAL_STATES else None
+
+
+def _line(stored: Stored) -> LogLine:
+    return LogLine.model_validate(json.loads(stored.data) | {"sequence": stored.sequence})

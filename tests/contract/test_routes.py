@@ -1,0 +1,174 @@
+"""Every route of the gateway, one by one: nobody in without a key, nobody beyond his role, none without a guard."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from services.gateway.access import Gatekeeper
+from services.gateway.caller import Edges
+from services.gateway.control import PUBLIC_PATHS, ControlEdge, control_app
+from services.gateway.credentials import CredentialCache, Principal
+from services.gateway.data_plane import DataPlane
+from services.gateway.inference_protocol import InferenceProtocol
+from services.gateway.reading import StreamReader
+from services.gateway.routes.declare import GuardedRoute
+from services.gateway.routes.inference import InferenceRoutes
+from services.gateway.server import Edge
+from services.gateway.sse import Followers
+from shared.bus import Bus
+from shared.credentials import Credential, key_digest
+from shared.permissions import Permission, Role, granted
+from shared.settings import ServiceSettings
+
+PUBLIC = {"/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
+WRITES = {Permission.TASKS_WRITE, Permission.MODELS_PROMOTE, Permission.KEYS_MANAGE, Permission.INFER}
+
+
+def never_connected() -> Any:
+    raise AssertionError("this test has no bus")
+
+
+class Parts:
+    """The gateway's HTTP side, put together as its composition root does, without a bus."""
+
+    def __init__(self) -> None:
+        bus = Bus("gateway", ServiceSettings())
+        self.cache = CredentialCache(stale_seconds=3600)
+        gatekeeper = Gatekeeper(self.cache)
+        readers = (StreamReader(bus, "EVT"), StreamReader(bus, "LOG"))
+        self.control = control_app(Edges(bus, gatekeeper, Followers(1), *readers))
+        plane = DataPlane(never_connected, 10)
+        routes = InferenceRoutes(plane, bus, self.cache.problem, 10, 60).routes()
+        self.protocol = InferenceProtocol(routes, gatekeeper)
+        self.app = Edge(ControlEdge(self.control, gatekeeper), self.protocol)
+
+
+PARTS = Parts()
+
+
+def key_of(role: Role) -> str:
+    return f"aim_{role.value}"
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    for role in Role:
+        digest = key_digest(key_of(role))
+        PARTS.cache.put(Principal.of(digest, Credential(key_id=role.value, name=role.value, roles=(role,))))
+    PARTS.cache.confirm()
+    transport = httpx.ASGITransport(PARTS.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield client
+
+
+def guarded() -> list[tuple[str, str, Permission]]:
+    """Every route that is not public: method, path and permission."""
+    found = [
+        (method, route.path, route.permission)
+        for route in PARTS.control.routes
+        if isinstance(route, GuardedRoute)
+        for method in sorted(route.methods or ())
+    ]
+    return found + [(r.method, r.template, r.permission) for r in PARTS.protocol.routes.values() if r.permission]
+
+
+def concrete(path: str) -> str:
+    values = {
+        "task_id": "train-01890000-0000-7000-8000-000000000000",
+        "evaluation_id": "evaluate-01890000-0000-7000-8000-000000000000",
+        "key_id": "01890000-0000-7000-8000-000000000000",
+        "version": "1",
+    }
+    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], "digits-cnn"), path)
+
+
+def test_only_these_routes_are_public() -> None:
+    others = {route.path for route in PARTS.control.routes if not isinstance(route, GuardedRoute)}  # type: ignore[attr-defined]
+    assert others == PUBLIC_PATHS
+    health = {route.template for route in PARTS.protocol.routes.values() if route.permission is None}
+    assert others | health == PUBLIC
+
+
+def test_there_are_routes_of_each_kind() -> None:
+    assert {permission for _, _, permission in guarded()} == set(Permission)
+    assert len(guarded()) > 25
+
+
+def test_a_route_that_declares_no_permission_cannot_be_made() -> None:
+    app = FastAPI()
+    app.router.route_class = GuardedRoute
+    with pytest.raises(TypeError, match="declares no permission"):
+
+        @app.get("/forgotten")
+        async def forgotten() -> None: ...
+
+
+def test_routes_that_change_something_need_a_permission_that_a_viewer_lacks() -> None:
+    for method, path, permission in guarded():
+        assert (permission in WRITES) == (method not in ("GET", "HEAD") or permission is Permission.KEYS_MANAGE), path
+
+
+@pytest.mark.parametrize("path", sorted(PUBLIC))
+async def test_public_routes_need_no_key(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path)).status_code in (200, 503)
+
+
+@pytest.mark.parametrize(("method", "path", "permission"), guarded())
+@pytest.mark.parametrize("key", [None, "", "Bearer", "Bearer aim_unknown", "Basic YTpi", "Bearer ä", "bearer x"])
+async def test_nobody_without_a_key(
+    client: httpx.AsyncClient, method: str, path: str, permission: Permission, key: str | None
+) -> None:
+    headers = {} if key is None else {"Authorization": key.encode("latin-1")}
+    reply = await client.request(method, concrete(path), headers=headers, content=b"{not json")
+    assert reply.status_code == 401
+    assert reply.headers["www-authenticate"] == "Bearer"
+    assert reply.json()["error"] if path.startswith("/v2") else reply.json()["detail"]
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize(("method", "path", "permission"), guarded())
+async def test_nobody_beyond_his_role(
+    client: httpx.AsyncClient, method: str, path: str, permission: Permission, role: Role
+) -> None:
+    headers = {"Authorization": f"Bearer {key_of(role)}"}
+    reply = await client.request(method, concrete(path), headers=headers)
+    if permission in granted([role]):
+        assert reply.status_code in (200, 422, 503)
+    else:
+        assert reply.status_code == 403
+        assert permission.value in reply.text
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/api/v1", "/api/v1/models/", "/v2/nothing", "/v2/repository/index"])
+async def test_unknown_routes_tell_nobody_anything(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path)).status_code == 401
+    reply = await client.get(path, headers={"Authorization": f"Bearer {key_of(Role.ADMIN)}"})
+    assert reply.status_code == 404
+
+
+async def test_wrong_methods_are_told(client: httpx.AsyncClient) -> None:
+    headers = {"Authorization": f"Bearer {key_of(Role.ADMIN)}"}
+    control = await client.delete("/api/v1/models", headers=headers)
+    assert (control.status_code, control.headers["allow"]) == (405, "GET")
+    assert control.headers["content-type"] == "application/problem+json"
+    protocol = await client.get("/v2/models/digits-cnn/infer", headers=headers)
+    assert protocol.status_code == 405 and "error" in protocol.json()
+
+
+async def test_keys_that_are_not_loaded_let_nobody_in(client: httpx.AsyncClient, monkeypatch: Any) -> None:
+    monkeypatch.setattr(PARTS.cache, "_checked", None)
+    for path in ("/api/v1/models", "/v2/models/digits-cnn"):
+        reply = await client.get(path, headers={"Authorization": f"Bearer {key_of(Role.ADMIN)}"})
+        assert reply.status_code == 503 and reply.headers["retry-after"] == "1"
+
+
+async def test_openapi_names_the_permission_of_each_route(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert len(operations) > 20
+    assert all(Permission(operation["x-permission"]) for operation in operations)
+    assert all(operation["security"] == [{"HTTPBearer": []}] for operation in operations)
