@@ -87,12 +87,12 @@ def listener(home: Home) -> dict[str, str]:
 
 def start_manager(home: Home) -> subprocess.Popen[bytes]:
     """Start supervisord detached from this terminal; it outlives us."""
-    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(home.manager_config)]
+    command = [sys.executable, "-m", "deploy.embedded.supervise", "-c", str(home.manager_config)]
     with home.log("supervisord.out").open("wb") as log:
         return subprocess.Popen(
             command,
             cwd=home.path,
-            env=base_environment(),
+            env=base_environment({"PYTHONPATH": str(ROOT)}),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
