@@ -17,6 +17,7 @@ from shared.tasks.store import Task
 
 ROOM = 2000
 LINE_CHARACTERS = 8000
+BATCH = 64
 PUBLISH_SECONDS = 2.0
 RETRY_SECONDS = 0.25
 FULL_SECONDS = 0.2
@@ -86,19 +87,28 @@ class TaskLog:
 
     async def _pump(self) -> None:
         while True:
-            body = await self._waiting.get()
-            if self._dropped:
-                lost, self._dropped = self._dropped, 0
-                await self._publish(entry(self._task, "dropped", line=f"{lost} lines were dropped"))
-            await self._publish(body)
-            self._waiting.task_done()
+            batch = [await self._waiting.get()]
+            while len(batch) < BATCH and not self._waiting.empty():
+                batch.append(self._waiting.get_nowait())
+            bodies = [*self._notice(), *batch]
+            await asyncio.gather(*(self._publish(self._next_id(), body) for body in bodies))
+            for _ in batch:
+                self._waiting.task_done()
 
-    async def _publish(self, body: bytes) -> None:
-        """Publish with an id, so that one that the bus took without our knowing is not stored twice."""
+    def _notice(self) -> list[bytes]:
+        """What the log says of lines that were dropped before."""
+        lost, self._dropped = self._dropped, 0
+        return [entry(self._task, "dropped", line=f"{lost} lines were dropped")] if lost else []
+
+    def _next_id(self) -> str:
+        """An id by which the bus knows a line that it took already without our knowing."""
         self._published += 1
-        headers = {"Nats-Msg-Id": f"{self._task.id}-{self._task.fence}-{self._published}"}
+        return f"{self._task.id}-{self._task.fence}-{self._published}"
+
+    async def _publish(self, message_id: str, body: bytes) -> None:
         while True:
             try:
+                headers = {"Nats-Msg-Id": message_id}
                 await self._bus.js.publish(self._subject, body, headers=headers, timeout=PUBLISH_SECONDS)
                 return
             except Exception as error:

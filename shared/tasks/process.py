@@ -18,9 +18,9 @@ from shared.worker import REPORT_FD, REPORTS, Report
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "CUDA_VISIBLE_DEVICES")
-TERMINATE_SECONDS = 2.0
+TERMINATE_SECONDS = 1.0
 EXIT_SECONDS = 2.0
-OUTPUT_SECONDS = 1.0
+OUTPUT_SECONDS = 3.0
 LINE_BYTES = 64 * 1024
 REPORT_BYTES = 16 * 1024 * 1024
 LogLine = Callable[[str, str], Awaitable[None]]

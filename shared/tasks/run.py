@@ -142,7 +142,9 @@ class TaskRun:
         Raises TaskFailed with what the process says, ProcessLost when it ends without a word.
         """
         async with task_process(module, spec, self.folder, self._log.write, self.threads) as process:
-            return await self._await_result(process, on_report, tells_progress)
+            result = await self._await_result(process, on_report, tells_progress)
+        await self._log.flush()
+        return result
 
     async def _await_result(self, process: TaskProcess, on_report: OnReport | None, tells_progress: bool) -> Result:
         while report := await process.next_report():

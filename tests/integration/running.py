@@ -95,13 +95,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(
-    handlers: Handlers, parts: Any, settings: ServiceSettings, server: NatsServer
-) -> AsyncIterator[Running]:
+async def running_service(service: Service, handlers: Handlers, server: NatsServer) -> AsyncIterator[Running]:
     """Provision, start, wait until ready; drain at the end."""
     await provision_bus_over(server.url, [handlers.declaration])
-    service = Service(handlers.service, settings)
-    service.handle(handlers, parts)
     task = asyncio.create_task(service.run())
     connection = await nats_client.connect(server.url)
 
@@ -119,6 +115,17 @@ async def running(
         await task
 
 
+@asynccontextmanager
+async def running(
+    handlers: Handlers, parts: Any, settings: ServiceSettings, server: NatsServer
+) -> AsyncIterator[Running]:
+    """A service made of handlers and their parts alone."""
+    service = Service(handlers.service, settings)
+    service.handle(handlers, parts)
+    async with running_service(service, handlers, server) as started:
+        yield started
+
+
 Ask = Callable[..., Awaitable[Any]]
 
 
@@ -129,8 +136,8 @@ async def asking(server: NatsServer) -> AsyncIterator[Ask]:
     bus = Bus("gateway", settings)
     await bus.connect()
 
-    async def ask(request: Any, **context: Any) -> Any:
-        return await bus.ask(request, Context(**({"actor": "ada"} | context)))
+    async def ask(request: Any, service: str | None = None, **context: Any) -> Any:
+        return await bus.ask(request, Context(**({"actor": "ada"} | context)), service=service)
 
     try:
         yield ask

@@ -1,0 +1,75 @@
+"""A task's process that behaves as its spec says: steps with checkpoints, then an end, good or bad."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from shared import child
+from shared.worker import REPORT_FD, Checkpoint, Metrics, Progress, Reporter, Result
+
+
+def work(spec: dict[str, Any], reporter: Reporter) -> Result:
+    first = int(Path(spec["resume"]).read_text()) + 1 if spec["resume"] else 1
+    for step in range(first, spec["steps"] + 1):
+        print(f"step {step}")
+        time.sleep(spec["pause"])
+        Path(f"{step}.txt").write_text(str(step))
+        reporter.send(Metrics(epoch=step, values={"loss": 1 / step}))
+        reporter.send(Checkpoint(epoch=step, file=f"{step}.txt"))
+        reporter.send(Progress(fraction=step / spec["steps"], message=f"step {step}"))
+    ENDS[spec["end"]](reporter)
+    Path("out.txt").write_text("done")
+    environment = sorted(set(os.environ) - {REPORT_FD})
+    return Result(files={"out": "out.txt"}, data={"environment": environment, "pid": os.getpid()})
+
+
+def fail(_: Reporter) -> None:
+    raise ValueError("the reason\0 with a NUL")
+
+
+def vanish(_: Reporter) -> None:
+    os._exit(3)
+
+
+def half(reporter: Reporter) -> None:
+    os.write(int(os.environ[REPORT_FD]), b'{"type": "progress", "fra')
+    os._exit(0)
+
+
+def garbage(_: Reporter) -> None:
+    os.write(int(os.environ[REPORT_FD]), b'{"type": "nonsense"}\n')
+    time.sleep(600)
+
+
+def hang(_: Reporter) -> None:
+    """Ignore SIGTERM, with a child that does so too."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    print("hanging", flush=True)
+    time.sleep(600)
+
+
+def chatter(reporter: Reporter) -> None:
+    for number in range(3000):
+        print(f"line {number}")
+        reporter.send(Progress(fraction=number / 3000, message=f"at {number}"))
+    print("x" * 200_000)
+    print("after the long line")
+
+
+ENDS = {
+    "well": lambda _: None,
+    "fail": fail,
+    "vanish": vanish,
+    "half": half,
+    "garbage": garbage,
+    "hang": hang,
+    "chatter": chatter,
+}
+
+if __name__ == "__main__":
+    child.run(work)

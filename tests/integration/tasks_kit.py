@@ -1,0 +1,97 @@
+"""What tests of tasks share: a running service of tasks, and what one asks and knows of its tasks."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from services.trainer.settings import Settings
+from shared.context import Context
+from shared.errors import Unavailable
+from shared.settings import ServiceSettings
+from shared.streams import log_subject
+from shared.tasks.run import accept
+from tests.integration.running import Running, until
+
+STEPS = {"steps": 3, "pause": 0.05, "end": "well"}
+FINAL = ("TASK_STATE_SUCCEEDED", "TASK_STATE_FAILED", "TASK_STATE_CANCELLED")
+Reached = Callable[[dict[str, Any]], Any]
+
+
+def settings_with(settings: ServiceSettings, **changes: Any) -> Settings:
+    return Settings(**(settings.model_dump() | {"home_dir": settings.home_dir / "work", "lease_seconds": 2} | changes))
+
+
+@dataclass
+class Tasks:
+    """The tasks of a running service."""
+
+    running: Running
+    context: Context = field(default_factory=lambda: Context(actor="ada", deadline=1.0, idempotency_key="once"))
+
+    async def submit(self, **parameters: Any) -> str:
+        assert self.running.service.relay
+        async with self.running.service.relay.work(self.context) as work:
+            task = await accept(work, "train", "steps", {"parameters": STEPS | parameters})
+        return task.id
+
+    async def row(self, task_id: str) -> dict[str, Any]:
+        return (await self.running.rows("SELECT * FROM tasks WHERE id = $1", task_id))[0]
+
+    async def reached(self, task_id: str, condition: Reached) -> dict[str, Any]:
+        """The task's row once it meets the condition."""
+
+        async def look() -> dict[str, Any] | None:
+            with suppress(Unavailable):
+                row = await self.row(task_id)
+                return row if condition(row) else None
+            return None
+
+        found: dict[str, Any] = await until(look)
+        return found
+
+    async def ended(self, task_id: str) -> dict[str, Any]:
+        return await self.reached(task_id, lambda row: row["state"] in FINAL)
+
+    async def runs(self, task_id: str, step: int = 0) -> dict[str, Any]:
+        """The task's row once it has this many checkpoints, or its process runs."""
+
+        async def look() -> bool:
+            files = await self.running.rows("SELECT 1 FROM task_files WHERE task_id = $1 AND step >= $2", task_id, step)
+            return bool(files) if step else bool(children())
+
+        await until(look)
+        return await self.row(task_id)
+
+    async def log(self, task_id: str, stream: str = "") -> list[dict[str, Any]]:
+        """The task's log on the bus."""
+        state = (await self.running.js.stream_info("LOG")).state
+        found = [await self.running.js.get_msg("LOG", number) for number in range(state.first_seq, state.last_seq + 1)]
+        ours = [
+            json.loads(message.data or b"") for message in found if message.subject == log_subject("default", task_id)
+        ]
+        return [entry for entry in ours if stream in ("", entry["stream"])]
+
+    async def lines(self, task_id: str, stream: str = "output") -> list[str]:
+        return [entry["line"] for entry in await self.log(task_id, stream)]
+
+
+def children(pid: int | None = None) -> list[psutil.Process]:
+    """The processes of tasks below a process, ours by default."""
+    found = []
+    for process in psutil.Process(pid).children():
+        try:
+            if "tests.integration.task_child" in process.cmdline() or process.status() == psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def folders(root: Path) -> list[Path]:
+    """Work folders of tasks below a service's home."""
+    return [path for path in (root / "tasks").glob("worker-*/*") if path.is_dir()]

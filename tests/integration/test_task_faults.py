@@ -1,0 +1,180 @@
+"""Tasks of a service that is killed, frozen or stopped: another process goes on, and only one ever writes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deploy.embedded.testing_servers import NatsServer
+from services.trainer.settings import Settings
+from shared.events.tasks import TaskChanged
+from shared.events.training import EpochCompleted
+from shared.settings import ServiceSettings
+from tests.integration.running import guarded_bus, running_service, until
+from tests.integration.task_service import HANDLERS, build
+from tests.integration.tasks_kit import Tasks, children, folders, settings_with
+
+ROOT = Path(__file__).parents[2]
+SECRETS = ("nats_password", "database_url")
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[NatsServer]:
+    with guarded_bus(tmp_path / "nats", HANDLERS) as server:
+        yield server
+
+
+@pytest.fixture
+def settings(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> Settings:
+    return settings_with(settings_of("trainer"), lease_seconds=2)
+
+
+@pytest.fixture
+async def tasks(settings: Settings, nats: NatsServer) -> AsyncIterator[Tasks]:
+    """A service that looks on: it has work to do only when nobody else does it."""
+    service = build(settings.model_copy(update={"task_workers": 1}))
+    async with running_service(service, HANDLERS, nats) as running:
+        yield Tasks(running)
+
+
+@contextmanager
+def other_process(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The same service in a process of its own."""
+    given = settings.model_dump(mode="json", exclude_none=True)
+    given |= {name: getattr(settings, name).get_secret_value() for name in SECRETS}
+    environment = {f"TRAINER_{name.upper()}": str(value) for name, value in given.items()}
+    command = [sys.executable, "-m", "tests.integration.task_service"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def other(tasks: Tasks, settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with other_process(settings, tmp_path / "other.log") as process:
+        yield process
+
+
+async def held_by(tasks: Tasks, process: subprocess.Popen[bytes], step: int, steps: int, pause: float) -> str:
+    """A task that this process holds, after some steps: what our own workers take in the meantime hangs."""
+    blocker = await tasks.submit(steps=1, end="hang")
+    await tasks.runs(blocker, step=1)
+    task_id = await tasks.submit(steps=steps, pause=pause)
+    await tasks.runs(task_id, step=step)
+    assert (await tasks.row(task_id))["lease_owner"].endswith(f"-{process.pid}")
+    for child in children():
+        child.kill()
+    await tasks.running.rows("DELETE FROM tasks WHERE id = $1 RETURNING id", blocker)
+    return task_id
+
+
+async def test_a_killed_service_loses_its_task_to_another(
+    tasks: Tasks, other: subprocess.Popen[bytes], settings: Settings
+) -> None:
+    task_id = await held_by(tasks, other, step=2, steps=6, pause=0.3)
+    orphans = children(other.pid)
+    other.kill()
+    other.wait()
+    row = await tasks.ended(task_id)
+    assert (row["state"], row["fence"]) == ("TASK_STATE_SUCCEEDED", 2)
+    assert [event.epoch for event in await tasks.running.said(EpochCompleted) if event.task_id == task_id] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]
+    assert not any(orphan.is_running() for orphan in orphans)
+
+
+async def test_a_stopping_service_hands_over_before_its_lease_ends(
+    settings: Settings, nats: NatsServer, tmp_path: Path
+) -> None:
+    patient = settings.model_copy(update={"lease_seconds": 600.0})
+    async with running_service(build(patient.model_copy(update={"task_workers": 1})), HANDLERS, nats) as running:
+        tasks = Tasks(running)
+        with other_process(patient, tmp_path / "other.log") as other:
+            task_id = await held_by(tasks, other, step=1, steps=5, pause=0.3)
+            other.send_signal(signal.SIGTERM)
+            assert other.wait(15) == 0
+        row = await tasks.ended(task_id)
+        states = [event.state for event in await running.said(TaskChanged) if event.task_id == task_id]
+    assert (row["state"], row["fence"], row["lost"]) == ("TASK_STATE_SUCCEEDED", 2, 0)
+    assert [state.removeprefix("TASK_STATE_") for state in states if "RUNNING" not in state] == [
+        "QUEUED",
+        "QUEUED",
+        "SUCCEEDED",
+    ]
+
+
+async def test_a_frozen_service_writes_nothing_after_its_lease(
+    tasks: Tasks, other: subprocess.Popen[bytes], settings: Settings
+) -> None:
+    task_id = await held_by(tasks, other, step=1, steps=8, pause=0.5)
+    frozen = children(other.pid)
+    other.send_signal(signal.SIGSTOP)
+    await tasks.reached(task_id, lambda row: row["fence"] == 2)
+    other.send_signal(signal.SIGCONT)
+
+    async def gone() -> bool:
+        return not any(process.is_running() for process in frozen)
+
+    await until(gone)
+    row = await tasks.ended(task_id)
+    assert (row["state"], row["fence"]) == ("TASK_STATE_SUCCEEDED", 2)
+    assert other.poll() is None
+    epochs = [event.epoch for event in await tasks.running.said(EpochCompleted) if event.task_id == task_id]
+    assert epochs == list(range(1, 9))
+
+
+async def test_the_folders_of_a_killed_service_are_swept(
+    tasks: Tasks, other: subprocess.Popen[bytes], settings: Settings, tmp_path: Path
+) -> None:
+    await held_by(tasks, other, step=1, steps=8, pause=0.3)
+    left = [folder for folder in folders(settings.home_dir) if folder.parent != _own(settings)]
+    assert left
+    other.kill()
+    other.wait()
+    with other_process(settings, tmp_path / "third.log"):
+
+        async def swept() -> bool:
+            return not any(folder.exists() for folder in left)
+
+        await until(swept)
+
+
+def _own(settings: Settings) -> Path:
+    """The newest folder of a live process: the one that some process of ours holds open."""
+    held = {file.path for file in psutil.Process().open_files()}
+    return next(path for path in (settings.home_dir / "tasks").glob("worker-*") if str(path / "lock") in held)
+
+
+async def test_cancel_reaches_a_task_whose_service_is_dead(
+    tasks: Tasks, other: subprocess.Popen[bytes], settings: Settings
+) -> None:
+    task_id = await held_by(tasks, other, step=1, steps=50, pause=0.3)
+    other.kill()
+    other.wait()
+    await tasks.running.rows("UPDATE tasks SET cancel_requested = true WHERE id = $1 RETURNING id", task_id)
+    began = time.monotonic()
+    row = await tasks.ended(task_id)
+    print(f"cancelled after {time.monotonic() - began:.1f} s")
+    assert row["state"] == "TASK_STATE_CANCELLED"

@@ -1,0 +1,239 @@
+"""The task kit on a real PostgreSQL and NATS: claimed once, resumed, cancelled, failed in words, logged, cleaned up."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from deploy.embedded.testing_servers import NatsServer, PostgresServer
+from shared.errors import Conflict, LeaseLost, NotFound
+from shared.events.tasks import TaskChanged
+from shared.events.training import EpochCompleted, TrainingCancelled, TrainingFailed
+from shared.rpc.tasks import CancelTask, GetTask, GetTaskMetrics
+from shared.settings import ServiceSettings
+from shared.tasks import runner as runner_module
+from shared.tasks import store
+from tests.integration.running import asking, guarded_bus, running_service, until
+from tests.integration.task_service import HANDLERS, build
+from tests.integration.tasks_kit import Tasks, children, folders, settings_with
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[NatsServer]:
+    with guarded_bus(tmp_path / "nats", HANDLERS) as server:
+        yield server
+
+
+@pytest.fixture
+async def tasks(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Tasks]:
+    service = build(settings_with(settings_of("trainer"), lease_seconds=5))
+    async with running_service(service, HANDLERS, nats) as running:
+        yield Tasks(running)
+
+
+async def test_a_task_runs_to_its_end(tasks: Tasks, nats: NatsServer) -> None:
+    task_id = await tasks.submit()
+    row = await tasks.ended(task_id)
+    assert (row["state"], row["fence"], row["progress"]) == ("TASK_STATE_SUCCEEDED", 1, 1.0)
+    states = [event.state for event in await tasks.running.said(TaskChanged)]
+    assert states == ["TASK_STATE_QUEUED", "TASK_STATE_RUNNING", "TASK_STATE_SUCCEEDED"]
+    assert [event.epoch for event in await tasks.running.said(EpochCompleted)] == [1, 2, 3]
+    assert await tasks.running.rows("SELECT step FROM task_files") == [{"step": 3}]
+    assert await tasks.lines(task_id) == ["step 1", "step 2", "step 3"]
+    assert {entry["attempt"] for entry in await tasks.log(task_id, "output")} == {1}
+    assert await tasks.lines(task_id, "state") == ["queued", "running", "succeeded"]
+    async with asking(nats) as ask:
+        view = await ask(GetTask(task_id=task_id), service="trainer")
+        assert (view.state, view.actor, view.attempt) == ("succeeded", "ada", 1)
+        points = (await ask(GetTaskMetrics(task_id=task_id), service="trainer")).points
+        assert [(point.epoch, point.name, point.value) for point in points] == [
+            (epoch, "loss", 1 / epoch) for epoch in (1, 2, 3)
+        ]
+        with pytest.raises(NotFound):
+            await ask(GetTask(task_id="train-none"), service="trainer")
+
+
+async def test_the_process_gets_no_credentials_and_the_task_no_old_deadline(tasks: Tasks) -> None:
+    row = await tasks.ended(await tasks.submit())
+    allowed = {"PYTHONPATH", "PYTHONUNBUFFERED", "OMP_NUM_THREADS", "TMPDIR", "LC_CTYPE"}
+    assert set(row["result"]["environment"]) <= allowed | {"PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH"}
+    assert "aimass-deadline" not in row["context"]
+    assert "idempotency-key" not in row["context"]
+
+
+async def test_a_killed_process_goes_on_from_its_last_checkpoint(tasks: Tasks) -> None:
+    task_id = await tasks.submit(steps=4, pause=0.2)
+    await tasks.runs(task_id, step=2)
+    children()[0].kill()
+    row = await tasks.ended(task_id)
+    assert (row["state"], row["fence"], row["lost"]) == ("TASK_STATE_SUCCEEDED", 2, 0)
+    assert [event.epoch for event in await tasks.running.said(EpochCompleted)] == [1, 2, 3, 4]
+    assert "step 1" not in [entry["line"] for entry in await tasks.log(task_id, "output") if entry["attempt"] == 2]
+    assert "queued: goes on after: the task's process was ended by SIGKILL" in await tasks.lines(task_id, "state")
+
+
+@pytest.mark.parametrize("end", ["vanish", "half"])
+async def test_a_process_that_always_vanishes_is_given_up(
+    tasks: Tasks, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(runner_module, "MAX_ATTEMPTS", 2)
+    row = await tasks.ended(await tasks.submit(steps=0, end=end))
+    assert (row["state"], row["fence"], row["error_class"]) == ("TASK_STATE_FAILED", 3, "ProcessLost")
+    assert row["error_message"] == "2 attempts since the last checkpoint ended without a word"
+
+
+@pytest.mark.parametrize(
+    ("end", "error_class", "message"),
+    [
+        ("fail", "ValueError", "the reason with a NUL"),
+        ("garbage", "Unreadable", "the task's process sent an unreadable report"),
+    ],
+)
+async def test_a_failing_task_says_why(tasks: Tasks, end: str, error_class: str, message: str) -> None:
+    task_id = await tasks.submit(steps=1, end=end)
+    row = await tasks.ended(task_id)
+    assert (row["state"], row["fence"], row["error_class"]) == ("TASK_STATE_FAILED", 1, error_class)
+    assert message in row["error_message"].replace("  ", " ")
+    failed = (await tasks.running.said(TrainingFailed))[0]
+    assert (failed.error_class, failed.error_message) == (error_class, row["error_message"])
+    assert children() == []
+
+
+async def test_cancel_ends_a_stubborn_process_and_its_children(tasks: Tasks, nats: NatsServer) -> None:
+    task_id = await tasks.submit(steps=1, end="hang")
+    await tasks.runs(task_id, step=1)
+    family = [*children(), *children()[0].children()]
+    assert len(family) == 2
+    async with asking(nats) as ask:
+        assert (await ask(CancelTask(task_id=task_id), service="trainer")).state == "running"
+        row = await tasks.ended(task_id)
+        assert row["state"] == "TASK_STATE_CANCELLED"
+        assert (await ask(CancelTask(task_id=task_id), service="trainer")).state == "cancelled"
+    assert len(await tasks.running.said(TrainingCancelled)) == 1
+    await until(lambda: _all_gone(family))
+
+
+async def _all_gone(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() for process in processes)
+
+
+async def test_cancel_ends_a_waiting_task_at_once(tasks: Tasks, nats: NatsServer) -> None:
+    busy = await tasks.submit(steps=1, end="hang")
+    await tasks.runs(busy, step=1)
+    waiting = await tasks.submit()
+    async with asking(nats) as ask:
+        assert (await ask(CancelTask(task_id=waiting), service="trainer")).state == "cancelled"
+        assert [event.task_id for event in await tasks.running.said(TrainingCancelled)] == [waiting]
+        await ask(CancelTask(task_id=busy), service="trainer")
+        await tasks.ended(busy)
+        done = await tasks.submit()
+        await tasks.ended(done)
+        with pytest.raises(Conflict, match="succeeded cannot become cancelled"):
+            await ask(CancelTask(task_id=done), service="trainer")
+    assert (await tasks.row(waiting))["fence"] == 0
+
+
+async def test_many_reports_and_lines_flood_neither_database_nor_log(tasks: Tasks) -> None:
+    task_id = await tasks.submit(steps=0, end="chatter")
+    await tasks.ended(task_id)
+    lines = await tasks.lines(task_id)
+    assert lines[:3000] == [f"line {number}" for number in range(3000)]
+    assert len(lines) == 3002 or lines[3000].startswith("(a line of more than")
+    assert lines[-1] == "after the long line"
+    assert len(await tasks.log(task_id, "progress")) < 30
+    assert len(await tasks.running.said(TaskChanged)) < 10
+
+
+async def test_progress_is_told_while_it_moves(tasks: Tasks) -> None:
+    task_id = await tasks.submit(steps=6, pause=0.5)
+    await tasks.ended(task_id)
+    fractions = [entry["fraction"] for entry in await tasks.log(task_id, "progress")]
+    assert len(fractions) > 1
+    assert fractions == sorted(fractions)
+
+
+async def test_the_bus_may_go_while_a_task_runs(tasks: Tasks, nats: NatsServer) -> None:
+    task_id = await tasks.submit(steps=6, pause=0.3)
+    await tasks.runs(task_id, step=1)
+    nats.kill()
+    await tasks.runs(task_id, step=3)
+    nats.start()
+    row = await tasks.ended(task_id)
+    assert (row["state"], row["fence"]) == ("TASK_STATE_SUCCEEDED", 1)
+    assert await tasks.lines(task_id) == [f"step {number}" for number in range(1, 7)]
+    assert [event.epoch for event in await tasks.running.said(EpochCompleted)] == list(range(1, 7))
+
+
+async def test_the_database_may_go_for_less_than_a_lease(tasks: Tasks, postgres: PostgresServer) -> None:
+    task_id = await tasks.submit(steps=6, pause=0.3)
+    await tasks.runs(task_id, step=1)
+    postgres.kill()
+    postgres.start()
+    row = await tasks.ended(task_id)
+    assert (row["state"], row["fence"]) == ("TASK_STATE_SUCCEEDED", 1)
+    assert [event.epoch for event in await tasks.running.said(EpochCompleted)] == list(range(1, 7))
+
+
+async def test_nothing_is_left_behind(tasks: Tasks) -> None:
+    await tasks.ended(await tasks.submit(steps=1, pause=0))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for end in ("well", "fail", "garbage", "well"):
+        await tasks.ended(await tasks.submit(steps=1, pause=0, end=end))
+    home = tasks.running.service.settings.home_dir
+
+    async def clean() -> bool:
+        return not folders(home) and not children()
+
+    await until(clean)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2  # the pool may have opened a connection
+
+
+async def test_each_task_is_run_once_by_several_workers(
+    nats: NatsServer, settings_of: Callable[[str], ServiceSettings]
+) -> None:
+    settings = settings_with(settings_of("trainer"), task_workers=2, ops_port=0)
+    async with running_service(build(settings), HANDLERS, nats) as running:
+        tasks = Tasks(running)
+        submitted = [await tasks.submit(steps=1, pause=0) for _ in range(6)]
+        rows = [await tasks.ended(task_id) for task_id in submitted]
+    assert {(row["state"], row["fence"]) for row in rows} == {("TASK_STATE_SUCCEEDED", 1)}
+
+
+async def test_an_older_fence_writes_nothing(tasks: Tasks) -> None:
+    task_id = await tasks.submit(steps=1, end="hang")
+    await tasks.runs(task_id, step=1)
+    database = tasks.running.service.database
+    assert database
+    async with database.transaction() as tx:
+        held = await store.find(tx, "default", task_id)
+        await tx.execute("UPDATE tasks SET fence = fence + 1 WHERE id = $1", task_id)
+    for write in (store.hold, lambda tx, task: store.renew(tx, task, 5.0, _progress())):
+        with pytest.raises(LeaseLost):
+            async with database.transaction() as tx:
+                await write(tx, held)
+    await until(_no_children)
+    assert (await tasks.row(task_id))["state"] == "TASK_STATE_RUNNING"
+
+
+def _progress() -> Any:
+    from shared.worker import Progress
+
+    return Progress(fraction=0.5)
+
+
+async def _no_children() -> bool:
+    return not children()
+
+
+async def test_a_stopping_service_gives_its_tasks_back(
+    nats: NatsServer, settings_of: Callable[[str], ServiceSettings]
+) -> None:
+    settings = settings_with(settings_of("trainer"), lease_seconds=600)
+    async with running_service(build(settings), HANDLERS, nats) as first:
+        task_id = await Tasks(first).submit(steps=4, pause=0.3)
+        await Tasks(first).runs(task_id, step=1)
+    async with running_service(build(settings), HANDLERS, nats) as second:
+        row = await Tasks(second).ended(task_id)
+    assert (row["state"], row["fence"], row["lost"]) == ("TASK_STATE_SUCCEEDED", 2, 0)
