@@ -2,7 +2,7 @@
 
 set positional-arguments := true
 
-export PYTHONPATH := justfile_directory()
+export PYTHONPATH := justfile_directory() + ":" + justfile_directory() / "sdk"
 python := justfile_directory() / ".venv/bin/python"
 bin := justfile_directory() / ".venv/bin"
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import Measured, Target, find_wrk, run
+from deploy.embedded.parts import DEFAULT_HOME
 from deploy.embedded.stack import Stack
 from examples.champion import ensure_champion
 from shared.oip import HEADER_LENGTH
@@ -71,11 +72,23 @@ def _median(found: list[Measured]) -> Measured:
 
 def table(rows: list[tuple[int, Measured, Measured]]) -> Table:
     shown = Table(title=f"{MODEL}, batch 1, binary tensors, wrk on the same machine")
-    for column in ("connections", "Triton req/s", "p50 ms", "p99 ms", "gateway req/s", "p50 ms", "p99 ms", "ratio", "failed"):
+    for column in (
+        "connections",
+        "Triton req/s",
+        "p50 ms",
+        "p99 ms",
+        "gateway req/s",
+        "p50 ms",
+        "p99 ms",
+        "ratio",
+        "failed",
+    ):
         shown.add_column(column, justify="right")
     for connections, triton, gateway in rows:
         ratio = gateway.requests_per_second / triton.requests_per_second
-        shown.add_row(str(connections), *_cells(triton), *_cells(gateway), f"{ratio:.2f}", str(triton.failed + gateway.failed))
+        shown.add_row(
+            str(connections), *_cells(triton), *_cells(gateway), f"{ratio:.2f}", str(triton.failed + gateway.failed)
+        )
     return shown
 
 
@@ -87,9 +100,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=4, help="of each run")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each target at each number of connections")
+    parser.add_argument("--home", help="the state folder of the stack", default=DEFAULT_HOME)
     chosen = parser.parse_args()
     find_wrk()
-    stack = Stack()
+    stack = Stack(chosen.home)
     stack.up()
     version = ensure_champion(stack.info, MODEL)
     pair = targets(stack.info, version)

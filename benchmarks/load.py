@@ -42,8 +42,11 @@ def find_wrk() -> str:
 
 def script(target: Target, body_file: Path) -> str:
     """wrk's Lua: headers stand in the file, so that no key is ever in argv."""
-    headers = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in target.headers.items())
-    return f'wrk.method = "POST"\nlocal file = io.open({json.dumps(str(body_file))}, "rb")\nwrk.body = file:read("*a")\n{headers}\n'
+    headers = "\n".join(
+        f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in target.headers.items()
+    )
+    read = f'local file = io.open({json.dumps(str(body_file))}, "rb")\nwrk.body = file:read("*a")'
+    return f'wrk.method = "POST"\n{read}\n{headers}\n'
 
 
 def run(target: Target, connections: int, seconds: int) -> Measured:
@@ -54,7 +57,18 @@ def run(target: Target, connections: int, seconds: int) -> Measured:
         body_file.write_bytes(target.body)
         lua.touch(mode=0o600)
         lua.write_text(script(target, body_file))
-        command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency", "-s", str(lua), target.url]
+        command = [
+            wrk,
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "--timeout",
+            "10s",
+            "--latency",
+            "-s",
+            str(lua),
+            target.url,
+        ]
         output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
     return parse(output)
 
