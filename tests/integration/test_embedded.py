@@ -20,7 +20,6 @@ import psutil
 import psycopg
 import pytest
 import tritonclient.http
-from nats.js.errors import NotFoundError
 
 from deploy import install
 from deploy.embedded import processes
@@ -31,14 +30,13 @@ from deploy.embedded.stack import Stack, StackError
 from deploy.embedded.status import rows
 from deploy.embedded.testing_servers import (
     NatsServer,
-    PostgresServer,
     ServerFailed,
     TritonServer,
     nats_server,
     postgres_server,
     triton_server,
 )
-from deploy.provision import DATABASE_SERVICES, allow_lists, provision_bus_over, provision_database, service_url
+from deploy.provision import allow_lists
 from shared.streams import STREAMS, Declaration
 
 DOUBLER = """
@@ -116,17 +114,6 @@ class TestNats:
                 await connection.jetstream(timeout=0.3).account_info()
             await connection.close()
 
-    async def test_streams_are_provisioned_twice_without_harm(self, tmp_path: Path) -> None:
-        with nats_server(tmp_path) as server:
-            await provision_bus_over(server.url, [Declaration("trainer")])
-            await provision_bus_over(server.url, [Declaration("trainer")])
-            connection = await nats.connect(server.url)
-            found = {info.config.name for info in await connection.jetstream().streams_info()}
-            with pytest.raises(NotFoundError):
-                await connection.jetstream().consumer_info("CMD", "trainer")
-            await connection.close()
-        assert {stream.name for stream in STREAMS} <= found
-
 
 class TestPostgres:
     def test_committed_rows_survive_a_crash(self, tmp_path: Path) -> None:
@@ -151,94 +138,6 @@ class TestPostgres:
             wrong = server.dsn.replace(server.password, "wrong")
             with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
                 psycopg.connect(wrong)
-
-
-@pytest.fixture(scope="class")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
-
-
-class TestProvisionDatabase:
-    PASSWORDS = {"auth": "first", "trainer": "second"}
-
-    @pytest.fixture
-    def root(self, tmp_path: Path) -> Path:
-        self.migration(tmp_path / "shared", "0001-kit", "CREATE TABLE kit (x int); INSERT INTO kit VALUES (1)")
-        self.migration(
-            tmp_path / "services" / "auth",
-            "0001-kit",
-            """-- A function body; its semicolons are its own.
-            CREATE FUNCTION twice(x int) RETURNS int LANGUAGE plpgsql AS $$
-            BEGIN
-                IF x IS NULL THEN RAISE EXCEPTION 'nothing; %', 0; END IF;
-                RETURN x * 2;
-            END $$;
-            DO $body$ BEGIN CREATE TABLE own (x int DEFAULT twice(4)); END $body$;
-            INSERT INTO own DEFAULT VALUES;""",
-        )
-        return tmp_path
-
-    @staticmethod
-    def migration(owner: Path, name: str, text: str) -> None:
-        (owner / "migrations").mkdir(parents=True, exist_ok=True)
-        (owner / "migrations" / f"{name}.sql").write_text(text)
-
-    def connect(self, database: PostgresServer, service: str) -> psycopg.Connection[tuple[object, ...]]:
-        return psycopg.connect(service_url(database.dsn, service, self.PASSWORDS[service]))
-
-    def test_it_is_idempotent_and_each_service_has_its_own_tables(self, database: PostgresServer, root: Path) -> None:
-        provision_database(database.dsn, self.PASSWORDS, root)
-        provision_database(database.dsn, self.PASSWORDS, root)
-        with self.connect(database, "auth") as auth, self.connect(database, "trainer") as trainer:
-            assert auth.execute("SELECT count(*), current_schema() FROM kit").fetchone() == (1, "auth")
-            assert auth.execute("SELECT x FROM own").fetchone() == (8,)
-            assert trainer.execute("SELECT current_schema() FROM kit").fetchone() == ("trainer",)
-
-    @pytest.mark.parametrize(
-        "statement",
-        [
-            "SELECT * FROM trainer.kit",
-            "CREATE TABLE public.x (x int)",
-            "CREATE TEMPORARY TABLE x (x int)",
-            "CREATE SCHEMA other",
-            "SELECT rolpassword FROM pg_authid",
-            "SELECT pg_read_file('/etc/hostname')",
-            "ALTER ROLE trainer PASSWORD 'x'",
-        ],
-    )
-    def test_a_service_may_do_nothing_elsewhere(self, database: PostgresServer, root: Path, statement: str) -> None:
-        provision_database(database.dsn, self.PASSWORDS, root)
-        with self.connect(database, "auth") as auth, pytest.raises(psycopg.errors.InsufficientPrivilege):
-            auth.execute(statement)
-
-    def test_other_databases_are_closed(self, database: PostgresServer, root: Path) -> None:
-        provision_database(database.dsn, self.PASSWORDS, root)
-        other = service_url(database.dsn, "auth", "first").replace("/aimass", "/postgres")
-        with pytest.raises(psycopg.OperationalError, match="permission denied"):
-            psycopg.connect(other)
-
-    def test_a_migration_is_applied_whole_or_not_at_all(self, database: PostgresServer, root: Path) -> None:
-        self.migration(root / "services" / "auth", "0002-half", "CREATE TABLE half (x int); SELECT 1 / 0")
-        with pytest.raises(psycopg.errors.DivisionByZero):
-            provision_database(database.dsn, self.PASSWORDS, root)
-        self.migration(root / "services" / "auth", "0002-half", "CREATE TABLE half (x int)")
-        provision_database(database.dsn, self.PASSWORDS, root)
-
-    def test_a_new_password_replaces_the_old_one(self, database: PostgresServer, root: Path) -> None:
-        provision_database(database.dsn, self.PASSWORDS, root)
-        provision_database(database.dsn, {"auth": "changed"}, root)
-        with pytest.raises(psycopg.OperationalError):
-            self.connect(database, "auth")
-
-    def test_the_real_migrations_apply_to_every_service(self, tmp_path: Path) -> None:
-        passwords = {service: f"password-{service}" for service in DATABASE_SERVICES}
-        with postgres_server(tmp_path) as server:
-            provision_database(server.dsn, passwords)
-            provision_database(server.dsn, passwords)
-            for service, password in passwords.items():
-                with psycopg.connect(service_url(server.dsn, service, password)) as connection:
-                    assert connection.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
 
 
 def add_doubler(server: TritonServer) -> None:
