@@ -1,8 +1,11 @@
 """What tests of tasks share: a running service of tasks, and what one asks and knows of its tasks."""
 
 import json
-from collections.abc import Callable
-from contextlib import suppress
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,8 @@ from shared.streams import log_subject
 from shared.tasks.run import accept
 from tests.integration.running import Running, until
 
+ROOT = Path(__file__).parents[2]
+SECRETS = ("nats_password", "database_url")
 STEPS = {"steps": 3, "pause": 0.05, "end": "well"}
 FINAL = ("TASK_STATE_SUCCEEDED", "TASK_STATE_FAILED", "TASK_STATE_CANCELLED")
 Reached = Callable[[dict[str, Any]], Any]
@@ -78,6 +83,28 @@ class Tasks:
 
     async def lines(self, task_id: str, stream: str = "output") -> list[str]:
         return [entry["line"] for entry in await self.log(task_id, stream)]
+
+
+@contextmanager
+def process_of(module: str, settings: ServiceSettings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A service with these settings in a process of its own."""
+    given = settings.model_dump(mode="json", exclude_none=True)
+    given |= {name: getattr(settings, name).get_secret_value() for name in SECRETS}
+    prefix = settings.model_config.get("env_prefix")
+    environment = {f"{prefix}{name.upper()}": str(value) for name, value in given.items()}
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            cwd=ROOT,
+            env=environment | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def children(pid: int | None = None) -> list[psutil.Process]:

@@ -1,12 +1,9 @@
 """Tasks of a service that is killed, frozen or stopped: another process goes on, and only one ever writes."""
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -19,10 +16,9 @@ from shared.events.training import EpochCompleted
 from shared.settings import ServiceSettings
 from tests.integration.running import guarded_bus, running_service, until
 from tests.integration.task_service import HANDLERS, build
-from tests.integration.tasks_kit import Tasks, children, folders, settings_with
+from tests.integration.tasks_kit import Tasks, children, folders, process_of, settings_with
 
-ROOT = Path(__file__).parents[2]
-SECRETS = ("nats_password", "database_url")
+MODULE = "tests.integration.task_service"
 
 
 @pytest.fixture
@@ -44,31 +40,9 @@ async def tasks(settings: Settings, nats: NatsServer) -> AsyncIterator[Tasks]:
         yield Tasks(running)
 
 
-@contextmanager
-def other_process(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The same service in a process of its own."""
-    given = settings.model_dump(mode="json", exclude_none=True)
-    given |= {name: getattr(settings, name).get_secret_value() for name in SECRETS}
-    environment = {f"TRAINER_{name.upper()}": str(value) for name, value in given.items()}
-    command = [sys.executable, "-m", "tests.integration.task_service"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 @pytest.fixture
 def other(tasks: Tasks, settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with other_process(settings, tmp_path / "other.log") as process:
+    with process_of(MODULE, settings, tmp_path / "other.log") as process:
         yield process
 
 
@@ -94,14 +68,8 @@ async def test_a_killed_service_loses_its_task_to_another(
     other.wait()
     row = await tasks.ended(task_id)
     assert (row["state"], row["fence"]) == ("TASK_STATE_SUCCEEDED", 2)
-    assert [event.epoch for event in await tasks.running.said(EpochCompleted) if event.task_id == task_id] == [
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-    ]
+    epochs = [event.epoch for event in await tasks.running.said(EpochCompleted) if event.task_id == task_id]
+    assert epochs == list(range(1, 7))
     assert not any(orphan.is_running() for orphan in orphans)
 
 
@@ -111,7 +79,7 @@ async def test_a_stopping_service_hands_over_before_its_lease_ends(
     patient = settings.model_copy(update={"lease_seconds": 600.0})
     async with running_service(build(patient.model_copy(update={"task_workers": 1})), HANDLERS, nats) as running:
         tasks = Tasks(running)
-        with other_process(patient, tmp_path / "other.log") as other:
+        with process_of(MODULE, patient, tmp_path / "other.log") as other:
             task_id = await held_by(tasks, other, step=1, steps=5, pause=0.3)
             other.send_signal(signal.SIGTERM)
             assert other.wait(15) == 0
@@ -153,7 +121,7 @@ async def test_the_folders_of_a_killed_service_are_swept(
     assert left
     other.kill()
     other.wait()
-    with other_process(settings, tmp_path / "third.log"):
+    with process_of(MODULE, settings, tmp_path / "third.log"):
 
         async def swept() -> bool:
             return not any(folder.exists() for folder in left)
