@@ -9,6 +9,7 @@ from pathlib import Path
 
 CHILD = Path(__file__).with_name("child.py")
 PASSED_ON = {"HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SSL_CERT_FILE", "TMPDIR", "TZ", "USER"}
+SILENCE = {"ORT_DISABLE_TELEMETRY": "1"}
 PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "OMP_", "OPENBLAS_", "MKL_")
 
 
@@ -35,7 +36,7 @@ class Launch:
 def base_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The caller's environment without anything that is not known to be harmless and needed."""
     kept = {key: value for key, value in os.environ.items() if passed_on(key)}
-    return {**kept, **(extra or {})}
+    return {**kept, **SILENCE, **(extra or {})}
 
 
 def passed_on(key: str) -> bool:

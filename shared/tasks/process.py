@@ -79,6 +79,7 @@ def _environment(descriptor: int, folder: Path, threads: int) -> dict[str, str]:
     return kept | {
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
         "OMP_NUM_THREADS": str(threads),
         "TMPDIR": str(folder),
         REPORT_FD: str(descriptor),
