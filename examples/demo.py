@@ -38,16 +38,16 @@ def held_out() -> tuple[Images, NDArray[Any]]:
     return part["image"], part["digit"]
 
 
-def follow(client: Client, task: dict[str, Any], console: Console) -> None:
+def follow(client: Client, task_id: str, console: Console) -> None:
     """Show a training task as it goes: percentage, epoch, metrics, time left."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
     with Progress(*columns, TextColumn("{task.fields[left]}"), TimeElapsedColumn(), console=console) as bars:
         bar = bars.add_task("waiting", total=1.0, left="")
         told = 0
-        for seen in client.watch(task["id"], every=0.3, timeout=SECONDS):
+        for seen in client.watch(task_id, every=0.3, timeout=SECONDS):
             left = "" if seen["seconds_left"] is None else f"{seen['seconds_left']:.0f} s left"
             bars.update(bar, completed=seen["progress"], description=seen["note"] or seen["state"], left=left)
-            told = tell_epochs(client, task["id"], told, console)
+            told = tell_epochs(client, task_id, told, console)
     if seen["state"] != "succeeded":
         raise DemoFailed(f"training {seen['state']}: {seen['error_class']} {seen['error_message']}")
 
@@ -131,7 +131,7 @@ def run(stack: Stack, console: Console) -> None:
     with client_of(info) as client:
         task = client.train(MODEL)
         console.rule(f"training {MODEL}")
-        follow(client, task, console)
+        follow(client, task["id"], console)
         version = wait_served(client, task["id"], MODEL)
         console.rule(f"version {version}")
         accuracy = show_evaluation(client, version, console)

@@ -1,6 +1,27 @@
 """aimass: the Python client of AI Mass."""
 
 from aimass.client import Client
-from aimass.errors import ApiError, NotFound, Unavailable
+from aimass.errors import (
+    ApiError,
+    Conflict,
+    DeadlineExceeded,
+    Forbidden,
+    Invalid,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 
-__all__ = ["ApiError", "Client", "NotFound", "Unavailable"]
+__all__ = [
+    "ApiError",
+    "Client",
+    "Conflict",
+    "DeadlineExceeded",
+    "Forbidden",
+    "Invalid",
+    "NotFound",
+    "TooLarge",
+    "Unauthenticated",
+    "Unavailable",
+]

@@ -1,30 +1,31 @@
 """The client: one class over the platform's HTTP API."""
 
-import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import httpx
+from aimass import types as t
+from aimass.connection import Connection
+from aimass.errors import DeadlineExceeded, Unavailable
 
-from aimass.errors import Unavailable, error_of
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-Json = dict[str, Any]
 ENDED = ("succeeded", "failed", "cancelled")
 
 
 class Client:
     """Talks to one gateway with one API key.
 
-    `authorization` is the header's value, for other clients. Every method raises ApiError (NotFound,
-    Unavailable) when the platform refuses.
+    `authorization` is the header's value, for other clients. Every method raises an ApiError when the platform
+    refuses, and Unavailable or DeadlineExceeded when it does not answer.
     """
 
     def __init__(self, url: str, key: str, *, timeout: float = 30.0) -> None:
-        self.authorization = f"Bearer {key}"
-        self._http = httpx.Client(base_url=url, headers={"Authorization": self.authorization}, timeout=timeout)
+        self._connection = Connection(url, key, timeout)
+        self.authorization = self._connection.authorization
 
     def __enter__(self) -> Self:
         return self
@@ -35,39 +36,53 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self._http.close()
+        self._connection.close()
 
-    def library(self) -> list[Json]:
+    def library(self) -> list[t.Member]:
         """The members of the model library, with the JSON schemas of their configs."""
-        return self._list("library", "members")
+        members: list[t.Member] = self._get("library")["members"]
+        return members
+
+    def member(self, name: str) -> t.Member:
+        found: t.Member = self._get(f"library/{name}")
+        return found
 
     def train(
         self, model: str, config: Mapping[str, Any] | None = None, *, auto_promote: bool = True, key: str = ""
-    ) -> Json:
+    ) -> t.Accepted:
         """Submit a training task; the same idempotency key twice is one task."""
         body = {"kind": "train", "model": model, "config": dict(config or {}), "auto_promote": auto_promote}
-        return self._call("POST", "tasks", body, {"Idempotency-Key": key or str(uuid.uuid4())})
+        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+        accepted: t.Accepted = self._connection.call("POST", "tasks", json=body, headers=headers)
+        return accepted
 
-    def tasks(self, **filters: str | int) -> list[Json]:
-        return self._list("tasks", "tasks", **filters)
+    def tasks(
+        self, *, kind: str | None = None, state: str | None = None, model: str | None = None, limit: int = 100
+    ) -> list[t.Task]:
+        """Tasks of all services, newest first."""
+        tasks: list[t.Task] = self._get("tasks", kind=kind, state=state, model=model, limit=limit)["tasks"]
+        return tasks
 
-    def task(self, task_id: str) -> Json:
-        return self._call("GET", f"tasks/{task_id}")
+    def task(self, task_id: str) -> t.Task:
+        task: t.Task = self._get(f"tasks/{task_id}")
+        return task
 
-    def metrics(self, task_id: str) -> list[Json]:
+    def metrics(self, task_id: str) -> list[t.MetricPoint]:
         """The scalars of a task, by epoch."""
-        return self._list(f"tasks/{task_id}/metrics", "points")
+        points: list[t.MetricPoint] = self._get(f"tasks/{task_id}/metrics")["points"]
+        return points
 
-    def cancel(self, task_id: str) -> Json:
-        return self._call("POST", f"tasks/{task_id}/cancel")
+    def cancel(self, task_id: str) -> t.Task:
+        task: t.Task = self._connection.call("POST", f"tasks/{task_id}/cancel")
+        return task
 
-    def watch(self, task_id: str, *, every: float = 0.5, timeout: float = 3600) -> Iterator[Json]:
+    def watch(self, task_id: str, *, every: float = 0.5, timeout: float = 3600) -> Iterator[t.Task]:
         """The task again and again until it has ended; an unreachable platform is waited for."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             try:
                 found = self.task(task_id)
-            except (Unavailable, httpx.TransportError):
+            except (Unavailable, DeadlineExceeded):
                 time.sleep(every)
                 continue
             yield found
@@ -76,58 +91,120 @@ class Client:
             time.sleep(every)
         raise TimeoutError(f"{task_id} has not ended within {timeout:g} s")
 
-    def models(self) -> list[Json]:
-        return self._list("models", "models")
+    def logs(self, task_id: str, *, after: int = 0, limit: int = 1000) -> list[t.LogLine]:
+        """Lines of a task's log, from the one after `after` on."""
+        lines: list[t.LogLine] = self._get(f"tasks/{task_id}/logs", after=after, limit=limit)["lines"]
+        return lines
 
-    def model(self, name: str) -> Json:
-        return self._call("GET", f"models/{name}")
+    def follow_logs(self, task_id: str) -> Iterator[t.LogLine]:
+        """The log of a task from its beginning, and on until the task has ended."""
+        for event in self._connection.stream(f"tasks/{task_id}/logs", {"follow": "true"}):
+            if event.name == "end":
+                return
+            yield t.LogLine(**event.data)  # type: ignore[typeddict-item]
 
-    def versions(self, model: str) -> list[Json]:
+    def models(self) -> list[t.Model]:
+        models: list[t.Model] = self._get("models")["models"]
+        return models
+
+    def model(self, name: str) -> t.Model:
+        model: t.Model = self._get(f"models/{name}")
+        return model
+
+    def versions(self, model: str) -> list[t.Version]:
         """The versions of a model, newest first."""
-        return self._list(f"models/{model}/versions", "versions")
+        versions: list[t.Version] = self._get(f"models/{model}/versions")["versions"]
+        return versions
 
-    def promote(self, model: str, version: int, alias: str = "champion") -> Json:
-        """Point an alias at a version."""
-        return self._call("PUT", f"models/{model}/aliases/{alias}", {"version": version})
-
-    def evaluations(self, model: str | None = None) -> list[Json]:
-        return self._list("evaluations", "evaluations", **({"model": model} if model else {}))
-
-    def deployments(self) -> list[Json]:
-        return self._list("deployments", "deployments")
-
-    def predictions(self, **filters: str | int) -> list[Json]:
-        return self._list("predictions", "predictions", **filters)
-
-    def timeline(self, correlation_id: str) -> list[Json]:
-        """The events of one chain, in order."""
-        return self._list("events", "events", correlation_id=correlation_id, follow="false")
-
-    def follow_events(self, **filters: str) -> Iterator[Json]:
-        """Events as they happen, until the caller stops."""
-        with self._http.stream("GET", "/api/v1/events", params=filters, timeout=None) as response:
-            if response.status_code != 200:
-                response.read()
-                raise error_of(response)
-            for line in response.iter_lines():
-                if line.startswith("data:"):
-                    yield json.loads(line[5:])
-
-    def infer(self, model: str, inputs: list[Json], version: int | None = None) -> Json:
-        """Ask a model by the Open Inference Protocol; inputs are {name, datatype, shape, data}."""
-        path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "") + "/infer"
-        return self._read(self._http.post(path, json={"inputs": inputs}))
-
-    def _list(self, path: str, member: str, **params: str | int) -> list[Json]:
-        found: list[Json] = self._read(self._http.get(f"/api/v1/{path}", params=params))[member]
+    def version(self, model: str, version: int) -> t.Version:
+        found: t.Version = self._get(f"models/{model}/versions/{version}")
         return found
 
-    def _call(self, method: str, path: str, body: Json | None = None, headers: dict[str, str] | None = None) -> Json:
-        return self._read(self._http.request(method, f"/api/v1/{path}", json=body, headers=headers))
+    def promote(self, model: str, version: int, alias: str = "champion", *, expected: int | None = None) -> t.Version:
+        """Point an alias at a version; with `expected` only if it points there now."""
+        body = {"version": version, "expected": expected}
+        promoted: t.Version = self._connection.call("PUT", f"models/{model}/aliases/{alias}", json=body)
+        return promoted
 
-    @staticmethod
-    def _read(response: httpx.Response) -> Json:
-        if response.is_error:
-            raise error_of(response)
-        body: Json = response.json() if response.content else {}
-        return body
+    def evaluations(self, model: str | None = None, version: int | None = None) -> list[t.Evaluation]:
+        """Evaluations, newest first."""
+        found: list[t.Evaluation] = self._get("evaluations", model=model, version=version)["evaluations"]
+        return found
+
+    def evaluation(self, evaluation_id: str) -> t.Evaluation:
+        found: t.Evaluation = self._get(f"evaluations/{evaluation_id}")
+        return found
+
+    def deployments(self, model: str | None = None) -> list[t.Deployment]:
+        found: list[t.Deployment] = self._get("deployments", model=model)["deployments"]
+        return found
+
+    def predictions(
+        self,
+        model: str | None = None,
+        *,
+        prediction_id: str | None = None,
+        evaluation: bool = False,
+        limit: int = 100,
+    ) -> list[t.Prediction]:
+        """Answered predictions, newest first; those of evaluations only on request."""
+        filters = {"model": model, "prediction_id": prediction_id, "evaluation": evaluation, "limit": limit}
+        found: list[t.Prediction] = self._get("predictions", **filters)["predictions"]
+        return found
+
+    def timeline(self, correlation_id: str) -> list[t.Event]:
+        """The events of one chain so far, in order."""
+        events: list[t.Event] = self._get("events", correlation_id=correlation_id, follow=False)["events"]
+        return events
+
+    def follow_events(self, *, correlation_id: str = "", type: str = "") -> Iterator[t.Event]:  # noqa: A002
+        """Events as they happen until the caller stops; with a correlation id from the beginning of its chain."""
+        for event in self._connection.stream("events", {"correlation_id": correlation_id, "type": type}):
+            yield t.Event(**event.data)  # type: ignore[typeddict-item]
+
+    def host(self) -> t.HostMetrics:
+        """CPU and memory of the host now."""
+        metrics: t.HostMetrics = self._get("metrics/host")
+        return metrics
+
+    def api_keys(self) -> list[t.ApiKey]:
+        keys: list[t.ApiKey] = self._get("api-keys")["keys"]
+        return keys
+
+    def create_api_key(self, name: str, roles: Sequence[str], *, expires_at: str | None = None) -> t.NewApiKey:
+        """Make a key; its secret is in this answer and nowhere else."""
+        body = {"name": name, "roles": list(roles), "expires_at": expires_at}
+        made: t.NewApiKey = self._connection.call("POST", "api-keys", json=body)
+        return made
+
+    def revoke_api_key(self, key_id: str) -> t.ApiKey:
+        revoked: t.ApiKey = self._connection.call("DELETE", f"api-keys/{key_id}")
+        return revoked
+
+    def infer(self, model: str, inputs: Sequence[t.Tensor], version: int | None = None) -> dict[str, Any]:
+        """Ask a model by the Open Inference Protocol in JSON."""
+        body = {"inputs": list(inputs)}
+        answer: dict[str, Any] = self._connection.send("POST", _infer_path(model, version), json=body).json()
+        return answer
+
+    def predict(
+        self,
+        model: str,
+        inputs: "Mapping[str, NDArray[Any]]",
+        version: int | None = None,
+        *,
+        outputs: Sequence[str] = (),
+    ) -> "dict[str, NDArray[Any]]":
+        """Ask a model with numpy arrays, which travel as binary tensors (needs `aimass[numpy]`)."""
+        from aimass import arrays
+
+        body, headers = arrays.encode(inputs, outputs)
+        answer = self._connection.send("POST", _infer_path(model, version), content=body, headers=headers)
+        return arrays.decode(answer.content, answer.headers.get(arrays.HEADER_LENGTH))
+
+    def _get(self, path: str, **params: Any) -> Any:
+        return self._connection.call("GET", path, params=params)
+
+
+def _infer_path(model: str, version: int | None) -> str:
+    return f"/v2/models/{model}" + (f"/versions/{version}" if version else "") + "/infer"

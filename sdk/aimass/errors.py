@@ -8,26 +8,79 @@ import httpx
 class ApiError(Exception):
     """The platform refused: `status` as HTTP has it, `field` where one is to blame, `retry_after` in seconds."""
 
-    def __init__(self, status: int, detail: str, field: str | None = None, retry_after: float | None = None) -> None:
-        super().__init__(f"{status}: {detail}")
-        self.status, self.detail, self.field, self.retry_after = status, detail, field, retry_after
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        field: str | None = None,
+        retry_after: float | None = None,
+        trace_id: str | None = None,
+    ) -> None:
+        super().__init__(f"{status}: {detail}" if status else detail)
+        self.status, self.detail, self.field = status, detail, field
+        self.retry_after, self.trace_id = retry_after, trace_id
 
 
-class Unavailable(ApiError):
-    """A part of the platform, or all of it, is not reachable now."""
+class Invalid(ApiError):
+    """What was sent is not valid; `field` says where."""
+
+
+class Unauthenticated(ApiError):
+    """The API key is missing, unknown, revoked or expired."""
+
+
+class Forbidden(ApiError):
+    """The roles of the API key do not permit this."""
 
 
 class NotFound(ApiError):
     """There is no such thing."""
 
 
+class Conflict(ApiError):
+    """The state of the thing does not allow this now."""
+
+
+class TooLarge(ApiError):
+    """The body is larger than the platform takes."""
+
+
+class Unavailable(ApiError):
+    """A part of the platform, or all of it, is not reachable now; `status` is 0 where nothing answered at all."""
+
+
+class DeadlineExceeded(ApiError):
+    """The answer did not come in time."""
+
+
+KINDS: dict[int, type[ApiError]] = {
+    400: Invalid,
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    413: TooLarge,
+    422: Invalid,
+    503: Unavailable,
+    504: DeadlineExceeded,
+}
+
+
 def error_of(response: httpx.Response) -> ApiError:
     """The error of a problem document, or of a flat error of the Open Inference Protocol."""
     body = _body(response)
-    kind = {404: NotFound, 503: Unavailable}.get(response.status_code, ApiError)
-    detail = body.get("detail") or body.get("error") or response.reason_phrase
+    detail = str(body.get("detail") or body.get("error") or response.reason_phrase)
     retry_after = response.headers.get("Retry-After")
-    return kind(response.status_code, str(detail), body.get("field"), float(retry_after) if retry_after else None)
+    kind = KINDS.get(response.status_code, ApiError)
+    seconds = float(retry_after) if retry_after else None
+    return kind(response.status_code, detail, body.get("field"), seconds, body.get("trace_id"))
+
+
+def unreachable(error: httpx.TransportError) -> ApiError:
+    """Nothing answered, or not in time."""
+    if isinstance(error, httpx.TimeoutException):
+        return DeadlineExceeded(0, f"the gateway did not answer in time: {type(error).__name__}")
+    return Unavailable(0, f"the gateway is not reachable: {error}")
 
 
 def _body(response: httpx.Response) -> dict[str, Any]:

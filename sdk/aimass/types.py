@@ -1,0 +1,206 @@
+"""The documents of the API, as dictionaries with known members; times are RFC 3339 strings."""
+
+from typing import Any, TypedDict
+
+
+class Member(TypedDict):
+    """A member of the model library."""
+
+    name: str
+    task_type: str
+    dataset: str
+    config_schema: dict[str, Any]
+    gate: list[dict[str, Any]]
+    labels: list[str]
+    features: list[dict[str, Any]]
+    card: dict[str, Any]
+    example: dict[str, Any]
+
+
+class Accepted(TypedDict):
+    """A task that was accepted; everything that follows from it carries the correlation id."""
+
+    id: str
+    state: str
+    correlation_id: str
+
+
+class Task(TypedDict):
+    """A task; its state is queued, running, paused, succeeded, failed or cancelled."""
+
+    id: str
+    project: str
+    kind: str
+    model: str
+    state: str
+    progress: float
+    note: str
+    seconds_left: float | None
+    attempt: int
+    actor: str
+    correlation_id: str
+    parameters: dict[str, Any]
+    result: dict[str, Any]
+    error_class: str
+    error_message: str
+    created_at: str | None
+    started_at: str | None
+    ended_at: str | None
+
+
+class MetricPoint(TypedDict):
+    """One scalar of one epoch."""
+
+    epoch: int
+    name: str
+    value: float
+    at: str
+
+
+class LogLine(TypedDict, total=False):
+    """A line of a task's log, or a report of its progress (stream `progress`)."""
+
+    sequence: int
+    at: float | None
+    stream: str
+    line: str
+    attempt: int
+    fraction: float
+    message: str
+    seconds_left: float | None
+
+
+class Model(TypedDict):
+    """A model; aliases name versions."""
+
+    name: str
+    project: str
+    task_type: str
+    versions: int
+    aliases: dict[str, int]
+    created_at: str | None
+    updated_at: str | None
+
+
+class Version(TypedDict):
+    """A version of a model, with its lineage and what its evaluation said."""
+
+    model: str
+    version: int
+    digest: str
+    task_id: str
+    task_type: str
+    dataset: str
+    dataset_digest: str
+    code_version: str
+    parameters: dict[str, Any]
+    metrics: dict[str, float]
+    labels: list[str]
+    signature: dict[str, Any]
+    gate: list[dict[str, Any]]
+    card: dict[str, Any]
+    aliases: list[str]
+    evaluation_id: str
+    evaluation_passed: bool | None
+    created_at: str | None
+
+
+class Evaluation(TypedDict):
+    """An evaluation of a version as served, beside the champion."""
+
+    id: str
+    model: str
+    version: int
+    digest: str
+    state: str
+    dataset_digest: str
+    metrics: dict[str, float]
+    report: dict[str, Any]
+    champion_version: int | None
+    champion_metrics: dict[str, float]
+    passed: bool | None
+    reasons: list[str]
+    created_at: str | None
+    ended_at: str | None
+
+
+class Deployment(TypedDict):
+    """What is wanted of a version, and whether it is ready."""
+
+    model: str
+    version: int
+    digest: str
+    state: str
+    ready: bool
+    triton_name: str
+    epoch: int
+    note: str
+    updated_at: str | None
+
+
+class Prediction(TypedDict):
+    """One answered prediction."""
+
+    id: str
+    model: str
+    version: int
+    status: int
+    latency_ms: float
+    batch: int
+    key_id: str
+    trace_id: str
+    evaluation: bool
+    at: str
+
+
+class Event(TypedDict):
+    """An event of a chain."""
+
+    id: str
+    type: str
+    source: str
+    subject: str
+    sequence: int
+    at: str
+    causation_id: str
+    data: dict[str, Any]
+
+
+class HostMetrics(TypedDict):
+    """The host's load."""
+
+    cpu_percent: float
+    cpu_count: int
+    memory_total: int
+    memory_used: int
+    load_1m: float
+    at: str
+
+
+class ApiKey(TypedDict):
+    """An API key without its secret."""
+
+    id: str
+    name: str
+    project: str
+    roles: list[str]
+    prefix: str
+    created_by: str
+    created_at: str | None
+    expires_at: str | None
+    revoked_at: str | None
+
+
+class NewApiKey(ApiKey):
+    """A new API key with the secret that is shown this once."""
+
+    secret: str
+
+
+class Tensor(TypedDict):
+    """A tensor of the Open Inference Protocol as JSON."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[Any]

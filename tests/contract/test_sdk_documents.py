@@ -1,0 +1,47 @@
+"""The client's documents have the members of the replies that the services give, and it imports nothing of ours."""
+
+import ast
+import typing
+from pathlib import Path
+
+import pytest
+from aimass import types
+from pydantic import BaseModel
+
+from services.gateway.routes.tasks import LogLine
+from shared.rpc import auth, evaluator, inference, monitor, registry, tasks, trainer
+
+SDK = Path(__file__).resolve().parents[2] / "sdk" / "aimass"
+OURS = {"services", "shared", "library", "deploy"}
+PAIRS: list[tuple[type, type[BaseModel]]] = [
+    (types.Member, trainer.LibraryMember),
+    (types.Accepted, trainer.TaskAccepted),
+    (types.Task, tasks.TaskView),
+    (types.MetricPoint, tasks.MetricPoint),
+    (types.Model, registry.ModelView),
+    (types.Version, registry.VersionView),
+    (types.Evaluation, evaluator.EvaluationView),
+    (types.Deployment, inference.DeploymentView),
+    (types.Prediction, monitor.PredictionView),
+    (types.Event, monitor.TimelineEntry),
+    (types.HostMetrics, monitor.HostMetrics),
+    (types.ApiKey, auth.ApiKeyView),
+    (types.NewApiKey, auth.ApiKeyCreated),
+]
+
+
+@pytest.mark.parametrize(("document", "reply"), PAIRS)
+def test_documents_have_the_members_of_the_replies(document: type, reply: type[BaseModel]) -> None:
+    assert set(typing.get_type_hints(document)) == set(reply.model_fields)
+
+
+def test_log_lines_have_the_members_that_the_gateway_names() -> None:
+    assert set(LogLine.model_fields) <= set(typing.get_type_hints(types.LogLine))
+
+
+def test_it_imports_nothing_of_ours() -> None:
+    for path in SDK.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & OURS, path
