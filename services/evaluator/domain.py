@@ -7,7 +7,8 @@ from typing import Any
 from library.base import Condition, Gate
 from shared.events.common import GateCondition, Signature
 
-TOLERANCE = 0.005
+SCORE_TOLERANCE = 0.005
+ERROR_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,14 @@ class Version:
 
 
 @dataclass(frozen=True)
+class Champion:
+    """The champion of a model, and the registry's number of the event that said so; no version while there is none."""
+
+    version: int | None = None
+    sequence: int = 0
+
+
+@dataclass(frozen=True)
 class Judgement:
     """The gate's verdict; reasons say in words what did not hold."""
 
@@ -37,9 +46,11 @@ class Judgement:
 
 
 def judge(gate: Gate, metrics: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Judgement:
-    """Pass when every condition holds and the champion, if any, is not better by more than TOLERANCE.
+    """Pass when every condition holds and the champion, if any, is not better by more than a little.
 
-    The comparison is by the metric of the gate's first condition.
+    The comparison is by the metric of the gate's first condition. A score, where more is better, has at most
+    SCORE_TOLERANCE less than the champion's; an error, whose scale is the target's, is at most ERROR_TOLERANCE of the
+    champion's larger.
     """
     reasons = [f"{found.metric} is {_shown(metrics, found)}, the gate asks {found}" for found in gate.failures(metrics)]
     if champion is not None and (worse := _worse(gate.conditions[0], metrics, champion)):
@@ -56,8 +67,10 @@ def _worse(first: Condition, metrics: Mapping[str, Any], champion: Mapping[str, 
     ours, theirs = metrics.get(first.metric), champion.get(first.metric)
     if not isinstance(ours, int | float) or not isinstance(theirs, int | float):
         return ""
-    lost = theirs - ours if first.operator in (">=", ">") else ours - theirs
-    return f"{first.metric} is {ours:.4f}, the champion has {theirs:.4f}" if lost > TOLERANCE else ""
+    is_score = first.operator in (">=", ">")
+    lost = theirs - ours if is_score else ours - theirs
+    allowed = SCORE_TOLERANCE if is_score else ERROR_TOLERANCE * abs(theirs)
+    return f"{first.metric} is {ours:.4f}, the champion has {theirs:.4f}" if lost > allowed else ""
 
 
 def scalars(report: Mapping[str, Any]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The process that scores: `python -m services.evaluator.engine`; spec and reports as in shared/worker.py."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 TRUTH = "y_true"
 CANDIDATE = "candidate"
 CHAMPION = "champion"
+SUM_TOLERANCE = 1e-3
+LEAST_PROBABILITY = 1e-7
 
 
 class ScoringSpec(BaseModel):
@@ -65,17 +68,43 @@ def _classification(truth: "Array", outputs: "Array", labels: tuple[str, ...]) -
     """Outputs are a score per class, in the order of the labels; the highest wins."""
     from sklearn import metrics
 
-    if outputs.shape[1:] != (len(labels),):
-        raise InvalidInput(f"outputs of shape {list(outputs.shape)} do not hold a score for {len(labels)} labels")
+    _check_classes(truth, outputs, labels)
     predicted, classes = outputs.argmax(axis=1), list(range(len(labels)))
     per_class = metrics.precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=0)
     return {
         "accuracy": float(metrics.accuracy_score(truth, predicted)),
         "macro_f1": float(metrics.f1_score(truth, predicted, labels=classes, average="macro", zero_division=0)),
+        **_by_score(truth, outputs),
         "confusion_matrix": metrics.confusion_matrix(truth, predicted, labels=classes).tolist(),
         "per_class": [_class_row(label, row) for label, row in zip(labels, zip(*per_class, strict=True), strict=True)],
         "items": len(truth),
     }
+
+
+def _check_classes(truth: "Array", outputs: "Array", labels: tuple[str, ...]) -> None:
+    if outputs.shape[1:] != (len(labels),):
+        raise InvalidInput(f"outputs of shape {list(outputs.shape)} do not hold a score for {len(labels)} labels")
+    if len(truth) == 0 or truth.min() < 0 or truth.max() >= len(labels):
+        raise InvalidInput(f"{TRUTH} does not hold numbers of the {len(labels)} labels")
+
+
+def _by_score(truth: "Array", outputs: "Array") -> dict[str, float]:
+    """Figures of the scores themselves, each where it has a meaning.
+
+    Log-loss asks for probabilities; ROC-AUC is the mean of one class against the rest, over classes that have both.
+    """
+    import numpy as np
+    from sklearn import metrics
+
+    scores = outputs.astype("f8")
+    found: dict[str, float] = {}
+    if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=SUM_TOLERANCE):
+        given = scores[np.arange(len(truth)), truth]
+        found["log_loss"] = math.fsum(-np.log(given.clip(LEAST_PROBABILITY, 1))) / len(truth)
+    present = [index for index in range(scores.shape[1]) if 0 < (truth == index).sum() < len(truth)]
+    if present:
+        found["roc_auc"] = float(np.mean([metrics.roc_auc_score(truth == i, scores[:, i]) for i in present]))
+    return found
 
 
 def _class_row(label: str, row: tuple[float, ...]) -> dict[str, Any]:
@@ -92,7 +121,11 @@ def _class_row(label: str, row: tuple[float, ...]) -> dict[str, Any]:
 def _regression(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, Any]:
     from sklearn import metrics
 
-    predicted = outputs.reshape(truth.shape)
+    if outputs.size != truth.size:
+        raise InvalidInput(
+            f"outputs of shape {list(outputs.shape)} do not hold a number for each of {len(truth)} items"
+        )
+    truth, predicted = truth.astype("f8"), outputs.reshape(truth.shape).astype("f8")
     return {
         "rmse": float(metrics.root_mean_squared_error(truth, predicted)),
         "mae": float(metrics.mean_absolute_error(truth, predicted)),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn import metrics
 
 from library.base import TaskType
 from library.files import pack
@@ -19,7 +20,7 @@ GUESSES = np.array([0, 1, 1, 1, 2, 0])
 
 
 def probabilities(guesses: Any) -> Any:
-    return np.eye(len(LABELS), dtype="<f4")[guesses] * 0.8 + 0.05
+    return np.eye(len(LABELS), dtype="<f4")[guesses] * 0.85 + 0.05
 
 
 def scored(folder: Path, arrays: dict[str, Any], **changes: Any) -> Ended:
@@ -46,6 +47,12 @@ def test_candidate_and_champion_are_scored_on_the_same_items(tmp_path: Path) -> 
     assert (data["champion"]["accuracy"], data["champion"]["macro_f1"]) == (1.0, 1.0)
 
 
+def test_classes_are_scored_by_their_probabilities_too(tmp_path: Path) -> None:
+    candidate = scored(tmp_path, {"y_true": TRUTH, "candidate": probabilities(GUESSES)}).result.data["candidate"]
+    assert candidate["log_loss"] == pytest.approx(-(4 * np.log(0.9) + 2 * np.log(0.05)) / 6)
+    assert candidate["roc_auc"] == pytest.approx((0.625 + 0.875 + 0.75) / 3)
+
+
 def test_without_a_champion_there_is_none_to_compare_with(tmp_path: Path) -> None:
     data = scored(tmp_path, {"y_true": TRUTH, "candidate": probabilities(GUESSES)}).result.data
     assert data["champion"] is None
@@ -65,12 +72,25 @@ def test_regression_is_scored_by_its_errors(tmp_path: Path) -> None:
         (probabilities(GUESSES) * np.float32("nan"), "not finite"),
         (probabilities(GUESSES)[:, :2], r"shape [6, 2]"),
         (GUESSES, r"shape [6]"),
+        (probabilities(GUESSES)[:0], "candidate has 0 outputs"),
     ],
 )
 def test_outputs_that_cannot_be_scored_are_a_failure(candidate: Any, message: str, tmp_path: Path) -> None:
     failure = scored(tmp_path, {"y_true": TRUTH, "candidate": candidate}).failure
     assert failure.error == "InvalidInput"
     assert message in failure.message
+
+
+@pytest.mark.parametrize("truth", [TRUTH - 1, TRUTH + 1])
+def test_a_truth_that_is_no_label_is_a_failure(truth: Any, tmp_path: Path) -> None:
+    failure = scored(tmp_path, {"y_true": truth, "candidate": probabilities(GUESSES)}).failure
+    assert "numbers of the 3 labels" in failure.message
+
+
+def test_a_regression_needs_a_number_for_each_item(tmp_path: Path) -> None:
+    arrays = {"y_true": np.arange(6.0), "candidate": probabilities(GUESSES)}
+    failure = scored(tmp_path, arrays, task_type="regression", labels=()).failure
+    assert "shape [6, 3] do not hold a number for each of 6 items" in failure.message
 
 
 def test_a_file_without_outputs_says_what_it_lacks(tmp_path: Path) -> None:
@@ -97,3 +117,31 @@ def test_the_order_of_items_does_not_matter(pairs: list[tuple[int, int]], random
     shuffled = random.sample(pairs, len(pairs))
     first, second = ((truth, probabilities(guesses)) for truth, guesses in (np.array(pairs).T, np.array(shuffled).T))
     assert judge(*first, LABELS) == judge(*second, LABELS)
+
+
+scores = st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), scores), min_size=1, max_size=40))
+def test_log_loss_and_roc_auc_are_those_of_scikit_learn(items: list[tuple[int, list[float]]]) -> None:
+    truth, given_scores = np.array([label for label, _ in items]), np.array([row for _, row in items]) + 1e-3
+    outputs = given_scores / given_scores.sum(axis=1, keepdims=True)
+    found = JUDGES[TaskType.CLASSIFICATION](truth, outputs, LABELS)
+    assert found["log_loss"] == pytest.approx(metrics.log_loss(truth, outputs, labels=[0, 1, 2]))
+    if set(truth) == {0, 1, 2}:
+        expected = metrics.roc_auc_score(truth, outputs, multi_class="ovr", average="macro")
+        assert found["roc_auc"] == pytest.approx(expected)
+    assert ("roc_auc" in found) == (len(set(truth)) > 1)
+
+
+def test_scores_that_are_no_probabilities_have_no_log_loss() -> None:
+    for outputs in (np.log(probabilities(TRUTH)), 2 * probabilities(TRUTH)):
+        found = JUDGES[TaskType.CLASSIFICATION](TRUTH, outputs, LABELS)
+        assert "log_loss" not in found
+        assert found["roc_auc"] == 1.0
+
+
+def test_two_classes_have_the_roc_auc_of_either() -> None:
+    truth, second = np.array([0, 1, 0, 1, 1]), np.array([0.1, 0.4, 0.5, 0.8, 0.9])
+    found = JUDGES[TaskType.CLASSIFICATION](truth, np.stack([1 - second, second], axis=1), ("no", "yes"))
+    assert found["roc_auc"] == pytest.approx(metrics.roc_auc_score(truth, second))

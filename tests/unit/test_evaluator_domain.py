@@ -1,0 +1,57 @@
+"""A version passes when its gate holds and it keeps up with the champion, be more better or less."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from library.base import Condition, Gate
+from services.evaluator.domain import ERROR_TOLERANCE, SCORE_TOLERANCE, judge, scalars
+
+SCORE = Gate(conditions=(Condition(metric="accuracy", operator=">=", threshold=0),))
+ERROR = Gate(conditions=(Condition(metric="rmse", operator="<=", threshold=1e9),))
+fractions = st.floats(0, 1)
+errors = st.floats(1e-6, 1e6)
+
+
+@given(fractions, fractions)
+def test_a_score_keeps_up_when_it_is_hardly_less(ours: float, theirs: float) -> None:
+    found = judge(SCORE, {"accuracy": ours}, {"accuracy": theirs})
+    assert found.passed == (theirs - ours <= SCORE_TOLERANCE)
+    assert bool(found.reasons) != found.passed
+
+
+@given(errors, errors)
+def test_an_error_keeps_up_when_it_is_hardly_more(ours: float, theirs: float) -> None:
+    found = judge(ERROR, {"rmse": ours}, {"rmse": theirs})
+    assert found.passed == (ours - theirs <= ERROR_TOLERANCE * theirs)
+
+
+@given(errors, errors, st.sampled_from([2.0**-10, 2.0**10]))
+def test_the_unit_of_an_error_does_not_matter(ours: float, theirs: float, unit: float) -> None:
+    plain = judge(ERROR, {"rmse": ours}, {"rmse": theirs})
+    assert plain.passed == judge(ERROR, {"rmse": ours * unit}, {"rmse": theirs * unit}).passed
+
+
+@given(st.sampled_from([SCORE, ERROR]), fractions)
+def test_no_version_loses_against_itself(gate: Gate, value: float) -> None:
+    metrics = {"accuracy": value, "rmse": value}
+    assert judge(gate, metrics, metrics).passed
+
+
+@pytest.mark.parametrize("champion", [None, {}, {"other": 1.0}])
+def test_without_the_champions_figure_the_gate_alone_decides(champion: dict[str, float] | None) -> None:
+    assert judge(SCORE, {"accuracy": 0.1}, champion).passed
+
+
+def test_reasons_say_what_was_found_and_what_was_asked() -> None:
+    gate = Gate(conditions=(Condition(metric="rmse", operator="<=", threshold=5), Condition(metric="r2", threshold=0)))
+    found = judge(gate, {"rmse": 6.0}, {"rmse": 4.0})
+    assert found.reasons == (
+        "rmse is 6.0000, the gate asks rmse <= 5",
+        "r2 is missing, the gate asks r2 >= 0",
+        "rmse is 6.0000, the champion has 4.0000",
+    )
+
+
+def test_only_single_figures_of_a_report_are_metrics() -> None:
+    assert scalars({"rmse": 1.5, "items": 3, "matrix": [[1]], "ok": True}) == {"rmse": 1.5, "items": 3.0}
