@@ -1,6 +1,6 @@
 """The model library: adding a member is one file beside this one and one line in MODELS or DATA_SETS.
 
-A line is an entry point's value, `module:class`, so that wheels of others can bring members by the same form.
+A line is an entry point's value, `module:class`; wheels of others bring members by the same form (README.md).
 """
 
 from functools import cache
@@ -8,22 +8,39 @@ from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 from library.base import DataSet, Model
+from library.third_party import Catalogue, add_all
 from shared.errors import NotFound
 
-MODELS = ("library.digits_cnn:DigitsCnn",)
-DATA_SETS = ("library.data.digits:Digits",)
+MODELS = (
+    "library.digits_cnn:DigitsCnn",
+    "library.breast_cancer_mlp:BreastCancerMlp",
+    "library.diabetes_mlp:DiabetesMlp",
+)
+DATA_SETS = (
+    "library.data.digits:Digits",
+    "library.data.breast_cancer:BreastCancer",
+    "library.data.diabetes:Diabetes",
+)
 
 
 @cache
+def catalogue() -> Catalogue:
+    """All members, the library's own first; read once a process."""
+    own = Catalogue(
+        models={member.name: member() for member in map(resolve_name, MODELS)},
+        data_sets={member.name: member() for member in map(resolve_name, DATA_SETS)},
+    )
+    return add_all(own)
+
+
 def models() -> dict[str, Model[Any]]:
     """All models by name."""
-    return {member.name: member() for member in map(resolve_name, MODELS)}
+    return catalogue().models
 
 
-@cache
 def data_sets() -> dict[str, DataSet]:
     """All data sets by name."""
-    return {member.name: member() for member in map(resolve_name, DATA_SETS)}
+    return catalogue().data_sets
 
 
 def model(name: str) -> Model[Any]:
@@ -36,10 +53,16 @@ def data_set(name: str) -> DataSet:
     return _named("data set", name, data_sets())
 
 
+def problems() -> list[str]:
+    """What wheels tried to bring and could not, in words."""
+    return [f"{title} was left out: {reason}" for title, reason in catalogue().problems.items()]
+
+
 M = TypeVar("M")
 
 
 def _named(kind: str, name: str, members: dict[str, M]) -> M:
     if name not in members:
-        raise NotFound(f"the library has no {kind} {name!r}; it has {', '.join(sorted(members))}")
+        left_out = "".join(f"; {problem}" for problem in problems())
+        raise NotFound(f"the library has no {kind} {name!r}; it has {', '.join(sorted(members))}{left_out}")
     return members[name]

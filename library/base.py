@@ -100,11 +100,15 @@ class Card(Declaration):
 
 
 class Feature(Declaration):
-    """A column of a data set: OIP datatype, shape of one item (-1: any length), range where there is one."""
+    """A column of a data set: OIP datatype, shape of one item (-1: any length), range where there is one.
+
+    A table is one such column; `columns` names what its items hold, in order.
+    """
 
     name: Slug
     datatype: str
     shape: tuple[int, ...] = ()
+    columns: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
     description: str = ""
@@ -226,6 +230,9 @@ class Model(ABC, Generic[C]):
     @abstractmethod
     def build(self, config: C) -> "torch.nn.Module":
         """A fresh module; its weights come from torch's random numbers."""
+
+    def adapt(self, module: "torch.nn.Module", inputs: "Tensors", target: "torch.Tensor") -> None:  # noqa: B027
+        """Take from the training part what no step learns, such as means: once, before the first step."""
 
     def served(self, module: "torch.nn.Module") -> "torch.nn.Module":
         """The module of the exported graph: from the inputs to the outputs of the signature."""

@@ -1,8 +1,18 @@
 """Layers that several models of the library use."""
 
+from typing import TypeVar
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
+
+L = TypeVar("L", bound=nn.Module)
+
+
+def only(kind: type[L], module: nn.Module) -> L:
+    """The one layer of this kind."""
+    (found,) = (layer for layer in module.modules() if type(layer) is kind)
+    return found
 
 
 class Scale(nn.Module):
@@ -14,6 +24,33 @@ class Scale(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs * self.factor
+
+
+class Standardise(nn.Module):
+    """Moves each column to mean 0 and deviation 1, as measured once; clients send raw columns."""
+
+    def __init__(self, columns: int) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.register_buffer("mean", torch.zeros(columns))
+        self.register_buffer("deviation", torch.ones(columns))
+
+    def measure(self, rows: Tensor) -> None:
+        """Take mean and deviation from these rows; a column that never changes keeps deviation 1."""
+        deviation, mean = torch.std_mean(rows.double(), dim=0, correction=0)
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation.where(deviation > 0, 1.0))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return (rows - self.mean) / self.deviation
+
+
+class Restore(Standardise):
+    """The way back, at the end of a regression: from mean 0 and deviation 1 to the target's own."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return rows * self.deviation + self.mean
 
 
 class RandomShift(nn.Module):

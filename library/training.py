@@ -45,6 +45,7 @@ class Training:
         self._train = (*model.inputs(train), torch.from_numpy(train[target]))
         self._validation = (*model.inputs(validation), torch.from_numpy(validation[target]))
         self.module = model.build(config)
+        model.adapt(self.module, self._train[:-1], self._train[-1])
         self._optimiser = model.optimiser(self.module, config)
         self.epoch = 0
         self.metrics: dict[str, float] = {}

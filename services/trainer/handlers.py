@@ -55,13 +55,15 @@ async def _accept(work: Work, task_id: str, name: str, config: dict[str, Any], a
 
 
 async def list_library(request: ListLibrary, parts: Parts) -> Library:
-    return Library(members=[_member(model) for _, model in sorted(library.models().items())])
+    members = [_member(model) for _, model in sorted(library.models().items())]
+    return Library(members=members, problems=library.problems())
 
 
 def _member(model: Model[Any]) -> LibraryMember:
     described = model.describe().model_dump(mode="json")
     inputs = [_input(name, datatype, model) for name, datatype in _datatypes(model)]
-    facts = described | {"gate": described["gate"]["conditions"], "example": {"inputs": inputs}}
+    features = library.data_set(model.dataset).schema.model_dump(mode="json", exclude_defaults=True)["features"]
+    facts = described | {"gate": described["gate"]["conditions"], "example": {"inputs": inputs}, "features": features}
     return LibraryMember.model_validate(facts)
 
 

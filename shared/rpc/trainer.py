@@ -15,7 +15,7 @@ class TaskAccepted(Reply):
 
 
 class LibraryMember(Reply):
-    """A member of the model library, with the JSON schema of its config."""
+    """A member of the model library: the JSON schema of its config, and the columns that it reads."""
 
     name: str
     task_type: str
@@ -23,14 +23,16 @@ class LibraryMember(Reply):
     config_schema: dict[str, Any]
     gate: list[dict[str, Any]] = []
     labels: list[str] = []
+    features: list[dict[str, Any]] = []
     card: dict[str, Any] = {}
     example: dict[str, Any] = {}
 
 
 class Library(Reply):
-    """The model library."""
+    """The model library; problems say which members of other wheels were left out, and why."""
 
     members: list[LibraryMember] = []
+    problems: list[str] = []
 
 
 class SubmitTask(Request[TaskAccepted]):

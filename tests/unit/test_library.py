@@ -16,6 +16,7 @@ import library
 from library.base import COMPARISONS, Condition, Config, DataSet, Gate, Model, Part, Split, TaskType
 from library.export import export
 from library.files import pack, unpack
+from library.layers import Restore, Standardise
 from library.objectives import FINISHES, LOSSES, METRICS
 from library.prepare import digest_of
 from library.split import divide
@@ -116,6 +117,17 @@ def test_the_gate_asks_only_for_figures_that_the_evaluator_measures(model: Model
 
 
 @each_model
+def test_the_gate_refuses_what_needs_no_training(model: Model[Any]) -> None:
+    """The commonest class, or the mean."""
+    dataset = library.data_set(model.dataset)
+    train, test = (dataset.parts()[part][dataset.schema.target.name] for part in (Part.TRAIN, Part.TEST))
+    of_type = {TaskType.CLASSIFICATION: lambda: np.bincount(train) / len(train), TaskType.REGRESSION: train.mean}
+    guess = np.atleast_1d(of_type[model.task_type]())
+    scores = JUDGES[model.task_type](test, np.tile(guess, (len(test), 1)), model.labels)
+    assert not any(condition.holds(scores) for condition in model.gate.conditions)
+
+
+@each_model
 def test_a_step_of_training_changes_the_weights(model: Model[Any]) -> None:
     training = train_one_step(model)
     torch.manual_seed(0)
@@ -173,6 +185,23 @@ def test_the_example_is_an_input_that_a_client_could_send(model: Model[Any]) -> 
     assert np.isfinite(served_outputs(model, model.build(model.validate({})).eval(), example)).all()
 
 
+tables = st.lists(st.lists(st.floats(-1e3, 1e3, width=32), min_size=3, max_size=3), min_size=2, max_size=30)
+
+
+@given(tables)
+def test_a_standardised_table_has_mean_0_and_deviation_1_and_comes_back(rows: list[list[float]]) -> None:
+    table = torch.tensor(rows)
+    there, back = Standardise(3), Restore(3)
+    there.measure(table)
+    back.measure(table)
+    found = there(table)
+    changes = table.double().std(dim=0, correction=0) > 1e-2
+    assert torch.isfinite(found).all()
+    deviation = found.double().std(dim=0, correction=0)[changes]
+    torch.testing.assert_close(deviation, torch.ones_like(deviation), atol=1e-2, rtol=0)
+    torch.testing.assert_close(back(found), table, atol=1e-2, rtol=1e-4)
+
+
 @pytest.mark.parametrize("outputs", [[1.0, 2.0, 6.0], [[1.0], [2.0], [6.0]]])
 def test_regression_compares_item_by_item_whatever_the_outputs_rank(outputs: list[Any]) -> None:
     target, found = torch.tensor([1.0, 2.0, 3.0]), torch.tensor(outputs)
@@ -195,6 +224,7 @@ def test_a_data_set_has_the_columns_that_its_schema_says(dataset: DataSet) -> No
         for column in columns:
             array = items[column.name]
             assert (datatype_of(array.dtype), array.shape[1:]) == (column.datatype, column.shape)
+            assert column.columns == () or column.shape[-1] == len(column.columns)
             assert column.minimum is None or array.min() >= column.minimum
             assert column.maximum is None or array.max() <= column.maximum
 
