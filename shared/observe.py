@@ -24,6 +24,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from shared.settings import ServiceSettings
 
 TRACE_FILE_BYTES = 20_000_000
+EXPORT_SECONDS = 5.0
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 PUBLISHED = Counter("aimass_messages_published_total", "Messages that the outbox relay published", ["service", "type"])
@@ -82,12 +83,22 @@ class _FileExporter(SpanExporter):
         self._file.close()
 
 
+def _exporters(settings: ServiceSettings) -> Iterator[SpanExporter]:
+    """Where spans go; the OTLP exporter is imported only by who sends to a collector."""
+    if settings.trace_file:
+        yield _FileExporter(settings.trace_file)
+    if settings.trace_endpoint:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        yield OTLPSpanExporter(str(settings.trace_endpoint), timeout=EXPORT_SECONDS)
+
+
 def set_up_traces(service: str, settings: ServiceSettings) -> None:
-    """Spans of sampled traces go to the trace file; a sampled parent is always followed."""
+    """Spans of sampled traces go to the trace file and the collector; a sampled parent is always followed."""
     sampler = ParentBased(TraceIdRatioBased(settings.trace_ratio))
     provider = TracerProvider(sampler=sampler, resource=Resource.create({"service.name": service}))
-    if settings.trace_file:
-        provider.add_span_processor(BatchSpanProcessor(_FileExporter(settings.trace_file), schedule_delay_millis=1000))
+    for exporter in _exporters(settings):
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000))
     trace.set_tracer_provider(provider)
 
 

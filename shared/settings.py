@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import AnyHttpUrl, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -22,6 +22,7 @@ class ServiceSettings(BaseSettings):
     home_dir: Path = Path()
     log_level: str = "INFO"
     trace_file: Path | None = None
+    trace_endpoint: AnyHttpUrl | None = Field(default=None, description="OTLP over HTTP, as http://host:4318/v1/traces")
     trace_ratio: float = Field(default=0.01, ge=0, le=1)
     drain_seconds: float = Field(default=15, ge=0)
 
