@@ -74,10 +74,16 @@ def _read_report(line: bytes) -> Report:
         raise Unreadable(f"the task's process sent an unreadable report: {error.errors()[0]['msg']}") from error
 
 
+def _import_path() -> str:
+    """This checkout, then what this process was told: wheels may lie in folders of their own."""
+    told = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join([str(ROOT), *(folder for folder in told if Path(folder).is_absolute())])
+
+
 def _environment(descriptor: int, folder: Path, threads: int) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return kept | {
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": _import_path(),
         "PYTHONUNBUFFERED": "1",
         "ORT_DISABLE_TELEMETRY": "1",
         "OMP_NUM_THREADS": str(threads),
