@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from the code: what travels on the bus, and every setting."""
+"""Writes what follows from the code: docs/graph.md, docs/reference/ (bus, settings), the lists in services' READMEs."""
 
 from collections.abc import Iterable, Iterator
 from importlib import import_module
@@ -6,25 +6,16 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
+from deploy import readmes
+from deploy.graph import graph_page
+from deploy.markdown import code, table
 from deploy.provision import ROOT, declarations
 from shared.events import said_by
 from shared.settings import ServiceSettings
 from shared.streams import SERVICES, STREAMS, Declaration, permissions
 
+GRAPH = ROOT / "docs" / "graph.md"
 FOLDER = ROOT / "docs" / "reference"
-
-
-def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
-    titles = list(header)
-    yield f"| {' | '.join(titles)} |"
-    yield f"|{'---|' * len(titles)}"
-    for row in rows:
-        yield f"| {' | '.join(str(cell) for cell in row)} |"
-    yield ""
-
-
-def code(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in sorted(names)) or "nothing"
 
 
 def bus_page() -> Iterator[str]:
@@ -84,6 +75,11 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     write(FOLDER / "bus.md", bus_page())
     write(FOLDER / "settings.md", settings_page())
+    write(GRAPH, graph_page(declarations()))
+    for declaration in declarations():
+        path = ROOT / "services" / declaration.service / "README.md"
+        if readmes.correct(path, declaration):
+            print(path.relative_to(ROOT))
 
 
 if __name__ == "__main__":
