@@ -17,5 +17,6 @@ def build(settings: Settings | None = None) -> Service:
     runner.add(EvaluateJob(data_plane))
     service.handle(HANDLERS, Parts(runner))
     service.add_loop("tasks", runner.run)
+    service.add_closing(runner.drain)
     service.add_closing(data_plane.close)
     return service

@@ -1,8 +1,10 @@
 """The data plane as evaluator uses it: a version asked by number, patiently, and marked as evaluation traffic."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import nats.errors
@@ -12,15 +14,31 @@ from numpy.typing import NDArray
 
 from services.evaluator.domain import Version
 from services.evaluator.settings import Settings
-from shared import frames, oip
+from shared import frames, observe, oip
 from shared.errors import AimassError, Unavailable
 from shared.names import new_id
 from shared.streams import infer_subject
 from shared.tensors import from_numpy, to_numpy
 
 RETRY_SECONDS = 0.3
-Arrays = dict[str, NDArray[Any]]
+BATCH_BYTES = frames.MAX_FRAME_BYTES // 2
+NOT_NOW = (429, 503, 504)
+MESSAGE_CHARACTERS = 300
+Array = NDArray[Any]
+Arrays = dict[str, Array]
 Advance = Callable[[int], None]
+
+
+class NotServed(AimassError):
+    """The data plane does not serve this version."""
+
+    code = "not_served"
+
+
+class Refused(AimassError):
+    """The version refused held-out items of its own data set, or answered them wrongly."""
+
+    code = "refused"
 
 
 class DataPlane:
@@ -31,14 +49,15 @@ class DataPlane:
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
 
-    async def outputs(self, version: Version, items: Arrays, advance: Advance) -> NDArray[Any]:
+    async def outputs(self, version: Version, items: Arrays, advance: Advance) -> Array:
         """The outputs for all items, in their order; `advance` is told how many items are done.
 
-        Raises Unavailable when the version did not answer for `patience_seconds`.
+        Raises Unavailable or NotServed when the version did not answer for `patience_seconds`, Refused when it
+        answered but not with outputs.
         """
         gate = asyncio.Semaphore(self._settings.concurrency)
 
-        async def ask(batch: Arrays) -> NDArray[Any]:
+        async def ask(batch: Arrays) -> Array:
             async with gate:
                 found = await self._ask_patiently(version, batch)
                 advance(len(found))
@@ -52,39 +71,50 @@ class DataPlane:
         return np.concatenate([task.result() for task in asked])
 
     def _batches(self, version: Version, items: Arrays) -> Iterator[Arrays]:
-        names = [spec.name for spec in version.signature.inputs]
-        count = len(items[names[0]])
-        for start in range(0, count, self._settings.batch_size):
-            yield {name: items[name][start : start + self._settings.batch_size] for name in names}
+        columns = {spec.name: items[spec.name] for spec in version.signature.inputs}
+        count = min(map(len, columns.values()))
+        row_bytes = sum(column.nbytes for column in columns.values()) // max(1, count)
+        size = max(1, min(self._settings.batch_size, BATCH_BYTES // max(1, row_bytes)))
+        for start in range(0, count, size):
+            yield {name: column[start : start + size] for name, column in columns.items()}
 
-    async def _ask_patiently(self, version: Version, batch: Arrays) -> NDArray[Any]:
+    async def _ask_patiently(self, version: Version, batch: Arrays) -> Array:
+        """Ask, and ask again while Triton or inference is away or has not met the version yet."""
         deadline = time.monotonic() + self._settings.patience_seconds
         while True:
             try:
                 return await self._ask(version, batch)
-            except Unavailable:
+            except (Unavailable, NotServed):
                 if time.monotonic() > deadline:
                     raise
-                await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
 
-    async def _ask(self, version: Version, batch: Arrays) -> NDArray[Any]:
+    async def _ask(self, version: Version, batch: Arrays) -> Array:
         client = await self._connected()
-        frame = self._frame(version, batch)
+        prediction_id = bytes.fromhex(new_id().replace("-", ""))
+        frame = self._frame(prediction_id, version, batch)
         subject = infer_subject(version.project, version.model)
         try:
             message = await client.request(subject, frame, timeout=self._settings.request_seconds)
         except nats.errors.Error as error:
             raise Unavailable(f"the data plane does not answer for '{version.model}' now") from error
-        return _read(frames.decode_replies(message.data)[0], version)
+        reply = frames.decode_replies(message.data)[0]
+        if reply.prediction_id != prediction_id:
+            raise Refused("the answer is of another request")
+        return _read(reply, version, len(next(iter(batch.values()))))
 
-    def _frame(self, version: Version, batch: Arrays) -> bytes:
+    def _frame(self, prediction_id: bytes, version: Version, batch: Arrays) -> bytes:
         tensors = tuple(from_numpy(spec.name, batch[spec.name], spec.datatype) for spec in version.signature.inputs)
         output = oip.RequestedOutput(version.signature.outputs[0].name, True)
         body, header_length = oip.encode_request(oip.InferRequest(tensors, (output,)))
-        deadline = int((time.time() + self._settings.request_seconds) * 1000)
-        prediction_id = bytes.fromhex(new_id().replace("-", ""))
         request = frames.Request(
-            prediction_id, deadline, body, header_length, frames.EVALUATION, version=str(version.version)
+            prediction_id,
+            deadline=int((time.time() + self._settings.request_seconds) * 1000),
+            body=body,
+            header_length=header_length,
+            flags=frames.EVALUATION,
+            traceparent=observe.current_traceparent(),
+            version=str(version.version),
         )
         return frames.encode_requests([request])
 
@@ -99,9 +129,25 @@ class DataPlane:
             await self._client.close()
 
 
-def _read(reply: frames.Reply, version: Version) -> NDArray[Any]:
-    if reply.status in (404, 503, 504):
-        raise Unavailable(f"version {version.version} of '{version.model}' is not ready now")
+def _read(reply: frames.Reply, version: Version, rows: int) -> Array:
+    """The first output of an answer, checked to be of this version and of as many rows as were asked."""
+    label = f"version {version.version} of '{version.model}'"
+    if reply.status in NOT_NOW:
+        raise Unavailable(f"{label} is not ready now: {_reason(reply)}")
+    if reply.status == 404:
+        raise NotServed(f"{label} is not served: {_reason(reply)}")
     if reply.status != 200:
-        raise AimassError(f"version {version.version} of '{version.model}' answered: {bytes(reply.body)[:300]!r}")
-    return to_numpy(oip.decode_reply(reply.body, reply.header_length).outputs[0])
+        raise Refused(f"{label} answered with status {reply.status}: {_reason(reply)}")
+    if reply.version != str(version.version):
+        raise Refused(f"version {reply.version or 'unknown'} answered in place of {label}")
+    found = to_numpy(oip.decode_reply(reply.body, reply.header_length).outputs[0])
+    if found.ndim == 0 or len(found) != rows:
+        raise Refused(f"{label} answered {rows} items with an output of shape {list(found.shape)}")
+    return found
+
+
+def _reason(reply: frames.Reply) -> str:
+    body = bytes(reply.body)
+    with suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(body)["error"])[:MESSAGE_CHARACTERS]
+    return repr(body[:MESSAGE_CHARACTERS])

@@ -3,20 +3,18 @@
 from dataclasses import dataclass
 
 from services.evaluator import store
-from services.evaluator.domain import Version
-from shared.errors import Unavailable
+from services.evaluator.admission import evaluate, known_version
+from services.evaluator.domain import Champion, Version
+from shared.errors import InvalidInput, Unavailable
 from shared.events.deployment import DeploymentStaged
-from shared.events.evaluation import EvaluationRequested
 from shared.events.models import PromotionRefused, VersionPromoted, VersionRegistered
 from shared.handlers import Handlers
 from shared.rpc.evaluator import EvaluationList, EvaluationView, GetEvaluation, ListEvaluations
 from shared.tasks.handlers import TASK_RPC
-from shared.tasks.run import accept
 from shared.tasks.runner import TaskRunner
-from shared.work import Work
+from shared.work import Work as AnyWork
 
 CHAMPION = "champion"
-KIND = "evaluate"
 TEST = "test"
 
 
@@ -27,7 +25,10 @@ class Parts:
     runner: TaskRunner
 
 
-async def on_version_registered(event: VersionRegistered, work: Work[Parts]) -> None:
+Work = AnyWork[Parts]
+
+
+async def on_version_registered(event: VersionRegistered, work: Work) -> None:
     version = Version(
         project=work.project,
         model=event.model,
@@ -45,51 +46,39 @@ async def on_version_registered(event: VersionRegistered, work: Work[Parts]) -> 
     await store.insert_version(work.tx, version)
 
 
-async def on_version_promoted(event: VersionPromoted, work: Work[Parts]) -> None:
+async def on_version_promoted(event: VersionPromoted, work: Work) -> None:
     if event.alias == CHAMPION and work.envelope:
-        await store.set_champion(work.tx, work.project, event.model, event.version, work.envelope.sequence)
+        champion = Champion(event.version, work.envelope.sequence)
+        await store.set_champion(work.tx, work.project, event.model, champion)
 
 
-async def on_deployment_staged(event: DeploymentStaged, work: Work[Parts]) -> None:
-    version = await _known(work, event.model, event.version)
-    champion = await store.champion(work.tx, work.project, event.model)
-    if version.version != champion and not await store.evaluated(work.tx, version, champion):
-        await _request(work, version, champion)
-
-
-async def on_promotion_refused(event: PromotionRefused, work: Work[Parts]) -> None:
-    if not event.stale:
-        return
-    version = await _known(work, event.model, event.version)
-    champion = await store.champion(work.tx, work.project, event.model)
-    if await store.evaluated(work.tx, version, champion):
-        raise Unavailable("the new champion is not known here yet")
-    await _request(work, version, champion)
-
-
-async def _known(work: Work[Parts], model: str, number: int) -> Version:
-    version = await store.find_version(work.tx, work.project, model, number)
-    if version is None:
-        raise Unavailable(f"version {number} of '{model}' is not known here yet")
-    return version
-
-
-async def _request(work: Work[Parts], version: Version, champion: int | None) -> None:
-    """Accept one evaluation beside the champion, in the transaction of the event that asks for it."""
-    against = None if champion is None else await _known(work, version.model, champion)
-    spec = {"version": version.version, "champion": champion}
-    task = await accept(work, KIND, version.model, {"parameters": spec})
-    await store.insert(work.tx, task.id, version, against)
-    facts = {"model": version.model, "version": version.version, "digest": version.digest}
-    work.say(EvaluationRequested(evaluation_id=task.id, **facts))
+async def on_deployment_staged(event: DeploymentStaged, work: Work) -> None:
+    """Evaluate what was staged, once beside each champion."""
+    version = await known_version(work, event.model, event.version)
+    if event.digest != version.digest:
+        raise InvalidInput(f"version {event.version} of '{event.model}' has another digest than was staged")
+    await evaluate(work, version)
     work.then(work.parts.runner.wake)
 
 
-async def list_evaluations(request: ListEvaluations, work: Work[Parts]) -> EvaluationList:
+async def on_promotion_refused(event: PromotionRefused, work: Work) -> None:
+    """Compare again where the champion changed since the comparison, once its successor is known here."""
+    if not event.stale or work.envelope is None:
+        return
+    version = await known_version(work, event.model, event.version)
+    stale = await store.find(work.tx, work.project, event.evaluation_id)
+    champion = await store.champion(work.tx, work.project, event.model)
+    if champion.version == stale.champion_version and champion.sequence < work.envelope.sequence:
+        raise Unavailable("the new champion is not known here yet")
+    await evaluate(work, version)
+    work.then(work.parts.runner.wake)
+
+
+async def list_evaluations(request: ListEvaluations, work: Work) -> EvaluationList:
     return EvaluationList(evaluations=await store.views(work.tx, work.project, request.model, request.version))
 
 
-async def get_evaluation(request: GetEvaluation, work: Work[Parts]) -> EvaluationView:
+async def get_evaluation(request: GetEvaluation, work: Work) -> EvaluationView:
     return await store.find(work.tx, work.project, request.evaluation_id)
 
 
@@ -102,5 +91,5 @@ HANDLERS = Handlers(
         PromotionRefused: on_promotion_refused,
     },
     rpc={ListEvaluations: list_evaluations, GetEvaluation: get_evaluation, **TASK_RPC},
-    publishes=("infer.>", "log.>"),
+    publishes=("infer.>",),
 )

@@ -1,13 +1,16 @@
 """The job of an evaluation: score a version and the champion as served, on the same held-out items."""
 
+import asyncio
 from typing import Any
 
 import library
-from library.base import Gate
+from library.base import Gate, TaskType
 from library.files import pack, unpack
 from services.evaluator import store
-from services.evaluator.data_plane import Arrays, DataPlane
+from services.evaluator.admission import KIND, evaluate, known_version
+from services.evaluator.data_plane import Advance, Array, Arrays, DataPlane, NotServed
 from services.evaluator.domain import Judgement, Version, judge, scalars
+from services.evaluator.engine import CANDIDATE, CHAMPION, TRUTH, ScoringSpec
 from shared.errors import AimassError
 from shared.events.common import Verdict
 from shared.events.evaluation import EvaluationCompleted, EvaluationFailed
@@ -18,6 +21,7 @@ from shared.worker import Progress
 
 SCORING = "services.evaluator.engine"
 OUTPUTS = "outputs.npz"
+ASKING_SHARE = 0.95
 
 
 class NoTestData(AimassError):
@@ -26,10 +30,22 @@ class NoTestData(AimassError):
     code = "no_test_data"
 
 
+class NoGate(AimassError):
+    """The model declares no gate, so nothing says what is good enough."""
+
+    code = "no_gate"
+
+
+class ChampionChanged(AimassError):
+    """The champion changed during the comparison and is not served any more; the version is evaluated again."""
+
+    code = "champion_changed"
+
+
 class EvaluateJob(Job):
     """Evaluate one version; nothing of it is kept before its end, so it may begin again at any time."""
 
-    kind = "evaluate"
+    kind = KIND
 
     def __init__(self, data_plane: DataPlane) -> None:
         self._data_plane = data_plane
@@ -37,19 +53,29 @@ class EvaluateJob(Job):
     async def execute(self, run: TaskRun) -> None:
         version, champion = await self._versions(run)
         items = await self._items(run, version)
-        done = 0
-        total = len(next(iter(items.values()))) * (2 if champion else 1)
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            run.progress(Progress(fraction=0.9 * done / total, message=f"asked {done} of {total}"))
-
         target = library.data_set(version.dataset).schema.target.name
-        arrays = {"y_true": items[target], "candidate": await self._data_plane.outputs(version, items, advance)}
+        advance = _progress(run, len(items[target]) * (2 if champion else 1))
+        arrays = {TRUTH: items[target], CANDIDATE: await self._data_plane.outputs(version, items, advance)}
         if champion:
-            arrays["champion"] = await self._data_plane.outputs(champion, items, advance)
+            arrays[CHAMPION] = await self._champion_outputs(run, champion, items, advance)
         await self._conclude(run, version, champion, await _scores(run, version, arrays))
+
+    async def _champion_outputs(self, run: TaskRun, champion: Version, items: Arrays, advance: Advance) -> Array:
+        try:
+            return await self._data_plane.outputs(champion, items, advance)
+        except NotServed:
+            if await self._champion_now(run) != champion.version:
+                raise ChampionChanged() from None
+            raise
+
+    async def _champion_now(self, run: TaskRun) -> int | None:
+        found: list[int | None] = []
+
+        async def read(work: Work[None]) -> None:
+            found.append((await store.champion(work.tx, work.project, run.task.model)).version)
+
+        await run.write(read)
+        return found[-1]
 
     async def _versions(self, run: TaskRun) -> tuple[Version, Version | None]:
         numbers = run.task.spec["parameters"]
@@ -57,7 +83,7 @@ class EvaluateJob(Job):
 
         async def read(work: Work[None]) -> None:
             for role, number in numbers.items():
-                found[role] = await store.find_version(work.tx, work.project, run.task.model, number or 0)
+                found[role] = number and await store.find_version(work.tx, work.project, run.task.model, number)
 
         await run.write(read)
         version, champion = found["version"], found["champion"]
@@ -67,12 +93,14 @@ class EvaluateJob(Job):
     async def _items(self, run: TaskRun, version: Version) -> Arrays:
         if not version.test_part:
             raise NoTestData()
+        if not version.gate:
+            raise NoGate()
         path = await run.artifacts.get_file(version.test_part, run.path("test.npz"))
-        return unpack(path)
+        return await asyncio.to_thread(unpack, path)
 
     async def _conclude(self, run: TaskRun, version: Version, champion: Version | None, scores: dict[str, Any]) -> None:
-        report = scores["candidate"]
-        metrics, champion_metrics = scalars(report), scalars(scores["champion"] or {})
+        report = scores[CANDIDATE]
+        metrics, champion_metrics = scalars(report), scalars(scores[CHAMPION] or {})
         judgement = judge(Gate.of(version.gate), metrics, champion_metrics if champion else None)
         completed = _completed(run, version, champion, report, metrics, champion_metrics, judgement)
 
@@ -84,27 +112,45 @@ class EvaluateJob(Job):
         await run.write(write)
 
     async def on_failed(self, task: Task, work: Work[Any]) -> None:
-        work.say(_failed(task))
+        version = await _say_failed(task, work)
+        if task.error_class == ChampionChanged.__name__:
+            await evaluate(work, version)
 
     async def on_cancelled(self, task: Task, work: Work[Any]) -> None:
-        work.say(_failed(task))
+        await _say_failed(task, work)
 
 
-def _failed(task: Task) -> EvaluationFailed:
-    return EvaluationFailed(
+async def _say_failed(task: Task, work: Work[Any]) -> Version:
+    version = await known_version(work, task.model, task.spec["parameters"]["version"])
+    failed = EvaluationFailed(
         evaluation_id=task.id,
         model=task.model,
-        version=task.spec["parameters"]["version"],
+        version=version.version,
+        digest=version.digest,
         error_class=task.error_class or "Cancelled",
         error_message=task.error_message or task.note,
     )
+    work.say(failed)
+    return version
+
+
+def _progress(run: TaskRun, total: int) -> Advance:
+    """What tells the task's progress as items are answered; the last part is left for the scoring."""
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        run.progress(Progress(fraction=ASKING_SHARE * done / total, message=f"asked {done} of {total}"))
+
+    return advance
 
 
 async def _scores(run: TaskRun, version: Version, arrays: Arrays) -> dict[str, Any]:
     """The scoring process's result, on the outputs in the work folder."""
-    (run.folder / OUTPUTS).write_bytes(pack(arrays))
-    spec = {"task_type": version.task_type, "labels": version.labels, "outputs": OUTPUTS}
-    return (await run.execute(SCORING, spec)).data
+    await asyncio.to_thread(run.path(OUTPUTS).write_bytes, await asyncio.to_thread(pack, arrays))
+    spec = ScoringSpec(task_type=TaskType(version.task_type), labels=version.labels, outputs=OUTPUTS)
+    return (await run.execute(SCORING, spec, tells_progress=False)).data
 
 
 def _completed(

@@ -4,7 +4,7 @@ from typing import Any
 
 import asyncpg
 
-from services.evaluator.domain import Judgement, Version
+from services.evaluator.domain import Champion, Judgement, Version
 from shared.db import Connection
 from shared.errors import NotFound
 from shared.events.common import GateCondition, Signature, TaskState
@@ -17,20 +17,21 @@ INSERT INTO versions (project, model, version, digest, task_type, dataset, datas
     signature, gate, auto_promote)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING
 """
-# One version.
-FIND_VERSION = "SELECT * FROM versions WHERE project = $1 AND model = $2 AND version = $3"
+# One version, locked: evaluations of it are accepted one after the other.
+FIND_VERSION = "SELECT * FROM versions WHERE project = $1 AND model = $2 AND version = $3 FOR UPDATE"
 # Note the champion; older tellings lose against newer ones.
 SET_CHAMPION = """
 INSERT INTO champions (project, model, version, sequence) VALUES ($1, $2, $3, $4)
 ON CONFLICT (project, model) DO UPDATE SET version = excluded.version, sequence = excluded.sequence
 WHERE champions.sequence < excluded.sequence
 """
-# The champion of a model.
-CHAMPION = "SELECT version FROM champions WHERE project = $1 AND model = $2"
-# Whether a version was evaluated beside this champion, or is being so.
+# The champion of a model, and how new the word of it is.
+CHAMPION = "SELECT version, sequence FROM champions WHERE project = $1 AND model = $2"
+# Whether a version was evaluated beside this champion, or is being so; one that failed or was cancelled was not.
 EVALUATED = """
-SELECT id FROM evaluations
-WHERE project = $1 AND model = $2 AND version = $3 AND champion_version IS NOT DISTINCT FROM $4
+SELECT FROM evaluations e JOIN tasks t ON t.id = e.id
+WHERE e.project = $1 AND e.model = $2 AND e.version = $3 AND e.champion_version IS NOT DISTINCT FROM $4
+    AND t.state NOT IN ('TASK_STATE_FAILED', 'TASK_STATE_CANCELLED')
 """
 # Begin an evaluation; its id is its task's.
 INSERT = """
@@ -39,22 +40,20 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 # Keep the verdict.
 CONCLUDE = """
-UPDATE evaluations SET metrics = $2, report = $3, champion_metrics = $4, passed = $5, reasons = $6, ended_at = now()
-WHERE id = $1
+UPDATE evaluations SET metrics = $2, report = $3, champion_metrics = $4, passed = $5, reasons = $6 WHERE id = $1
 """
-VIEW = """
-SELECT e.*, t.state FROM evaluations e JOIN tasks t ON t.id = e.id WHERE e.project = $1
+COLUMNS = """e.id, e.model, e.version, e.digest, e.dataset_digest, e.metrics, e.champion_version, e.champion_metrics,
+e.passed, e.reasons, e.created_at, t.ended_at, t.state"""
+# One evaluation with its report.
+FIND = f"""
+SELECT {COLUMNS}, e.report FROM evaluations e JOIN tasks t ON t.id = e.id WHERE e.project = $1 AND e.id = $2
 """
-# One evaluation.
-FIND = VIEW + " AND e.id = $2"
-# Evaluations, newest first.
-LIST = (
-    VIEW
-    + """
-AND ($2::text IS NULL OR e.model = $2) AND ($3::int IS NULL OR e.version = $3)
+# Evaluations, newest first; without their reports, which grow with the square of the labels.
+LIST = f"""
+SELECT {COLUMNS} FROM evaluations e JOIN tasks t ON t.id = e.id
+WHERE e.project = $1 AND ($2::text IS NULL OR e.model = $2) AND ($3::int IS NULL OR e.version = $3)
 ORDER BY e.created_at DESC LIMIT 200
 """
-)
 
 
 async def insert_version(tx: Connection, version: Version) -> None:
@@ -86,18 +85,18 @@ async def find_version(tx: Connection, project: str, model: str, version: int) -
     return Version(**facts)
 
 
-async def set_champion(tx: Connection, project: str, model: str, version: int, sequence: int) -> None:
-    await tx.execute(SET_CHAMPION, project, model, version, sequence)
+async def set_champion(tx: Connection, project: str, model: str, champion: Champion) -> None:
+    await tx.execute(SET_CHAMPION, project, model, champion.version, champion.sequence)
 
 
-async def champion(tx: Connection, project: str, model: str) -> int | None:
-    found: int | None = await tx.fetchval(CHAMPION, project, model)
-    return found
+async def champion(tx: Connection, project: str, model: str) -> Champion:
+    row = await tx.fetchrow(CHAMPION, project, model)
+    return Champion(**dict(row)) if row else Champion()
 
 
 async def evaluated(tx: Connection, version: Version, champion_version: int | None) -> bool:
     key = (version.project, version.model, version.version, champion_version)
-    return await tx.fetchval(EVALUATED, *key) is not None
+    return await tx.fetchrow(EVALUATED, *key) is not None
 
 
 async def insert(tx: Connection, evaluation_id: str, version: Version, against: Version | None) -> None:

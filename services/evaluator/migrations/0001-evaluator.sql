@@ -38,8 +38,7 @@ CREATE TABLE evaluations (
     champion_metrics jsonb NOT NULL DEFAULT '{}',
     passed           boolean,
     reasons          jsonb NOT NULL DEFAULT '[]',
-    created_at       timestamptz NOT NULL DEFAULT now(),
-    ended_at         timestamptz,
-    UNIQUE NULLS NOT DISTINCT (project, model, version, champion_version)
+    created_at       timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX evaluations_recent ON evaluations (project, model, created_at DESC);
+CREATE INDEX evaluations_of_version ON evaluations (project, model, version);
+CREATE INDEX evaluations_recent ON evaluations (project, created_at DESC);
