@@ -68,12 +68,29 @@ lint: install
 types: install
     @"{{ bin }}/mypy"
 
-# check the contracts of record
+# check the contracts of record, and that they break nothing since the last release tag
 [group('checks')]
 proto: install
     @cd proto-schemas && "{{ bin }}/buf" lint
+    @"{{ python }}" -m deploy.breaking
 
-# write docs/reference from the code: the bus and the settings
+# run tests and show which lines no test has run; without arguments those that run in one process
+[group('checks')]
+coverage *arguments="tests/unit tests/contract tests/integration": install
+    @"{{ bin }}/coverage" run -m pytest {{ arguments }}
+    @"{{ bin }}/coverage" report
+
+# run the checks before each commit
+[group('setup')]
+hooks: install
+    @"{{ bin }}/pre-commit" install
+
+# make the rooms of a new service and say what is left to do by hand
+[group('setup')]
+new-service name: install
+    @"{{ python }}" -m deploy.new_service "$@"
+
+# write what follows from the code: docs/reference/, docs/graph.md, and what the READMEs of services list
 [group('docs')]
 docs: install
     @"{{ python }}" -m deploy.reference
