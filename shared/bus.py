@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import nats
 import nats.errors
+import nats.js.errors
 from faststream.middlewares import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
 from nats.aio.client import Client
@@ -22,7 +23,7 @@ from shared.context import Context
 from shared.errors import DeadlineExceeded, Drift, Unavailable, from_wire
 from shared.rpc.base import Request
 from shared.settings import ServiceSettings
-from shared.streams import MAX_WORKERS
+from shared.streams import MAX_WORKERS, dlq_subject
 
 RPC_SECONDS = 5.0
 RPC_WORKERS = 16
@@ -130,7 +131,20 @@ class Bus:
             found, expected = _comparable(info.config, name), _comparable(wanted, name)
             if found != expected:
                 raise Drift(f"consumer {stream}/{wanted.durable_name}: {name} is {found}, expected {expected}")
+        labels = (self.service, stream)
+        observe.CONSUMER_PENDING.labels(*labels).set(info.num_pending or 0)
+        observe.CONSUMER_UNACKNOWLEDGED.labels(*labels).set(info.num_ack_pending or 0)
+        observe.CONSUMER_REDELIVERED.labels(*labels).set(info.num_redelivered or 0)
         return info.num_waiting or 0
+
+    async def dead_letters(self) -> int | None:
+        """How many messages this service gave up on; None while the bus cannot say."""
+        try:
+            info = await self.js.stream_info("DLQ", subjects_filter=dlq_subject(self.service))
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+            observe.log().debug("dead letters not counted", error=repr(error))
+            return None
+        return sum((info.state.subjects or {}).values())
 
     async def ask(
         self,

@@ -21,19 +21,30 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter, Gauge, Histogram
 
+from shared.ops.recent import remember
 from shared.settings import ServiceSettings
 
 TRACE_FILE_BYTES = 20_000_000
 EXPORT_SECONDS = 5.0
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 PUBLISHED = Counter("aimass_messages_published_total", "Messages that the outbox relay published", ["service", "type"])
 CONSUMED = Counter("aimass_messages_consumed_total", "Messages handled, by outcome", ["service", "type", "outcome"])
-CONSUME_SECONDS = Histogram("aimass_message_seconds", "Time to handle a message", ["service", "type"])
-RPC_SECONDS = Histogram("aimass_rpc_seconds", "Time to answer a request", ["service", "verb", "outcome"])
+CONSUME_SECONDS = Histogram("aimass_message_seconds", "Time to handle a message", ["service", "type"], buckets=BUCKETS)
+RPC_SECONDS = Histogram(
+    "aimass_rpc_seconds", "Time to answer a request over the bus", ["service", "verb", "outcome"], buckets=BUCKETS
+)
 OUTBOX_AGE = Gauge("aimass_outbox_age_seconds", "Age of the oldest unpublished message", ["service"])
 OUTBOX_DEAD = Gauge("aimass_outbox_dead", "Messages that can never be published", ["service"])
 POOL_IN_USE = Gauge("aimass_database_connections_in_use", "Connections in use", ["service"])
+CONSUMER_PENDING = Gauge("aimass_consumer_pending", "Messages not yet delivered", ["service", "stream"])
+CONSUMER_UNACKNOWLEDGED = Gauge(
+    "aimass_consumer_unacknowledged", "Messages delivered and not yet settled", ["service", "stream"]
+)
+CONSUMER_REDELIVERED = Gauge(
+    "aimass_consumer_redelivered", "Messages delivered more than once and not yet settled", ["service", "stream"]
+)
 BUS_ERRORS = Counter("aimass_bus_errors_total", "Errors that the bus reported, denials among them", ["service", "kind"])
 
 
@@ -57,6 +68,7 @@ def set_up_logs(service: str, level: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _add_trace,
             structlog.processors.format_exc_info,
+            remember,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),

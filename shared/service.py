@@ -12,9 +12,11 @@ from shared.db import Database
 from shared.dispatch import Dispatcher
 from shared.errors import AimassError, Drift
 from shared.handlers import Handlers
-from shared.ops import Readiness, serve_ops
+from shared.ops.readiness import Readiness
+from shared.ops.server import Operations, serve_ops
 from shared.outbox import Relay
 from shared.settings import ServiceSettings
+from shared.streams import Declaration
 
 Loop = Callable[[], Awaitable[None]]
 Check = Callable[[], Awaitable[str]]
@@ -74,7 +76,7 @@ class Service:
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, self.stop)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(serve_ops(self.settings, self.readiness))]
+            tasks = [group.create_task(serve_ops(self.settings, self._operations()))]
             tasks += [group.create_task(self._keep(name, loop)) for name, loop in self._early.items()]
             await self._start()
             tasks += [group.create_task(self._keep(name, loop)) for name, loop in self._all_loops().items()]
@@ -89,6 +91,16 @@ class Service:
             relay = self.relay
             loops |= {"relay": lambda: relay.run(self.bus.js), "prune": self._prune}
         return loops
+
+    def _operations(self) -> Operations:
+        declaration = self.dispatcher.handlers.declaration if self.dispatcher else Declaration(self.name)
+        pool_size = self.settings.database_pool if self.database else 0
+        return Operations(self.readiness, declaration, self._dead_letters, pool_size)
+
+    async def _dead_letters(self) -> int | None:
+        if self.dispatcher is None or not self.dispatcher.consumers:
+            return 0
+        return await self.bus.dead_letters() if self.bus.is_connected() else None
 
     async def _start(self) -> None:
         await self.bus.connect()

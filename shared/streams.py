@@ -169,7 +169,7 @@ def permissions(declaration: Declaration) -> Permissions:
     for stream in declaration.wildcards():
         granted.publish += _consumer_permissions(stream, service)
     if declaration.wildcards():
-        granted.publish.append(dlq_subject(service))
+        granted.publish += [dlq_subject(service), "$JS.API.STREAM.INFO.DLQ"]
     for stream in declaration.reads:
         granted.publish += _reader_permissions(stream)
     return granted

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.gateway.inference_protocol import ROOT
 from services.gateway.settings import Settings
 from services.gateway.sse import Followers
-from shared.ops import Server
+from shared.ops.server import Server
 
 KEEP_ALIVE_SECONDS = 75
 

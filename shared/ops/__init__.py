@@ -1,0 +1,1 @@
+"""The operators' side of a service: readiness, its live page, its figures and its interface on the bus."""
