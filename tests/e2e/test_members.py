@@ -1,0 +1,139 @@
+"""Each member of the library goes the whole way: trained, evaluated as served, promoted and asked by a stock client."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.http as client
+from numpy.typing import NDArray
+
+import library
+from library.base import Part
+from tests.house import House, until
+
+FIGURES = {
+    "breast-cancer-mlp": {"accuracy", "macro_f1", "log_loss", "roc_auc"},
+    "diabetes-mlp": {"rmse", "mae", "r2"},
+}
+members = pytest.mark.parametrize("model", FIGURES)
+
+
+def train(house: House, model: str, **config: Any) -> str:
+    answer = house.http.post("/api/v1/tasks", json={"kind": "train", "model": model, "config": {"seed": 1} | config})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def evaluated(house: House, model: str, task: str) -> tuple[int, dict[str, Any]]:
+    """The number of the version that this task made, and its evaluation."""
+    assert house.wait_task(task)["state"] == "succeeded"
+
+    def version() -> int | None:
+        answer = house.http.get(f"/api/v1/models/{model}/versions")
+        found = answer.json()["versions"] if answer.status_code == 200 else []
+        return next((entry["version"] for entry in found if entry["task_id"] == task), None)
+
+    number = until(version, what=f"the version of {task}")
+
+    def evaluation() -> dict[str, Any] | None:
+        found = house.get("evaluations", model=model, version=number)["evaluations"]
+        return next((entry for entry in found if entry["passed"] is not None), None)
+
+    return number, until(evaluation, what=f"the evaluation of version {number}")
+
+
+@pytest.fixture(scope="module")
+def champions(house: House) -> dict[str, tuple[int, dict[str, Any]]]:
+    """A version of each member that answers, with its evaluation."""
+    tasks = {model: train(house, model) for model in FIGURES}
+    found = {model: evaluated(house, model, task) for model, task in tasks.items()}
+    for model, (number, evaluation) in found.items():
+        assert evaluation["passed"], evaluation
+        until(lambda model=model, number=number: serves(house, model, number), what=f"{model} to be served")
+    return found
+
+
+def serves(house: House, model: str, number: int) -> bool:
+    live = (d for d in house.get("deployments")["deployments"] if d["state"] == "serving" and d["ready"])
+    return (model, number) in {(d["model"], d["version"]) for d in live}
+
+
+def ask(house: House, model: str, array: NDArray[Any]) -> NDArray[Any]:
+    triton = client.InferenceServerClient(house.address)
+    (spec,) = triton.get_model_metadata(model, headers=headers(house))["inputs"]
+    tensor = client.InferInput(spec["name"], list(array.shape), spec["datatype"])
+    tensor.set_data_from_numpy(array)
+    (output,) = library.model(model).signature.outputs
+    answer: NDArray[Any] = triton.infer(model, [tensor], headers=headers(house)).as_numpy(output.name)
+    return answer
+
+
+def headers(house: House) -> dict[str, str]:
+    return {"Authorization": f"Bearer {house.key}"}
+
+
+def held_out(model: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    dataset = library.data_set(library.model(model).dataset)
+    items = dataset.parts()[Part.TEST]
+    return items[dataset.schema.features[0].name], items[dataset.schema.target.name]
+
+
+@members
+def test_it_was_evaluated_as_served_by_the_figures_of_its_task(
+    house: House, champions: dict[str, tuple[int, dict[str, Any]]], model: str
+) -> None:
+    _, evaluation = champions[model]
+    assert FIGURES[model] < evaluation["metrics"].keys()
+    gate = library.model(model).gate
+    assert gate.passes(evaluation["metrics"])
+    assert evaluation["metrics"]["items"] == len(held_out(model)[1])
+
+
+def test_the_breast_cancer_model_answers_raw_rows(house: House, champions: object) -> None:
+    rows, diagnosis = held_out("breast-cancer-mlp")
+    probabilities = ask(house, "breast-cancer-mlp", rows[:60])
+    assert probabilities.shape == (60, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert (probabilities.argmax(axis=1) == diagnosis[:60]).mean() > 0.9
+
+
+def test_the_diabetes_model_answers_raw_rows_in_the_unit_of_the_target(house: House, champions: object) -> None:
+    rows, progression = held_out("diabetes-mlp")
+    predicted = np.concatenate([ask(house, "diabetes-mlp", rows[start : start + 50]) for start in (0, 50)])
+    error = np.sqrt(((predicted[:, 0] - progression[:100]) ** 2).mean())
+    assert predicted.shape == (100, 1)
+    assert error < 0.8 * progression.std()
+
+
+@members
+def test_the_example_of_the_library_is_answered(house: House, champions: object, model: str) -> None:
+    member = house.get(f"library/{model}")
+    assert len(member["features"][0]["columns"]) == member["example"]["inputs"][0]["shape"][1]
+    answer = house.http.post(f"/v2/models/{model}/infer", json=member["example"])
+    assert answer.status_code == 200, answer.text
+    assert np.isfinite(answer.json()["outputs"][0]["data"]).all()
+
+
+@members
+def test_a_worse_version_is_refused_in_words_and_the_champion_goes_on(
+    house: House, champions: dict[str, tuple[int, dict[str, Any]]], model: str
+) -> None:
+    number, _ = champions[model]
+    first = library.model(model).gate.conditions[0].metric
+    worse, evaluation = evaluated(house, model, train(house, model, epochs=1, learning_rate=1e-5))
+    assert not evaluation["passed"]
+    assert any(reason.startswith(f"{first} is ") for reason in evaluation["reasons"])
+    assert any("the champion has" in reason for reason in evaluation["reasons"])
+    assert house.get(f"models/{model}")["aliases"]["champion"] == number != worse
+    assert len(ask(house, model, held_out(model)[0][:3])) == 3
+
+
+def test_an_equal_version_keeps_up_with_a_champion_judged_by_its_error(
+    house: House, champions: dict[str, tuple[int, dict[str, Any]]]
+) -> None:
+    number, before = champions["diabetes-mlp"]
+    again, evaluation = evaluated(house, "diabetes-mlp", train(house, "diabetes-mlp", seed=1, hidden=32))
+    assert evaluation["champion_version"] == number
+    assert evaluation["passed"], evaluation
+    assert evaluation["metrics"]["rmse"] == pytest.approx(before["metrics"]["rmse"])
+    until(lambda: serves(house, "diabetes-mlp", again), what="the newer version to be served")
