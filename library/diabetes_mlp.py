@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from library.base import LOG_SCALE, NOT_TUNED, Card, Condition, Config, Gate, Model, TaskType
+from library.base import LOG_SCALE, Card, Condition, Config, Gate, Model, TaskType
 from library.data.diabetes import Diabetes
 from shared.events.common import Signature, TensorSpec
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 class DiabetesMlpConfig(Config):
     """What a training of diabetes-mlp can be told."""
 
-    epochs: int = Field(default=60, ge=1, le=10_000, json_schema_extra=NOT_TUNED)
     batch_size: int = Field(default=32, ge=8, le=512, json_schema_extra=LOG_SCALE)
-    learning_rate: float = Field(default=1e-3, ge=1e-5, le=1e-1, json_schema_extra=LOG_SCALE)
+    learning_rate: float = Field(default=3e-3, ge=1e-5, le=1e-1, json_schema_extra=LOG_SCALE)
     weight_decay: float = Field(default=3e-2, ge=0, le=0.3)
     hidden: int = Field(default=32, ge=4, le=256, json_schema_extra=LOG_SCALE)
     dropout: float = Field(default=0.4, ge=0, le=0.8)
