@@ -43,6 +43,16 @@ def test_without_the_champions_figure_the_gate_alone_decides(champion: dict[str,
     assert judge(SCORE, {"accuracy": 0.1}, champion).passed
 
 
+@given(st.dictionaries(st.sampled_from(["accuracy", "macro_f1", "rmse"]), fractions), st.lists(fractions, min_size=1))
+def test_alone_a_version_passes_when_every_condition_holds(metrics: dict[str, float], asked: list[float]) -> None:
+    names = ["accuracy", "macro_f1"]
+    conditions = [Condition(metric=names[i % 2], threshold=value) for i, value in enumerate(asked)]
+    found = judge(Gate(conditions=tuple(conditions)), metrics, None)
+    held = [metrics.get(each.metric, -1.0) >= each.threshold for each in conditions]
+    assert found.passed == all(held)
+    assert len(found.reasons) == held.count(False)
+
+
 def test_reasons_say_what_was_found_and_what_was_asked() -> None:
     gate = Gate(conditions=(Condition(metric="rmse", operator="<=", threshold=5), Condition(metric="r2", threshold=0)))
     found = judge(gate, {"rmse": 6.0}, {"rmse": 4.0})
