@@ -8,7 +8,7 @@ from deploy.embedded.stack import Stack
 from tests.house import House
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     stack = Stack(tmp_path_factory.mktemp("e2e"))
     stack.up()
@@ -16,7 +16,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     stack.down()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def champion(house: House) -> int:
     """The version of digits-cnn that answers."""
     task = house.train("champion", epochs=6)
