@@ -37,10 +37,10 @@ class Standardise(nn.Module):
         self.register_buffer("deviation", torch.ones(columns))
 
     def measure(self, rows: Tensor) -> None:
-        """Take mean and deviation from these rows; a column that never changes keeps deviation 1."""
+        """Take mean and deviation from these rows; a column that hardly changes keeps deviation 1."""
         deviation, mean = torch.std_mean(rows.double(), dim=0, correction=0)
         self.mean.copy_(mean)
-        self.deviation.copy_(deviation.where(deviation > 0, 1.0))
+        self.deviation.copy_(deviation.where(deviation > torch.finfo(torch.float32).tiny, 1.0))
 
     def forward(self, rows: Tensor) -> Tensor:
         return (rows - self.mean) / self.deviation
