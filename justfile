@@ -3,6 +3,7 @@
 set positional-arguments := true
 
 export PYTHONPATH := justfile_directory() + ":" + justfile_directory() / "sdk"
+export PYTHONUTF8 := "1"
 python := justfile_directory() / ".venv/bin/python"
 bin := justfile_directory() / ".venv/bin"
 
@@ -13,36 +14,44 @@ default:
 
 # install the locked packages into the checkout; nothing to do when the locks have not changed
 [group('setup')]
+[no-exit-message]
 install:
-    @"{{ python }}" deploy/install.py
+    @"{{ python }}" -m deploy.install
 
 # train, evaluate, promote and serve a model on the running stack, and show it
 [group('stack')]
-demo *arguments: up
+[no-exit-message]
+demo *arguments:
+    @"{{ bin }}/just" --justfile "{{ justfile() }}" up "$@"
     @"{{ python }}" -m examples.demo "$@"
 
 # start the whole system and return when all is ready
 [group('stack')]
+[no-exit-message]
 up *arguments: install
     @"{{ python }}" -m deploy.embedded up "$@"
 
 # stop the whole system; state stays in .aimass
 [group('stack')]
+[no-exit-message]
 down *arguments: install
     @"{{ python }}" -m deploy.embedded down "$@"
 
 # show each part: pid, uptime, memory, ready
 [group('stack')]
+[no-exit-message]
 status *arguments: install
     @"{{ python }}" -m deploy.embedded status "$@"
 
 # print the log of a part; -f goes on as it grows
 [group('stack')]
-logs name *arguments: install
+[no-exit-message]
+logs *arguments: install
     @"{{ python }}" -m deploy.embedded logs "$@"
 
 # repeat the admin step on the running stack: roles, migrations, streams, consumers
 [group('stack')]
+[no-exit-message]
 provision *arguments: install
     @"{{ python }}" -m deploy.embedded provision "$@"
 
@@ -51,10 +60,15 @@ provision *arguments: install
 test *arguments: install
     @"{{ python }}" -m pytest "$@"
 
-# kill parts of a running stack at random moments and see that nothing is lost
+# kill, freeze and restart every part at every point of the main job, one fault at a time, and print the table
 [group('checks')]
 chaos *arguments: install
-    @"{{ python }}" -m pytest tests/faults "$@"
+    @"{{ python }}" -m pytest -m "" tests/faults "$@"
+
+# demo and tests in a fresh clone of HEAD, with times; arguments go to the tests
+[group('checks')]
+fresh *arguments: install
+    @"{{ python }}" -m deploy.fresh "$@"
 
 # check style, format and the import contracts
 [group('checks')]

@@ -9,12 +9,23 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
+import tempfile
 import time
 import venv
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+from deploy.bootstrap import ELSEWHERE
+from deploy.machine import (
+    GIB,
+    VERSION,
+    Unfit,
+    check_space,
+    check_this_platform,
+    check_writable,
+    python_library_folder,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 MAIN = ROOT / ".venv"
@@ -24,12 +35,13 @@ TRITON_LOCK = ROOT / "deploy" / "triton" / "requirements.lock"
 LIFELINE = ROOT / "deploy" / "triton" / "sitecustomize.py"
 STAMP = MAIN / "installed.sha256"
 UNFINISHED = MAIN / "install.unfinished"
-VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 TRITON_PACKAGES = TRITON / "lib" / f"python{VERSION}" / "site-packages"
 TRITON_SERVER = TRITON_PACKAGES / "pytriton" / "tritonserver"
 SERVER = TRITON_SERVER / "bin" / "tritonserver"
 STUB = TRITON_SERVER / "backends" / "python" / "triton_python_backend_stub"
 HEARTBEAT_SECONDS = 10
+SPACE = 4 * GIB
+DOWNLOAD_SPACE = 1 * GIB
 CHECK_MAIN = "import asyncpg, faststream, nats, numpy, onnxruntime, pydantic, supervisor, torch, uvicorn"
 CHECK_TRITON = "import numpy, onnxruntime; assert numpy.__version__.startswith('1.')"
 
@@ -91,8 +103,7 @@ def place_stub() -> None:
 
 
 def missing_libraries(binary: Path) -> list[str]:
-    libraries = str(sysconfig.get_config_var("LIBDIR"))
-    environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(python_library_folder())}
     listed = subprocess.run(["ldd", str(binary)], check=True, env=environment, capture_output=True, text=True)  # noqa: S607
     return [line.split()[0] for line in listed.stdout.splitlines() if "not found" in line]
 
@@ -102,10 +113,16 @@ def verify() -> None:
         run([str(environment / "bin" / "python"), "-c", check], f"{environment.name} cannot be imported from")
     missing = sorted({*missing_libraries(SERVER), *missing_libraries(STUB)})
     if missing:
-        raise InstallError(
-            f"Triton needs {', '.join(missing)}, which this machine lacks. For libpython use a Python {VERSION} "
-            f"built with its shared library (a package named libpython{VERSION}, or --enable-shared)."
-        )
+        raise InstallError(f"Triton needs {', '.join(missing)}, which this machine lacks.")
+
+
+def check_machine() -> None:
+    """What would fail late, refused before the first download; a new lock changes a few packages only."""
+    check_this_platform()
+    python_library_folder()
+    check_writable(ROOT, ELSEWHERE)
+    check_space(ROOT, DOWNLOAD_SPACE if STAMP.exists() else SPACE, "The installation")
+    check_space(Path(tempfile.gettempdir()), DOWNLOAD_SPACE, "Downloading packages")
 
 
 def install(anew: bool) -> None:
@@ -133,6 +150,7 @@ def install_once() -> str | None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if installed():
             return None
+        check_machine()
         anew = UNFINISHED.exists()
         UNFINISHED.touch()
         try:
@@ -144,8 +162,14 @@ def install_once() -> str | None:
 
 
 def main() -> None:
-    if not installed():
-        sys.exit(install_once())
+    if installed():
+        return
+    try:
+        check_writable(MAIN, ELSEWHERE)
+        problem = install_once()
+    except Unfit as error:
+        sys.exit(f"install refused: {error}")
+    sys.exit(problem)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,19 @@
 """The command line of the embedded stack: up, down, status, logs, path, provision."""
 
 import argparse
+import errno
 import os
 import sys
 from pathlib import Path
 
 from deploy.embedded.cluster import ClusterFailed
+from deploy.embedded.folders import UnsafeFolder
 from deploy.embedded.parts import DEFAULT_HOME, PARTS
 from deploy.embedded.stack import Stack, StackError
+from deploy.machine import Unfit
+
+LOGS = (*PARTS, "supervisord")
+OF_THE_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,20 +27,23 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("path", parents=[common], help="print the path of stack.json")
     commands.add_parser("provision", parents=[common], help="repeat the admin step on a running stack")
     logs = commands.add_parser("logs", parents=[common], help="print the log of a part")
-    logs.add_argument("name", choices=[*PARTS, "supervisord"])
+    logs.add_argument("name", nargs="?", help=", ".join(LOGS))
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
     return arguments
 
 
-def show_logs(stack: Stack, name: str, follow: bool) -> None:
-    log = stack.home.log(name)
-    if not log.exists():
-        raise StackError(f"{name} has no log yet")
+def show_logs(stack: Stack, name: str | None, follow: bool) -> None:
+    if name not in LOGS:
+        raise StackError(f"{f'no part is named {name}' if name else 'logs of which part?'}: {', '.join(LOGS)}")
+    if not stack.home.path.exists() or not (log := stack.home.log(name)).exists():
+        raise StackError(f"{name} has no log yet in {stack.home.path}: start a stack with ./justw up")
     os.execvp("tail", ["tail", "-n", "200", *(["-F"] if follow else []), str(log)])  # noqa: S606, S607
 
 
 def run(chosen: argparse.Namespace) -> None:
     stack = Stack(chosen.home)
+    if chosen.command in ("status", "provision"):
+        stack.check_running()
     match chosen.command:
         case "status":
             from deploy.embedded.status import show
@@ -49,10 +58,15 @@ def run(chosen: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    os.umask(0o077)
     try:
         run(parser().parse_args())
-    except (StackError, ClusterFailed) as error:
+    except (StackError, ClusterFailed, Unfit, UnsafeFolder) as error:
         sys.exit(str(error))
+    except OSError as error:
+        if error.errno not in OF_THE_PLACE:
+            raise
+        sys.exit(f"{error.strerror}: {error.filename}")
 
 
 if __name__ == "__main__":

@@ -3,16 +3,20 @@
 import json
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from deploy.embedded.folders import short_folder
+from deploy.embedded.folders import digest, short_folder
 from deploy.embedded.launch import write_private
 from deploy.embedded.ports import preferred_or_free
+from deploy.embedded.servers import BUS_SPACE
+from deploy.machine import GIB
 
 SOCKET_PATH_LIMIT = 100
+WRITE_AHEAD_SPACE = GIB // 4
+RESERVE = GIB // 2
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,12 @@ class Home:
         preferred = self.folder("run") / "supervisor.sock"
         if len(str(preferred)) <= SOCKET_PATH_LIMIT:
             return preferred
-        return short_folder(sha256(str(self.path).encode()).hexdigest()[:16]) / "supervisor.sock"
+        return short_folder(digest(self.path)) / "supervisor.sock"
+
+    def space_needed(self) -> int:
+        """Free disk for what the servers may grow by within their limits, and a reserve for all else."""
+        stored, written_ahead = size(self.path / "nats"), size(self.path / "postgres" / "data" / "pg_wal")
+        return max(0, BUS_SPACE - stored) + max(0, WRITE_AHEAD_SPACE - written_ahead) + RESERVE
 
     def secrets(self, names: Iterable[str]) -> dict[str, str]:
         """Random secrets by name, made once and kept."""
@@ -93,6 +102,15 @@ class Home:
         chosen = {name: preferred_or_free(kept.get(name, port)) for name, port in wanted.items()}
         write_private(self.folder() / "ports.json", json.dumps(chosen, indent=1))
         return chosen
+
+
+def size(folder: Path) -> int:
+    """Bytes in all files below a folder, nothing when there is none."""
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            total += file.lstat().st_size
+    return total
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 CHILD = Path(__file__).with_name("child.py")
 PASSED_ON = {"HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SSL_CERT_FILE", "TMPDIR", "TZ", "USER"}
-SILENCE = {"ORT_DISABLE_TELEMETRY": "1"}
+ALWAYS = {"ORT_DISABLE_TELEMETRY": "1", "PYTHONUTF8": "1"}
 PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "OMP_", "OPENBLAS_", "MKL_")
 
 
@@ -30,13 +30,13 @@ class Launch:
     def write(self, path: Path) -> list[str]:
         """Write the launch file and return the command line that runs it."""
         write_private(path, json.dumps(asdict(self), indent=1))
-        return [sys.executable, "-I", "-S", str(CHILD), str(path)]
+        return [sys.executable, "-I", "-S", "-X", "utf8", str(CHILD), str(path)]
 
 
 def base_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The caller's environment without anything that is not known to be harmless and needed."""
     kept = {key: value for key, value in os.environ.items() if passed_on(key)}
-    return {**kept, **SILENCE, **(extra or {})}
+    return {**kept, **ALWAYS, **(extra or {})}
 
 
 def passed_on(key: str) -> bool:
@@ -48,6 +48,6 @@ def write_private(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     draft.replace(path)

@@ -68,7 +68,7 @@ def memory(pids: Iterable[int]) -> int:
 
 def age(pid: int) -> float:
     """Seconds since the process started."""
-    return time.time() - psutil.Process(pid).create_time()
+    return max(0.0, time.time() - psutil.Process(pid).create_time())
 
 
 def listens(pid: int, port: int) -> bool:

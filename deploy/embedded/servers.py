@@ -3,7 +3,6 @@
 import json
 import os
 import pwd
-import sys
 import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from deploy.embedded.folders import plain_path
 from deploy.embedded.launch import Launch, base_environment
 from deploy.embedded.ports import LOOPBACK
+from deploy.machine import GIB, VERSION, python_library_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 TRITON_VENV = ROOT / ".venv-triton"
@@ -22,6 +23,7 @@ BUS_ADMIN = "admin"
 ACCESS_HEADER = "aimass-access"
 RESTRICTED = "model-repository,shared-memory,trace,logging"
 MAX_PAYLOAD = 1024 * 1024
+BUS_SPACE = 2 * GIB
 POSTGRES_SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
@@ -52,7 +54,7 @@ class TritonPorts:
 
 
 def nats_config(store: Path, port: int, monitor_port: int, users: Mapping[str, BusUser]) -> str:
-    """NATS reads JSON; quoted strings are literal there, so `$JS` in a permission is no variable."""
+    """NATS reads JSON without its \\u escapes; quoted strings are literal there, so `$JS` is no variable."""
     return json.dumps(
         {
             "server_name": "aimass-embedded",
@@ -63,11 +65,12 @@ def nats_config(store: Path, port: int, monitor_port: int, users: Mapping[str, B
                 "store_dir": str(store),
                 "sync_interval": "always",
                 "max_memory_store": 64 * 1024**2,
-                "max_file_store": 16 * 1024**3,
+                "max_file_store": BUS_SPACE,
             },
             "authorization": {"users": [bus_user(name, user) for name, user in users.items()]},
         },
         indent=1,
+        ensure_ascii=False,
     )
 
 
@@ -126,13 +129,12 @@ def triton_environment() -> dict[str, str]:
     """Triton's stub finds its packages by the python first on PATH, and needs that one's shared library."""
     environment = base_environment()
     environment["PATH"] = f"{TRITON_VENV / 'bin'}:{environment.get('PATH', os.defpath)}"
-    environment["LD_LIBRARY_PATH"] = str(sysconfig.get_config_var("LIBDIR"))
+    environment["LD_LIBRARY_PATH"] = str(python_library_folder())
     return environment
 
 
 def triton_packages() -> Path:
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return TRITON_VENV / "lib" / f"python{version}" / "site-packages"
+    return TRITON_VENV / "lib" / f"python{VERSION}" / "site-packages"
 
 
 def shared_memory_prefix(repository: Path) -> str:
@@ -141,9 +143,9 @@ def shared_memory_prefix(repository: Path) -> str:
 
 def triton_launch(repository: Path, ports: TritonPorts, access_key: str) -> Launch:
     """The key can be given in no other way than argv: docs/decisions/0002-triton-access-key.md."""
-    folder, prefix = triton_packages() / "pytriton" / "tritonserver", shared_memory_prefix(repository)
+    folder, prefix = plain_path(triton_packages() / "pytriton" / "tritonserver"), shared_memory_prefix(repository)
     options = {
-        "model-repository": repository,
+        "model-repository": plain_path(repository),
         "model-control-mode": "explicit",
         "backend-directory": folder / "backends",
         "cache-directory": folder / "caches",

@@ -22,9 +22,11 @@ from deploy.embedded.launch import write_private
 from deploy.embedded.manager import start_manager, write_configuration
 from deploy.embedded.parts import DEFAULT_HOME, PARTS, SERVERS, Plan, Settings
 from deploy.embedded.probes import accepts_connections, answers, tail
+from deploy.machine import check_ours, check_space, check_writable
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 DOWN_SECONDS = 45.0
+OTHER_HOME = "run as its owner, or choose another state folder with --home"
 POLL_SECONDS = 0.05
 
 
@@ -51,28 +53,36 @@ class Stack:
 
     def up(self) -> None:
         """Start what does not run yet and return when all is ready."""
+        self._check_place()
         with self._locked():
             self._begun = time.monotonic()
             if self.is_up():
                 self._say(f"already running: {self.info['gateway']}")
                 return
             if not self.manager.answers():
+                check_space(self.home.path, self.home.space_needed(), "The stack")
                 self._prepare()
             self._start(self.parts, provisioned=False)
             self._say(f"{self._elapsed()}  ready: {self.info['gateway']}")
 
     def down(self) -> None:
         """Stop services, then servers, then the process manager; what does not stop in time is killed."""
+        if not self.home.path.exists():
+            self._say(f"nothing runs in {self.home.path}")
+            return
+        self._check_place()
         with self._locked():
             self._begun = time.monotonic()
-            if self.manager.answers():
+            ran = self.manager.answers()
+            if ran:
                 self._say(f"{self._elapsed()}  stopping")
                 self.manager.shutdown()
                 self._wait_for_end()
-            for name in self._reap():
+            killed = self._reap()
+            for name in killed:
                 self._say(f"{self._elapsed()}  {name} did not stop and was killed")
             self.home.stack_file.unlink(missing_ok=True)
-            self._say(f"{self._elapsed()}  down")
+            self._say(f"{self._elapsed()}  down" if ran or killed else f"nothing runs in {self.home.path}")
 
     def start(self, parts: Collection[str]) -> None:
         """Start further parts of a running stack, or some that were stopped, and wait until they are ready."""
@@ -106,6 +116,10 @@ class Stack:
             raise StackError(f"no stack runs in {self.home.path}: start one with ./justw up")
         content: dict[str, Any] = json.loads(self.home.stack_file.read_text())
         return content
+
+    def check_running(self) -> None:
+        if not self.home.path.exists() or not self.manager.answers():
+            raise StackError(f"no stack runs in {self.home.path}: start one with ./justw up")
 
     def is_up(self) -> bool:
         """Whether every part runs and is ready."""
@@ -151,12 +165,20 @@ class Stack:
     def manager(self) -> Manager:
         return Manager(self.home.socket)
 
+    def _check_place(self) -> None:
+        check_ours(self.home.path, OTHER_HOME)
+        check_writable(self.home.path, OTHER_HOME)
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One `up` or `down` at a time; the lock goes with its process."""
         self.home.lock_file.touch(mode=0o600)
         with self.home.lock_file.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._say(f"waiting for another up or down in {self.home.path}")
+                fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def _prepare(self) -> None:

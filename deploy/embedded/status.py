@@ -8,7 +8,7 @@ from rich.table import Table
 from deploy.embedded import processes
 from deploy.embedded.control import LISTENER
 from deploy.embedded.parts import PARTS
-from deploy.embedded.stack import Stack, StackError
+from deploy.embedded.stack import Stack
 
 MIB = 1024 * 1024
 
@@ -27,8 +27,7 @@ class Row:
 
 def rows(stack: Stack) -> list[Row]:
     """All parts in starting order, then the process manager."""
-    if not stack.manager.answers():
-        raise StackError(f"no stack runs in {stack.home.path}: start one with ./justw up")
+    stack.check_running()
     states = stack.manager.states()
     found = [row(stack, part, states[part]["statename"].lower()) for part in PARTS]
     return [*found, manager_row(stack)]
