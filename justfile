@@ -99,12 +99,17 @@ coverage *arguments="tests/unit tests/contract tests/integration": install
 hooks: install
     @"{{ bin }}/pre-commit" install
 
+# write .env, the secrets of docker-compose.yml, made once and kept
+[group('setup')]
+secrets: install
+    @"{{ python }}" -m deploy.compose.secrets
+
 # make the rooms of a new service and say what is left to do by hand
 [group('setup')]
 new-service name: install
     @"{{ python }}" -m deploy.new_service "$@"
 
-# write what follows from the code: docs/reference/, docs/graph.md, and what the READMEs of services list
+# write what follows from the code: docs/reference/, docs/graph.md, docker-compose.yml, lists in READMEs of services
 [group('docs')]
 docs: install
     @"{{ python }}" -m deploy.reference

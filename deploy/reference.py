@@ -1,4 +1,4 @@
-"""Writes what follows from the code: docs/graph.md, docs/reference/ (bus, settings), the lists in services' READMEs."""
+"""Writes what follows from the code: docker-compose.yml, docs/graph.md, docs/reference/, lists in services' READMEs."""
 
 from collections.abc import Iterable, Iterator
 from importlib import import_module
@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from deploy import readmes
+from deploy.compose import document
 from deploy.graph import graph_page
 from deploy.markdown import code, table
 from deploy.provision import ROOT, declarations
@@ -14,6 +15,7 @@ from shared.events import said_by
 from shared.settings import ServiceSettings
 from shared.streams import SERVICES, STREAMS, Declaration, permissions
 
+COMPOSE = ROOT / "docker-compose.yml"
 GRAPH = ROOT / "docs" / "graph.md"
 FOLDER = ROOT / "docs" / "reference"
 
@@ -67,7 +69,7 @@ def default(field: FieldInfo) -> str:
 
 
 def write(path: Path, lines: Iterable[str]) -> None:
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(lines).rstrip("\n") + "\n")
     print(path.relative_to(ROOT))
 
 
@@ -76,6 +78,7 @@ def main() -> None:
     write(FOLDER / "bus.md", bus_page())
     write(FOLDER / "settings.md", settings_page())
     write(GRAPH, graph_page(declarations()))
+    write(COMPOSE, document.text().splitlines())
     for declaration in declarations():
         path = ROOT / "services" / declaration.service / "README.md"
         if readmes.correct(path, declaration):

@@ -5,11 +5,16 @@ from pathlib import Path
 from pydantic import AnyHttpUrl, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+SECRETS_DIR = found if (found := Path("/run/secrets")).is_dir() else None
+
 
 class ServiceSettings(BaseSettings):
-    """What a service needs to reach the bus, its database and its operators."""
+    """What a service needs to reach the bus, its database and its operators.
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    In a container a secret may be a file of the setting's full name in /run/secrets; the environment goes first.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, secrets_dir=SECRETS_DIR)
 
     nats_url: str = "nats://127.0.0.1:4222"
     nats_user: str = ""

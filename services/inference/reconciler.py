@@ -42,7 +42,7 @@ class Reconciler:
     ) -> None:
         self._settings, self._database, self._relay = settings, database, relay
         self._triton, self._routing, self._data_plane = triton, routing, data_plane
-        self._repository = Repository(settings.triton_repository)
+        self._repository = Repository(settings.triton_repository, settings.triton_backend)
         self._artifacts = Artifacts(settings.artifacts_url)
         self._woken = asyncio.Event()
         self._released: set[str] = set()

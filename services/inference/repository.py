@@ -16,6 +16,7 @@ from shared.signatures import MAX_BATCH, is_batched
 RUNTIME: Final = Path(__file__).parents[2] / "deploy" / "triton" / "model.py"
 STAGING: Final = ".staging"
 CONFIG: Final = "config.pbtxt"
+THREADS: Final = {"python": "intra_op_num_threads", "onnxruntime": "intra_op_thread_count"}
 
 _TYPES: Final = {
     "BOOL": "TYPE_BOOL",
@@ -26,10 +27,14 @@ _TYPES: Final = {
 
 
 class Repository:
-    """The folder that Triton reads its models from; only this process writes there."""
+    """The folder that Triton reads its models from; only this process writes there.
 
-    def __init__(self, root: Path) -> None:
+    A Triton without the onnxruntime backend gets the runtime as a model of its Python backend.
+    """
+
+    def __init__(self, root: Path, backend: str = "python") -> None:
         self._root = root
+        self._backend = backend
 
     def prepare(self) -> None:
         """Make the folder and drop what an interrupted write has left."""
@@ -41,9 +46,9 @@ class Repository:
         if sha256(artifact).hexdigest() != digest:
             raise DigestMismatch(f"the artifact of '{name}' does not match its digest {digest}")
         files = {
-            CONFIG: config(name, signature, threads).encode(),
-            "1/model.py": RUNTIME.read_bytes(),
+            CONFIG: config(name, signature, threads, self._backend).encode(),
             "1/model.onnx": artifact,
+            **({"1/model.py": RUNTIME.read_bytes()} if self._backend == "python" else {}),
         }
         target = self._folder(name)
         if not _holds(target, files):
@@ -85,17 +90,17 @@ class Repository:
         return self._root / name
 
 
-def config(name: str, signature: Signature, threads: int) -> str:
+def config(name: str, signature: Signature, threads: int, backend: str = "python") -> str:
     """The config.pbtxt of a version."""
     batched = is_batched(signature)
     lines = [
         f'name: "{name}"',
-        'backend: "python"',
+        f'backend: "{backend}"',
         f"max_batch_size: {MAX_BATCH if batched else 0}",
         *(_tensor("input", spec, batched) for spec in signature.inputs),
         *(_tensor("output", spec, batched) for spec in signature.outputs),
         "instance_group [ { kind: KIND_CPU count: 1 } ]",
-        f'parameters {{ key: "intra_op_num_threads" value {{ string_value: "{threads}" }} }}',
+        f'parameters {{ key: "{THREADS[backend]}" value {{ string_value: "{threads}" }} }}',
         *(["dynamic_batching { }"] if batched else []),
     ]
     return "\n".join(lines) + "\n"

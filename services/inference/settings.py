@@ -2,6 +2,7 @@
 
 import socket
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
@@ -16,6 +17,7 @@ class Settings(ServiceSettings):
 
     triton_url: str = "http://127.0.0.1:8000"
     triton_repository: Path = Path("triton")
+    triton_backend: Literal["python", "onnxruntime"] = "python"
     triton_access_header_name: str = "aimass-access"
     triton_access_header_value: SecretStr = SecretStr("")
     node: str = Field(default_factory=socket.gethostname)

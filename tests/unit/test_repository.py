@@ -37,6 +37,16 @@ def test_a_version_is_laid_down_listed_and_removed(repository: Repository, tmp_p
     assert not folder.exists()
 
 
+def test_a_triton_that_has_the_runtime_gets_the_model_alone(tmp_path: Path) -> None:
+    repository = Repository(tmp_path, "onnxruntime")
+    repository.prepare()
+    repository.write(NAME, signature(), b"onnx", DIGEST, threads=2)
+    assert sorted(path.name for path in (tmp_path / NAME / "1").iterdir()) == ["model.onnx"]
+    text = (tmp_path / NAME / "config.pbtxt").read_text()
+    assert 'backend: "onnxruntime"' in text
+    assert '"intra_op_thread_count" value { string_value: "2" }' in text
+
+
 def test_writing_the_same_again_touches_nothing(repository: Repository, tmp_path: Path) -> None:
     repository.write(NAME, signature(), b"onnx", DIGEST)
     before = (tmp_path / "models" / NAME).stat()

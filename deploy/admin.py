@@ -1,0 +1,31 @@
+"""The admin step as a process of its own, for where nobody starts the servers and services together."""
+
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from deploy.provision import provision_bus, provision_database
+from shared.settings import SECRETS_DIR
+
+
+class AdminSettings(BaseSettings):
+    """The administrator's addresses of database and bus, and the database password of each service."""
+
+    model_config = SettingsConfigDict(env_prefix="ADMIN_", extra="ignore", frozen=True, secrets_dir=SECRETS_DIR)
+
+    database_url: SecretStr
+    nats_url: SecretStr
+    passwords: dict[str, SecretStr]
+
+
+def main(secrets: Path | None = SECRETS_DIR) -> None:
+    settings = AdminSettings(_secrets_dir=secrets)
+    passwords = {service: password.get_secret_value() for service, password in settings.passwords.items()}
+    provision_database(settings.database_url.get_secret_value(), passwords)
+    provision_bus(settings.nats_url.get_secret_value())
+    print(f"provided for {', '.join(passwords)}")
+
+
+if __name__ == "__main__":
+    main()

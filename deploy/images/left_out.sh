@@ -1,0 +1,10 @@
+#!/bin/sh
+# Prints the lock without what this service's image does not need: left_out.sh SERVICE requirements.lock
+set -eu
+here=$(dirname -- "$0")
+case $1 in
+    trainer | evaluator) lists=$here/development.txt ;;
+    *) lists="$here/development.txt $here/training.txt" ;;
+esac
+names=$(cat $lists | paste -s -d '|' -)
+grep -v -i -E "^($names)==" "$2"
