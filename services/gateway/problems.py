@@ -69,10 +69,9 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
 
 
 def _field(location: tuple[str | int, ...]) -> str:
-    inner = location[1:] if len(location) > 1 and location[0] in ROOTS else location
-    if location[-1:] and isinstance(location[-1], int) and len(location) == 2:
-        return str(location[0])
-    return ".".join(str(part) for part in inner)
+    """The dotted name without the part of the request that it stands in; a position in broken JSON is no name."""
+    names = [str(part) for part in location if not (location[1:] == (part,) and isinstance(part, int))]
+    return ".".join(names[1:] if len(names) > 1 and names[0] in ROOTS else names)
 
 
 def _detail(error: dict[str, Any]) -> str:

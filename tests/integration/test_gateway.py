@@ -189,6 +189,12 @@ class TestControl:
             assert problem["title"] and len(problem["trace_id"]) == 32
             assert reply.headers.get("retry-after") == (error.retry_after and str(error.retry_after))
 
+    async def test_a_reply_that_cannot_be_read_is_our_error(self, gateway: Gateway, admin: str) -> None:
+        gateway.neighbours.answers["get_model"] = TaskList()
+        reply = await gateway.http.get("/api/v1/models/digits-cnn", headers=bearer(admin))
+        assert (reply.status_code, reply.headers["content-type"]) == (500, "application/problem+json")
+        assert "validation" not in reply.text
+
     async def test_a_service_that_does_not_run_is_unavailable(self, gateway: Gateway, admin: str) -> None:
         await gateway.connection.drain()
         reply = await gateway.http.get("/api/v1/models/digits-cnn", headers=bearer(admin))

@@ -289,6 +289,16 @@ def answers(client: httpx.AsyncClient, url: str, key: str) -> Callable[[], Any]:
     return ask
 
 
+async def test_it_listens_before_the_bus_is_there(gateway: Gateway, key: str) -> None:
+    gateway.server.kill()
+    async with another_process(gateway) as (_, url):
+        await until(answers(gateway.http, f"{url}/v2/health/live", key))
+        reply = await gateway.http.post(url + INFER, json=DOCUMENT, headers=bearer(key))
+        assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
+        gateway.server.start()
+        await until(answers(gateway.http, f"{url}/v2", key))
+
+
 async def test_it_finishes_what_is_in_flight_and_ends(gateway: Gateway, key: str) -> None:
     async def slowly(request: frames.Request) -> frames.Reply:
         await asyncio.sleep(1)
