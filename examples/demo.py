@@ -1,41 +1,30 @@
-"""The demo: train digits-cnn on the running stack, follow it, see it evaluated and promoted, and ask it digits."""
+"""The demo: train a model on the running stack, follow it, see it evaluated and promoted, and ask it."""
 
 import argparse
 import time
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import tritonclient.http as triton
 from aimass import Client
 from numpy.typing import NDArray
-from rich.columns import Columns
 from rich.console import Console
-from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from tritonclient.utils import np_to_triton_dtype
 
-import library
 from deploy.embedded.parts import DEFAULT_HOME
 from deploy.embedded.stack import Stack
+from examples.answers import Arrays, held_out, show_answers
 from examples.champion import client_of, wait_served
-from examples.pictures import picture
-from library.base import Part
 
 MODEL = "digits-cnn"
 SHOWN = 8
 SECONDS = 300.0
-Images = NDArray[np.float32]
 
 
 class DemoFailed(Exception):
     """The main job did not end as it should."""
-
-
-def held_out() -> tuple[Images, NDArray[Any]]:
-    """Digits that neither training nor choice has seen."""
-    part = library.data_set("digits").parts()[Part.TEST]
-    return part["image"], part["digit"]
 
 
 def follow(client: Client, task_id: str, console: Console) -> None:
@@ -58,48 +47,36 @@ def tell_epochs(client: Client, task_id: str, told: int, console: Console) -> in
     for point in client.metrics(task_id):
         epochs.setdefault(point["epoch"], {})[point["name"]] = point["value"]
     for epoch, values in sorted(epochs.items()):
-        if epoch > told and "validation_accuracy" in values:
-            losses = f"train loss {values['train_loss']:.3f}, validation loss {values['validation_loss']:.3f}"
-            console.print(f"  epoch {epoch:>2}  {losses}, validation accuracy {values['validation_accuracy']:.3f}")
+        if epoch > told and "validation_loss" in values:
+            shown = {name: value for name, value in sorted(values.items()) if name.startswith(("train", "validation"))}
+            figures = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
+            console.print(f"  epoch {epoch:>2}  {figures}")
             told = epoch
     return told
 
 
-def show_evaluation(client: Client, version: int, console: Console) -> float:
-    """The gate's verdict on the version as served; returns its accuracy."""
-    evaluation = next(e for e in client.evaluations(MODEL) if e["version"] == version)
-    metrics, verdict = evaluation["metrics"], "passed" if evaluation["passed"] else "failed"
+def show_evaluation(client: Client, model: str, version: int, console: Console) -> str:
+    """The gate's verdict on the version as served; returns its first figure."""
+    evaluation = next(e for e in client.evaluations(model) if e["version"] == version)
+    verdict = "passed" if evaluation["passed"] else "failed"
     beside = evaluation["champion_version"]
     against = f", beside the champion, version {beside}" if beside else ", with no champion before it"
     console.print(f"evaluated as served{against}: gate [bold]{verdict}[/]")
-    console.print("  " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-    return float(metrics["accuracy"])
+    console.print("  " + ", ".join(f"{name} {value:.4g}" for name, value in evaluation["metrics"].items()))
+    first = client.version(model, version)["gate"][0]["metric"]
+    return f"{first} as served [bold]{evaluation['metrics'][first]:.4f}[/]"
 
 
-def ask(info: dict[str, Any], client: Client, images: Images) -> NDArray[Any]:
-    """The class probabilities of images, by a stock tritonclient with an Authorization header."""
-    tensor = triton.InferInput("image", list(images.shape), "FP32")
-    tensor.set_data_from_numpy(images)
+def ask(info: dict[str, Any], client: Client, model: str, inputs: Arrays) -> NDArray[Any]:
+    """The first output of a model, by a stock tritonclient with an Authorization header."""
     caller = triton.InferenceServerClient(info["gateway"].removeprefix("http://"))
-    answer = caller.infer(MODEL, [tensor], headers={"Authorization": client.authorization})
-    found: NDArray[Any] = answer.as_numpy("probabilities")
+    tensors = []
+    for name, array in inputs.items():
+        tensors.append(triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype)))
+        tensors[-1].set_data_from_numpy(array)
+    answer = caller.infer(model, tensors, headers={"Authorization": client.authorization})
+    found: NDArray[Any] = answer.as_numpy(answer.get_response()["outputs"][0]["name"])
     return found
-
-
-def show_digits(images: Images, probabilities: NDArray[Any], truth: NDArray[Any], console: Console) -> None:
-    panels = []
-    for image, row, digit in zip(images, probabilities, truth, strict=True):
-        guess = int(row.argmax())
-        mark = "[green]right[/]" if guess == digit else f"[red]it is {digit}[/]"
-        panels.append(
-            Panel(
-                picture(image[0].tolist(), coloured=console.is_terminal),
-                title=f"{guess} ({row[guess]:.0%})",
-                subtitle=mark,
-                width=20,
-            )
-        )
-    console.print(Columns(panels))
 
 
 def show_chain(client: Client, correlation_id: str, console: Console) -> None:
@@ -125,32 +102,31 @@ def show_where_next(info: dict[str, Any], console: Console) -> None:
     console.print("Stop it with ./justw down; the state stays in .aimass")
 
 
-def run(stack: Stack, console: Console) -> None:
+def run(stack: Stack, model: str, console: Console) -> None:
     info, began = stack.info, time.monotonic()
-    images, truth = held_out()
+    inputs, truth = held_out(model, SHOWN)
     with client_of(info) as client:
-        task = client.train(MODEL)
-        console.rule(f"training {MODEL}")
+        task = client.train(model)
+        console.rule(f"training {model}")
         follow(client, task["id"], console)
-        version = wait_served(client, task["id"], MODEL)
+        version = wait_served(client, task["id"], model)
         console.rule(f"version {version}")
-        accuracy = show_evaluation(client, version, console)
+        figure = show_evaluation(client, model, version, console)
         console.print(f"promoted to champion, traffic switched to version {version}")
-        console.rule("held-out digits, asked over HTTP with tritonclient")
-        show_digits(images[:SHOWN], ask(info, client, images[:SHOWN]), truth[:SHOWN], console)
+        console.rule("held-out items, asked over HTTP with tritonclient")
+        show_answers(model, inputs, ask(info, client, model, inputs), truth, console)
         console.rule("what happened")
         show_chain(client, task["correlation_id"], console)
-    console.print(
-        f"\nheld-out accuracy as served [bold]{accuracy:.4f}[/]; the demo took {time.monotonic() - began:.1f} s"
-    )
+    console.print(f"\nheld-out {figure}; the demo took {time.monotonic() - began:.1f} s")
     show_where_next(info, console)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", help="the state folder of the stack", default=DEFAULT_HOME)
+    parser.add_argument("--model", help="the member of the library to train", default=MODEL)
     chosen = parser.parse_args()
-    run(Stack(chosen.home), Console())
+    run(Stack(chosen.home), chosen.model, Console())
 
 
 if __name__ == "__main__":
