@@ -8,7 +8,9 @@ class Permission(StrEnum):
     """What a route can ask for; a route that declares none fails a test."""
 
     MODELS_READ = "models:read"
+    MODELS_WRITE = "models:write"
     MODELS_PROMOTE = "models:promote"
+    MODELS_FORCE = "models:force"
     TASKS_READ = "tasks:read"
     TASKS_WRITE = "tasks:write"
     EVALUATIONS_READ = "evaluations:read"
@@ -16,6 +18,7 @@ class Permission(StrEnum):
     PREDICTIONS_READ = "predictions:read"
     EVENTS_READ = "events:read"
     METRICS_READ = "metrics:read"
+    OPS_READ = "ops:read"
     INFER = "infer"
     KEYS_MANAGE = "keys:manage"
 
@@ -29,12 +32,14 @@ class Role(StrEnum):
     VIEWER = "viewer"
 
 
-_READ = frozenset(permission for permission in Permission if permission.value.endswith(":read"))
+_VIEW = frozenset(permission for permission in Permission if permission.value.endswith(":read")) - {Permission.OPS_READ}
+_READ = _VIEW | {Permission.OPS_READ}
 GRANTS: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: frozenset(Permission),
-    Role.ENGINEER: _READ | {Permission.INFER, Permission.TASKS_WRITE, Permission.MODELS_PROMOTE},
+    Role.ENGINEER: _READ
+    | {Permission.INFER, Permission.TASKS_WRITE, Permission.MODELS_WRITE, Permission.MODELS_PROMOTE},
     Role.OPERATOR: _READ | {Permission.INFER, Permission.TASKS_WRITE},
-    Role.VIEWER: _READ,
+    Role.VIEWER: _VIEW,
 }
 
 

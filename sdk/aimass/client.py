@@ -3,11 +3,12 @@
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from aimass import types as t
-from aimass.connection import Connection
+from aimass.connection import API, Connection
 from aimass.errors import DeadlineExceeded, Unavailable
 
 if TYPE_CHECKING:
@@ -103,28 +104,90 @@ class Client:
                 return
             yield t.LogLine(**event.data)  # type: ignore[typeddict-item]
 
-    def models(self) -> list[t.Model]:
-        models: list[t.Model] = self._get("models")["models"]
+    def models(self, q: str = "", *, task_type: str = "", archived: bool = False) -> list[t.Model]:
+        """Models by name; `q` is looked for in name, labels and cards."""
+        models: list[t.Model] = self._get("models", q=q, task_type=task_type, archived=archived)["models"]
         return models
 
     def model(self, name: str) -> t.Model:
         model: t.Model = self._get(f"models/{name}")
         return model
 
-    def versions(self, model: str) -> list[t.Version]:
-        """The versions of a model, newest first."""
-        versions: list[t.Version] = self._get(f"models/{model}/versions")["versions"]
+    def versions(self, model: str, q: str = "", *, archived: bool = False) -> list[t.Version]:
+        """The versions of a model, newest first; `q` is looked for in labels and cards."""
+        versions: list[t.Version] = self._get(f"models/{model}/versions", q=q, archived=archived)["versions"]
         return versions
 
     def version(self, model: str, version: int) -> t.Version:
         found: t.Version = self._get(f"models/{model}/versions/{version}")
         return found
 
-    def promote(self, model: str, version: int, alias: str = "champion", *, expected: int | None = None) -> t.Version:
-        """Point an alias at a version; with `expected` only if it points there now."""
-        body = {"version": version, "expected": expected}
+    def promote(
+        self, model: str, version: int, alias: str = "champion", *, expected: int | None = None, force: str = ""
+    ) -> t.Version:
+        """Point an alias at a version; with `expected` only if it points there now.
+
+        `force` is the reason to promote without a passed evaluation.
+        """
+        body = {"version": version, "expected": expected, "force": bool(force), "reason": force}
         promoted: t.Version = self._connection.call("PUT", f"models/{model}/aliases/{alias}", json=body)
         return promoted
+
+    def upload(
+        self,
+        model: str,
+        file: Path,
+        *,
+        dataset: str | None = None,
+        task_type: str | None = None,
+        labels: Sequence[str] = (),
+        summary: str = "",
+        auto_promote: bool = False,
+        key: str = "",
+    ) -> t.Version:
+        """Bring an ONNX file as the next version of a model; the same idempotency key twice is one version."""
+        params = {
+            "dataset": dataset,
+            "task_type": task_type,
+            "label": list(labels),
+            "summary": summary,
+            "auto_promote": auto_promote,
+        }
+        return self._bring(f"models/{model}/versions", file, params, key)
+
+    def import_version(self, model: str, file: Path, *, auto_promote: bool = False, key: str = "") -> t.Version:
+        """Bring a version that was exported, as the next version of a model."""
+        return self._bring(f"models/{model}/imports", file, {"auto_promote": auto_promote}, key)
+
+    def _bring(self, path: str, file: Path, params: dict[str, Any], key: str) -> t.Version:
+        headers = {"Idempotency-Key": key or str(uuid.uuid4()), "Content-Type": "application/octet-stream"}
+        with file.open("rb") as content:
+            made: t.Version = self._connection.call("POST", path, params=params, content=content, headers=headers)
+        return made
+
+    def export_version(self, model: str, version: int, target: Path) -> Path:
+        """Take a version as one file, a zip of model and manifest."""
+        return self._connection.download(f"models/{model}/versions/{version}/export", target)
+
+    def archive_model(self, model: str, archived: bool = True) -> t.Model:
+        """Hide a model from lists and promotion, or show it again."""
+        changed: t.Model = self._connection.call("PATCH", f"models/{model}", json={"archived": archived})
+        return changed
+
+    def archive_version(self, model: str, version: int, archived: bool = True) -> t.Version:
+        """Hide a version from lists and promotion, or show it again."""
+        path = f"models/{model}/versions/{version}"
+        changed: t.Version = self._connection.call("PATCH", path, json={"archived": archived})
+        return changed
+
+    def delete_version(self, model: str, version: int) -> None:
+        """Delete a version for ever; not the champion, nor one that serves."""
+        self._connection.send("DELETE", f"{API}/models/{model}/versions/{version}")
+
+    def compare(self, model: str, version: int, other: int) -> t.Comparison:
+        """Two versions: parameters that differ, metrics side by side."""
+        found: t.Comparison = self._get(f"models/{model}/versions/{version}/comparison", other=other)
+        return found
 
     def evaluations(self, model: str | None = None, version: int | None = None) -> list[t.Evaluation]:
         """Evaluations, newest first."""

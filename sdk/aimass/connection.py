@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -46,6 +47,22 @@ class Connection:
         """A request to the control API; options are those of httpx, parameters that are None are left out."""
         params = {name: value for name, value in options.pop("params", {}).items() if value is not None}
         return self.send(method, f"{API}/{path}", params=params, **options).json()
+
+    def download(self, path: str, target: Path) -> Path:
+        """Write a file of the control API to the target, whole or not at all."""
+        part = target.with_name(f"{target.name}.part")
+        try:
+            with self._http.stream("GET", f"{API}/{path}") as response, part.open("wb") as file:
+                if response.is_error:
+                    raise _read_error(response)
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+        except httpx.TransportError as error:
+            raise unreachable(error) from error
+        else:
+            return part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
 
     def stream(self, path: str, params: Mapping[str, str]) -> Iterator[ServerEvent]:
         """Server-sent events until the caller stops; a stream that breaks off is opened again after its last event."""

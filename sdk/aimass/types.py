@@ -78,6 +78,7 @@ class Model(TypedDict):
     task_type: str
     versions: int
     aliases: dict[str, int]
+    archived: bool
     created_at: str | None
     updated_at: str | None
 
@@ -102,7 +103,27 @@ class Version(TypedDict):
     aliases: list[str]
     evaluation_id: str
     evaluation_passed: bool | None
+    source: str
+    actor: str
+    archived: bool
     created_at: str | None
+
+
+class Difference(TypedDict):
+    """A value in two versions."""
+
+    left: Any
+    right: Any
+
+
+class Comparison(TypedDict):
+    """Two versions: parameters that differ, metrics side by side."""
+
+    left: Version
+    right: Version
+    parameters: dict[str, Difference]
+    metrics: dict[str, Difference]
+    evaluation: dict[str, Difference]
 
 
 class Evaluation(TypedDict):

@@ -28,6 +28,10 @@ class Version:
     gate: tuple[GateCondition, ...]
     auto_promote: bool
 
+    def takes_the_same(self, other: "Version") -> bool:
+        """Whether both can be asked the same; a champion that cannot is no rival."""
+        return set(self.signature.inputs) == set(other.signature.inputs)
+
 
 @dataclass(frozen=True)
 class Champion:

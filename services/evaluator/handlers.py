@@ -53,10 +53,12 @@ async def on_version_promoted(event: VersionPromoted, work: Work) -> None:
 
 
 async def on_deployment_staged(event: DeploymentStaged, work: Work) -> None:
-    """Evaluate what was staged, once beside each champion."""
+    """Evaluate what was staged, once beside each champion; not what was brought without a data set."""
     version = await known_version(work, event.model, event.version)
     if event.digest != version.digest:
         raise InvalidInput(f"version {event.version} of '{event.model}' has another digest than was staged")
+    if not version.dataset:
+        return
     await evaluate(work, version)
     work.then(work.parts.runner.wake)
 

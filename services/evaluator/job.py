@@ -52,12 +52,13 @@ class EvaluateJob(Job):
 
     async def execute(self, run: TaskRun) -> None:
         version, champion = await self._versions(run)
+        rival = champion if champion and champion.takes_the_same(version) else None
         items = await self._items(run, version)
         target = library.data_set(version.dataset).schema.target.name
-        advance = _progress(run, len(items[target]) * (2 if champion else 1))
+        advance = _progress(run, len(items[target]) * (2 if rival else 1))
         arrays = {TRUTH: items[target], CANDIDATE: await self._data_plane.outputs(version, items, advance)}
-        if champion:
-            arrays[CHAMPION] = await self._champion_outputs(run, champion, items, advance)
+        if rival:
+            arrays[CHAMPION] = await self._champion_outputs(run, rival, items, advance)
         await self._conclude(run, version, champion, await _scores(run, version, arrays))
 
     async def _champion_outputs(self, run: TaskRun, champion: Version, items: Arrays, advance: Advance) -> Array:

@@ -9,12 +9,15 @@ from services.gateway.credentials import BUCKET, CredentialCache, CredentialFeed
 from services.gateway.data_plane import DataPlane
 from services.gateway.handlers import HANDLERS
 from services.gateway.inference_protocol import InferenceProtocol
+from services.gateway.operations import OpsPorts
 from services.gateway.reading import StreamReader
 from services.gateway.routes.inference import InferenceRoutes
 from services.gateway.server import Edge, HttpServer
 from services.gateway.settings import Settings
 from services.gateway.sse import Followers
+from services.gateway.uploads import Uploads
 from shared import bus
+from shared.artifacts import Artifacts
 from shared.service import Service
 
 
@@ -28,7 +31,9 @@ def build() -> Service:
     inference = InferenceRoutes(plane, service.bus, cache.problem, *seconds)
     followers = Followers(settings.max_followers)
     readers = (StreamReader(service.bus, "EVT"), StreamReader(service.bus, "LOG"))
-    control = ControlEdge(control_app(Edges(service.bus, gatekeeper, followers, *readers)), gatekeeper)
+    uploads = Uploads(Artifacts(settings.artifacts_url), settings.home_dir, *settings.upload_limits)
+    edges = Edges(service.bus, gatekeeper, followers, *readers, uploads, OpsPorts(settings.ops_urls))
+    control = ControlEdge(control_app(edges), gatekeeper)
     server = HttpServer(settings, Edge(control, InferenceProtocol(inference.routes(), gatekeeper)), followers)
     service.handle(HANDLERS, None)
     service.add_loop("http", server.serve, early=True)

@@ -10,8 +10,10 @@ from pydantic_core import PydanticSerializationError
 
 from services.gateway.access import Gatekeeper
 from services.gateway.credentials import Principal
+from services.gateway.operations import OpsPorts
 from services.gateway.reading import StreamReader
 from services.gateway.sse import Followers
+from services.gateway.uploads import Uploads
 from shared import observe
 from shared.bus import RPC_SECONDS, Bus
 from shared.context import Context
@@ -30,6 +32,8 @@ class Edges:
     followers: Followers
     events: StreamReader
     logs: StreamReader
+    uploads: Uploads
+    ops_ports: OpsPorts
 
 
 class Caller:
@@ -48,7 +52,12 @@ class Caller:
         return self.edges.gatekeeper.is_valid(self.principal)
 
     async def ask(
-        self, request: "RpcRequest[Answer]", *, service: str | None = None, idempotency_key: str = ""
+        self,
+        request: "RpcRequest[Answer]",
+        *,
+        service: str | None = None,
+        idempotency_key: str = "",
+        seconds: float = RPC_SECONDS,
     ) -> Answer:
         """Ask a service in the name of the caller."""
         context = Context(
@@ -56,11 +65,11 @@ class Caller:
             actor=self.principal.key_id,
             correlation_id=self._correlation_id,
             traceparent=observe.current_traceparent(),
-            deadline=time.time() + RPC_SECONDS,
+            deadline=time.time() + seconds,
             idempotency_key=idempotency_key,
         )
         try:
-            return await self.edges.bus.ask(request, context, service=service)
+            return await self.edges.bus.ask(request, context, service=service, seconds=seconds)
         except PydanticSerializationError:
             raise InvalidInput("the text holds characters that are not valid Unicode") from None
 

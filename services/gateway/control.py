@@ -6,23 +6,25 @@ from typing import Any
 
 from fastapi import FastAPI
 from opentelemetry.trace import Span, SpanKind
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.gateway import metrics, problems
+from services.gateway import metrics, operations, problems
 from services.gateway.access import Gatekeeper
 from services.gateway.bodies import read_body, replayed
 from services.gateway.caller import Edges
-from services.gateway.routes import events, insight, keys, models, tasks
+from services.gateway.credentials import Principal
+from services.gateway.routes import events, insight, keys, models, operators, tasks, uploads
 from services.gateway.routes.declare import GuardedRoute
 from shared import observe
-from shared.errors import AimassError, DeadlineExceeded
+from shared.errors import AimassError, DeadlineExceeded, Unauthenticated
 from shared.names import new_id
 
 DOCS, OPENAPI = "/docs", "/openapi.json"
 PUBLIC_PATHS = frozenset({DOCS, OPENAPI})
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
-THEMES = (tasks, models, insight, events, keys)
+THEMES = (tasks, models, uploads, insight, events, keys, operators)
 
 
 def control_app(edges: Edges) -> FastAPI:
@@ -80,18 +82,31 @@ class ControlEdge:
             _describe(span, scope["method"], route, sender.status)
         metrics.HTTP_SECONDS.labels(route, scope["method"], sender.status).observe(time.perf_counter() - started)
 
+    def _identify(self, path: str, headers: dict[bytes, bytes]) -> Principal:
+        return self._gatekeeper.identify(
+            operations.with_bearer(headers) if path.startswith(operations.ROOT) else headers
+        )
+
     async def _answer(self, scope: Scope, receive: Receive, sender: Sender, headers: dict[bytes, bytes]) -> None:
         try:
             if scope["path"] not in PUBLIC_PATHS:
-                scope["state"]["principal"] = self._gatekeeper.identify(headers)
-            body = await _read_in_time(receive, headers)
-            await self._app(scope, replayed(body, receive), sender)
+                scope["state"]["principal"] = self._identify(scope["path"], headers)
+            if not uploads.is_streamed(scope):
+                receive = replayed(await _read_in_time(receive, headers), receive)
+            await self._app(scope, receive, sender)
         except AimassError as error:
-            await problems.problem_response(error)(scope, receive, sender)
+            await _problem(error, scope["path"])(scope, receive, sender)
         except Exception as error:
             observe.log().error("request failed", route=_route_of(scope), exc_info=error)
             if not sender.status:
                 raise
+
+
+def _problem(error: AimassError, path: str) -> Response:
+    response = problems.problem_response(error)
+    if isinstance(error, Unauthenticated) and path.startswith(operations.ROOT):
+        response.headers["WWW-Authenticate"] = operations.CHALLENGE
+    return response
 
 
 async def _read_in_time(receive: Receive, headers: dict[bytes, bytes]) -> bytes:

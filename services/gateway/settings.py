@@ -1,9 +1,14 @@
 """The settings of the gateway."""
 
+from typing import Annotated
+
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from shared.names import Slug
 from shared.settings import ServiceSettings
+
+OpsUrl = Annotated[str, Field(pattern=r"^http://127\.0\.0\.1:[0-9]{1,5}$")]
 
 
 class Settings(ServiceSettings):
@@ -17,4 +22,13 @@ class Settings(ServiceSettings):
     infer_seconds_max: float = Field(default=120, gt=0)
     max_in_flight: int = Field(default=1024, ge=1, description="predictions waited for at once")
     max_followers: int = Field(default=100, ge=1, description="event streams open at once")
+    ops_urls: dict[Slug, OpsUrl] = Field(default={}, description="ops ports by service, on this machine only")
     credentials_stale_seconds: float = Field(default=5, gt=0)
+    upload_bytes: int = Field(default=256 * 1024**2, ge=1, description="size of a file that somebody brings")
+    upload_seconds: float = Field(default=300, gt=0)
+    max_uploads: int = Field(default=2, ge=1, description="files that come in at once")
+
+    @property
+    def upload_limits(self) -> tuple[int, float, int]:
+        """Size, seconds, and how many at once."""
+        return self.upload_bytes, self.upload_seconds, self.max_uploads

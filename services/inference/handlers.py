@@ -10,7 +10,7 @@ from shared.errors import NotFound, Unavailable
 from shared.events.common import Verdict
 from shared.events.deployment import DeploymentUnstaged
 from shared.events.evaluation import EvaluationCompleted
-from shared.events.models import VersionPromoted, VersionRegistered
+from shared.events.models import VersionDeleted, VersionPromoted, VersionRegistered
 from shared.handlers import Handlers
 from shared.names import triton_name
 from shared.rpc.inference import DeploymentList, GetServedModel, ListDeployments, ServedModel
@@ -60,13 +60,25 @@ async def on_evaluation_completed(event: EvaluationCompleted, work: Work[Parts])
         return
     deployment = await store.find(work.tx, work.project, event.model, event.version)
     route = await store.find_route(work.tx, work.project, event.model)
-    if deployment is None or deployment.state not in ("loading", "staged"):
+    if deployment is None or (route and event.version == route.wanted_version):
         return
-    if route and event.version == route.wanted_version:
+    await _unstage(work, deployment, "the gate failed: " + "; ".join(event.reasons))
+
+
+async def on_version_deleted(event: VersionDeleted, work: Work[Parts]) -> None:
+    """A version that drains ends by itself; nothing can be promoted to a deleted one."""
+    deployment = await store.find(work.tx, work.project, event.model, event.version)
+    if deployment is not None:
+        await _unstage(work, deployment, "the version was deleted")
+
+
+async def _unstage(work: Work[Parts], deployment: Deployment, reason: str) -> None:
+    if deployment.state not in ("loading", "staged"):
         return
-    reason = "the gate failed: " + "; ".join(event.reasons)
     if await store.set_state(work.tx, deployment, "unstaged", reason):
-        work.say(DeploymentUnstaged(model=event.model, version=event.version, digest=event.digest, reason=reason))
+        facts = {"model": deployment.model, "version": deployment.version, "digest": deployment.digest}
+        work.say(DeploymentUnstaged(**facts, reason=reason))
+        work.parts.reconciler.wake()
 
 
 async def list_deployments(request: ListDeployments, work: Work[Parts]) -> DeploymentList:
@@ -97,6 +109,7 @@ HANDLERS = Handlers(
         VersionRegistered: on_version_registered,
         VersionPromoted: on_version_promoted,
         EvaluationCompleted: on_evaluation_completed,
+        VersionDeleted: on_version_deleted,
     },
     rpc={ListDeployments: list_deployments},
     memory_rpc={GetServedModel: get_served_model},

@@ -1,11 +1,16 @@
 """The composition root of registry."""
 
+from services.registry.files import Files
 from services.registry.handlers import HANDLERS
+from services.registry.parts import Parts
 from services.registry.settings import Settings
+from shared.artifacts import Artifacts
 from shared.service import Service
 
 
 def build() -> Service:
-    service = Service("registry", Settings())
-    service.handle(HANDLERS, None)
+    settings = Settings()
+    service = Service("registry", settings)
+    files = Files(Artifacts(settings.artifacts_url), settings)
+    service.handle(HANDLERS, Parts(files, service.bus))
     return service

@@ -1,6 +1,8 @@
-"""What registry hears and answers."""
+"""What registry hears and answers; what people bring is in uploads.py, how they manage it in managing.py."""
 
-from services.registry import store
+from typing import Any
+
+from services.registry import managing, store, uploads
 from services.registry.domain import (
     CHAMPION,
     Evaluation,
@@ -10,13 +12,19 @@ from services.registry.domain import (
     decide_alias,
     decide_promotion,
 )
-from shared.errors import Conflict, NotFound, Unavailable
+from services.registry.parts import Work
+from shared.errors import Conflict, InvalidInput, NotFound, Unavailable
 from shared.events.evaluation import EvaluationCompleted
 from shared.events.models import DatasetRegistered, PromotionRefused, VersionPromoted, VersionRegistered
 from shared.events.training import TrainingCompleted
 from shared.handlers import Handlers
 from shared.rpc.registry import (
+    ArchiveModel,
+    ArchiveVersion,
+    CompareVersions,
     DatasetView,
+    DeleteVersion,
+    ExportVersion,
     GetDataset,
     GetModel,
     GetVersion,
@@ -25,13 +33,12 @@ from shared.rpc.registry import (
     ModelList,
     ModelView,
     RegisterDataset,
+    RegisterImport,
+    RegisterUpload,
     SetAlias,
     VersionList,
     VersionView,
 )
-from shared.work import Work as AnyWork
-
-Work = AnyWork[None]
 
 
 async def on_training_completed(event: TrainingCompleted, work: Work) -> None:
@@ -43,9 +50,9 @@ async def on_training_completed(event: TrainingCompleted, work: Work) -> None:
     dataset = await store.find_dataset(work.tx, work.project, lineage.dataset, lineage.dataset_digest)
     if dataset is None:
         raise Unavailable(f"data set {lineage.dataset} {lineage.dataset_digest} is not registered yet")
-    number = await store.insert_version(work.tx, work.project, lineage)
-    said = event.model_dump() | {"version": number, "dataset_parts": dataset.parts}
-    work.say(VersionRegistered.model_validate(said))
+    number = await store.insert_version(work.tx, work.project, lineage, work.context.actor)
+    facts = {"version": number, "dataset_parts": dataset.parts, "source": lineage.source, "actor": work.context.actor}
+    work.say(VersionRegistered.model_validate(event.model_dump() | facts))
 
 
 async def on_evaluation_completed(event: EvaluationCompleted, work: Work) -> None:
@@ -75,7 +82,13 @@ def _refusal(event: EvaluationCompleted, reason: str, stale: bool) -> PromotionR
 
 
 async def _point(
-    work: Work, model: str, alias: str, to: Version, previous: Version | None, evaluation: Evaluation | None
+    work: Work,
+    model: str,
+    alias: str,
+    to: Version,
+    previous: Version | None,
+    evaluation: Evaluation | None,
+    **forced: Any,
 ) -> None:
     evaluation_id = evaluation.id if evaluation and evaluation.passed else ""
     await store.point_alias(work.tx, work.project, model, alias, to, evaluation_id, work.context.actor)
@@ -87,25 +100,29 @@ async def _point(
         previous_version=previous.number if previous else None,
         evaluation_id=evaluation_id,
         actor=work.context.actor,
+        **forced,
     )
     work.say(promoted)
 
 
 async def set_alias(request: SetAlias, work: Work) -> VersionView:
+    if request.force and not request.reason.strip():
+        raise InvalidInput("reason: whoever forces a promotion says why", field="reason")
     await store.lock_model(work.tx, work.project, request.model)
     candidate = await store.find_version(work.tx, work.project, request.model, request.version)
     pointing = await store.find_alias(work.tx, work.project, request.model, request.alias)
     evaluation = await store.best_evaluation(work.tx, work.project, request.model, candidate.digest)
-    decision = decide_alias(request.alias, candidate, pointing, evaluation, request.expected)
+    decision = decide_alias(request.alias, candidate, pointing, evaluation, request.expected, force=request.force)
     if decision.outcome is Outcome.REFUSE:
         raise Conflict(decision.reason, field="version")
     if decision.outcome is Outcome.POINT:
-        await _point(work, request.model, request.alias, candidate, pointing, evaluation)
+        forced = {"forced": decision.forced, "reason": request.reason if request.force else ""}
+        await _point(work, request.model, request.alias, candidate, pointing, evaluation, **forced)
     return await store.get_version(work.tx, work.project, request.model, request.version)
 
 
 async def list_models(request: ListModels, work: Work) -> ModelList:
-    return ModelList(models=await store.list_models(work.tx, work.project))
+    return ModelList(models=await store.list_models(work.tx, work.project, request))
 
 
 async def get_model(request: GetModel, work: Work) -> ModelView:
@@ -114,8 +131,7 @@ async def get_model(request: GetModel, work: Work) -> ModelView:
 
 async def list_versions(request: ListVersions, work: Work) -> VersionList:
     await store.get_model(work.tx, work.project, request.model)
-    found = await store.list_versions(work.tx, work.project, request.model, request.before, request.limit)
-    return VersionList(versions=found)
+    return VersionList(versions=await store.list_versions(work.tx, work.project, request))
 
 
 async def get_version(request: GetVersion, work: Work) -> VersionView:
@@ -151,5 +167,13 @@ HANDLERS = Handlers(
         SetAlias: set_alias,
         RegisterDataset: register_dataset,
         GetDataset: get_dataset,
+        RegisterUpload: uploads.register_upload,
+        RegisterImport: uploads.register_import,
+        ExportVersion: uploads.export_version,
+        ArchiveModel: managing.archive_model,
+        ArchiveVersion: managing.archive_version,
+        DeleteVersion: managing.delete_version,
+        CompareVersions: managing.compare_versions,
     },
+    asks=("inference",),
 )

@@ -1,11 +1,17 @@
 """The settings of registry, prefix REGISTRY_."""
 
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """What registry needs: nothing beyond bus, database and ops port."""
+    """How much the check of a brought file may take."""
 
-    model_config = SettingsConfigDict(env_prefix="REGISTRY_")
+    model_config = SettingsConfigDict(env_prefix="REGISTRY_", extra="ignore", frozen=True)
+
+    check_seconds: float = Field(default=15, gt=0, le=18, description="time to check a file that somebody brought")
+    check_memory: int = Field(default=4 * 1024**3, ge=1024**3, description="bytes of address space of that check")
+    max_checks: int = Field(default=2, ge=1, description="files checked at once; each holds a database connection")
+    file_bytes: int = Field(default=256 * 1024**2, ge=1, description="size of a model that somebody brings")

@@ -4,17 +4,19 @@ from typing import Any
 
 import asyncpg
 
-from services.registry.domain import Evaluation, Lineage, Version
+from services.registry.domain import Described, Evaluation, Reference, Version
 from shared.db import Connection
 from shared.errors import NotFound
-from shared.events.common import Verdict
+from shared.events.common import GateCondition, Signature, Verdict
 from shared.events.evaluation import EvaluationCompleted
-from shared.rpc.registry import DatasetView, ModelView, RegisterDataset, VersionView
+from shared.rpc.registry import DatasetView, ListModels, ListVersions, ModelView, RegisterDataset, VersionView
 
 # Make a model known, or lock the known one, until the transaction ends.
 UPSERT_MODEL = """
 INSERT INTO models (project, name, task_type) VALUES ($1, $2, $3)
-ON CONFLICT (project, name) DO UPDATE SET task_type = excluded.task_type, updated_at = now()
+ON CONFLICT (project, name) DO UPDATE
+SET task_type = coalesce(nullif(excluded.task_type, ''), models.task_type), updated_at = now()
+RETURNING archived_at IS NOT NULL
 """
 # Lock a known model until the transaction ends: whoever moves its aliases or numbers its versions does so alone.
 LOCK_MODEL = "SELECT name FROM models WHERE project = $1 AND name = $2 FOR NO KEY UPDATE"
@@ -23,17 +25,52 @@ VERSION_OF_TASK = "SELECT version FROM versions WHERE project = $1 AND task_id =
 # Add the next version of a locked model.
 INSERT_VERSION = """
 INSERT INTO versions (project, model, version, digest, task_id, task_type, dataset, dataset_digest, code_version,
-    parameters, metrics, labels, signature, gate, card)
-SELECT $1, $2, coalesce(max(version), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
+    parameters, metrics, labels, signature, gate, card, source, actor)
+SELECT $1, $2, coalesce(max(version), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16
 FROM versions WHERE project = $1 AND model = $2
 RETURNING version
 """
-# Number and digest of one version.
-FIND_VERSION = "SELECT version, digest FROM versions WHERE project = $1 AND model = $2 AND version = $3"
+# Number and digest of one version, and whether it or its model is archived.
+FIND_VERSION = """
+SELECT version, digest, coalesce(v.archived_at, m.archived_at) IS NOT NULL AS archived
+FROM versions v JOIN models m ON m.project = v.project AND m.name = v.model
+WHERE v.project = $1 AND v.model = $2 AND v.version = $3 AND v.deleted_at IS NULL
+"""
 # The version that an alias points at.
 FIND_ALIAS = """
-SELECT version, digest FROM aliases JOIN versions USING (project, model, version)
+SELECT version, digest, archived_at IS NOT NULL AS archived FROM aliases JOIN versions USING (project, model, version)
 WHERE project = $1 AND model = $2 AND alias = $3
+"""
+# The version of a model that is this very file.
+VERSION_OF_DIGEST = """
+SELECT version FROM versions WHERE project = $1 AND model = $2 AND digest = $3 AND deleted_at IS NULL
+ORDER BY version DESC LIMIT 1
+"""
+# Versions with a gate on a data set, or of the model on any: those of the model first, the newest first.
+REFERENCES = """
+SELECT model, version, task_type, dataset, dataset_digest, labels, signature, gate FROM versions
+WHERE project = $1 AND deleted_at IS NULL AND gate <> '[]' AND dataset_digest IS NOT NULL
+AND (($3::text IS NULL AND model = $2) OR dataset = $3)
+ORDER BY model = $2 DESC, created_at DESC, version DESC LIMIT 20
+"""
+# Hide a model, or show it again; nothing comes back when it was so before.
+ARCHIVE_MODEL = """
+UPDATE models SET archived_at = CASE WHEN $3 THEN now() END, updated_at = now()
+WHERE project = $1 AND name = $2 AND (archived_at IS NOT NULL) <> $3 RETURNING name
+"""
+# Hide a version, or show it again; nothing comes back when it was so before.
+ARCHIVE_VERSION = """
+UPDATE versions SET archived_at = CASE WHEN $4 THEN now() END
+WHERE project = $1 AND model = $2 AND version = $3 AND (archived_at IS NOT NULL) <> $4 RETURNING version
+"""
+# Forget a version but for its number, which is never given again.
+DELETE_VERSION = "UPDATE versions SET deleted_at = now() WHERE project = $1 AND model = $2 AND version = $3"
+# Forget the aliases of a version.
+DELETE_ALIASES = "DELETE FROM aliases WHERE project = $1 AND model = $2 AND version = $3"
+# The metrics of the newest evaluation of a digest, and on which data set.
+EVALUATED = """
+SELECT dataset_digest, metrics FROM evaluations WHERE project = $1 AND model = $2 AND digest = $3
+ORDER BY recorded_at DESC LIMIT 1
 """
 # Point an alias of a locked model at a version.
 POINT_ALIAS = """
@@ -54,18 +91,25 @@ BEST_EVALUATION = """
 SELECT id, digest, passed, champion_digest FROM evaluations WHERE project = $1 AND model = $2 AND digest = $3
 ORDER BY passed DESC, recorded_at DESC LIMIT 1
 """
-# Models with the count of their versions and their aliases, by name.
+# Models with the count of their versions and their aliases, by name; a text is looked for in name, labels and card.
 MODELS = """
-SELECT m.name, m.project, m.task_type, m.created_at, m.updated_at,
-    (SELECT count(*) FROM versions v WHERE v.project = m.project AND v.model = m.name) AS versions,
+SELECT m.name, m.project, m.task_type, m.created_at, m.updated_at, m.archived_at IS NOT NULL AS archived,
+    (SELECT count(*) FROM versions v
+     WHERE v.project = m.project AND v.model = m.name AND v.deleted_at IS NULL) AS versions,
     (SELECT coalesce(jsonb_object_agg(a.alias, a.version), '{}') FROM aliases a
      WHERE a.project = m.project AND a.model = m.name) AS aliases
-FROM models m WHERE m.project = $1 AND ($2::text IS NULL OR m.name = $2) ORDER BY m.name LIMIT 1000
+FROM models m WHERE m.project = $1 AND ($2::text IS NULL OR m.name = $2)
+AND ($3::boolean IS NULL OR (m.archived_at IS NOT NULL) = $3) AND ($4 = '' OR m.task_type = $4)
+AND ($5 = '' OR strpos(lower(m.name), lower($5)) > 0 OR EXISTS (
+    SELECT FROM versions v WHERE v.project = m.project AND v.model = m.name AND v.deleted_at IS NULL
+    AND strpos(lower(v.labels::text || v.card::text), lower($5)) > 0))
+ORDER BY m.name LIMIT 1000
 """
 # Versions of a model below a number, newest first, with their aliases and the newest evaluation of their digest.
 VERSIONS = """
-SELECT v.model, v.version, v.digest, v.task_id, v.task_type, v.dataset, v.dataset_digest, v.code_version,
-    v.parameters, v.metrics, v.labels, v.signature, v.gate, v.card, v.created_at,
+SELECT v.model, v.version, v.digest, v.task_id, v.task_type, coalesce(v.dataset, '') AS dataset,
+    coalesce(v.dataset_digest, '') AS dataset_digest, v.code_version, v.parameters, v.metrics, v.labels, v.signature,
+    v.gate, v.card, v.source, v.actor, v.archived_at IS NOT NULL AS archived, v.created_at,
     ARRAY(SELECT a.alias FROM aliases a
           WHERE a.project = v.project AND a.model = v.model AND a.version = v.version ORDER BY a.alias) AS aliases,
     coalesce(e.id, '') AS evaluation_id, e.passed AS evaluation_passed
@@ -73,7 +117,10 @@ FROM versions v LEFT JOIN LATERAL (
     SELECT id, passed FROM evaluations e WHERE e.project = v.project AND e.model = v.model AND e.digest = v.digest
     ORDER BY e.recorded_at DESC LIMIT 1
 ) e ON true
-WHERE v.project = $1 AND v.model = $2 AND ($3::integer IS NULL OR v.version < $3)
+WHERE v.project = $1 AND v.model = $2 AND ($3::integer IS NULL OR v.version < $3) AND v.deleted_at IS NULL
+AND ($5::boolean IS NULL OR (v.archived_at IS NOT NULL) = $5) AND ($6 = '' OR v.dataset = $6)
+AND ($7::text IS NULL OR v.source = $7)
+AND ($8 = '' OR strpos(lower(v.labels::text || v.card::text), lower($8)) > 0)
 ORDER BY v.version DESC LIMIT $4
 """
 # Keep a data set; nothing comes back when it is known.
@@ -81,15 +128,17 @@ INSERT_DATASET = """
 INSERT INTO datasets (project, name, digest, parts, facts) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT DO NOTHING RETURNING digest
 """
-# A data set by its digest, or the newest of its name.
+# A data set by its digest, or the newest of its name; note that somebody uses it.
 FIND_DATASET = """
-SELECT name, digest, parts, facts, created_at FROM datasets
-WHERE project = $1 AND name = $2 AND ($3::text IS NULL OR digest = $3) ORDER BY created_at DESC LIMIT 1
+UPDATE datasets SET used_at = now() WHERE (project, name, digest) = (
+    SELECT project, name, digest FROM datasets
+    WHERE project = $1 AND name = $2 AND ($3::text IS NULL OR digest = $3) ORDER BY created_at DESC LIMIT 1
+) RETURNING name, digest, parts, facts, created_at
 """
 
 
 def _version(row: asyncpg.Record) -> Version:
-    return Version(row["version"], row["digest"])
+    return Version(row["version"], row["digest"], row["archived"])
 
 
 async def lock_model(tx: Connection, project: str, model: str) -> None:
@@ -98,20 +147,62 @@ async def lock_model(tx: Connection, project: str, model: str) -> None:
         raise NotFound(f"there is no model {model!r}", field="model")
 
 
-async def lock_or_make_model(tx: Connection, project: str, model: str, task_type: str) -> None:
-    await tx.execute(UPSERT_MODEL, project, model, task_type)
+async def lock_or_make_model(tx: Connection, project: str, model: str, task_type: str) -> bool:
+    """Returns whether it is archived."""
+    return bool(await tx.fetchval(UPSERT_MODEL, project, model, task_type))
 
 
 async def has_version_of_task(tx: Connection, project: str, task_id: str) -> bool:
     return await tx.fetchval(VERSION_OF_TASK, project, task_id) is not None
 
 
-async def insert_version(tx: Connection, project: str, lineage: Lineage) -> int:
+async def insert_version(tx: Connection, project: str, described: Described, actor: str) -> int:
     """Returns the number; the model must be locked."""
-    fields = lineage.model_dump(mode="json")
+    fields = described.model_dump(mode="json")
     names = ("model", "digest", "task_id", "task_type", "dataset", "dataset_digest", "code_version")
-    documents = ("parameters", "metrics", "labels", "signature", "gate", "card")
-    return int(await tx.fetchval(INSERT_VERSION, project, *(fields[name] for name in (*names, *documents))))
+    documents = ("parameters", "metrics", "labels", "signature", "gate", "card", "source")
+    return int(await tx.fetchval(INSERT_VERSION, project, *(fields[name] for name in (*names, *documents)), actor))
+
+
+async def version_of_digest(tx: Connection, project: str, model: str, digest: str) -> int | None:
+    found: int | None = await tx.fetchval(VERSION_OF_DIGEST, project, model, digest)
+    return found
+
+
+async def references(tx: Connection, project: str, model: str, dataset: str | None) -> list[Reference]:
+    """Versions that a brought one may be evaluated like."""
+    return [_reference(row) for row in await tx.fetch(REFERENCES, project, model, dataset)]
+
+
+def _reference(row: asyncpg.Record) -> Reference:
+    documents = {
+        "labels": tuple(row["labels"]),
+        "signature": Signature.model_validate(row["signature"]),
+        "gate": tuple(GateCondition.model_validate(condition) for condition in row["gate"]),
+    }
+    return Reference(**(dict(row) | documents))
+
+
+async def archive_model(tx: Connection, project: str, model: str, archived: bool) -> bool:
+    """Whether that changed anything."""
+    return await tx.fetchval(ARCHIVE_MODEL, project, model, archived) is not None
+
+
+async def archive_version(tx: Connection, project: str, model: str, number: int, archived: bool) -> bool:
+    """Whether that changed anything."""
+    return await tx.fetchval(ARCHIVE_VERSION, project, model, number, archived) is not None
+
+
+async def delete_version(tx: Connection, project: str, model: str, number: int) -> None:
+    await tx.execute(DELETE_ALIASES, project, model, number)
+    await tx.execute(DELETE_VERSION, project, model, number)
+    await tx.execute(TOUCH_MODEL, project, model)
+
+
+async def evaluated(tx: Connection, project: str, model: str, digest: str) -> tuple[str, dict[str, Any]]:
+    """Data set and metrics of the newest evaluation; nothing where there is none."""
+    row = await tx.fetchrow(EVALUATED, project, model, digest)
+    return ("", {}) if row is None else (row["dataset_digest"], row["metrics"])
 
 
 async def find_version(tx: Connection, project: str, model: str, number: int) -> Version:
@@ -161,25 +252,30 @@ async def best_evaluation(tx: Connection, project: str, model: str, digest: str)
     return None if row is None else Evaluation(**dict(row))
 
 
-async def list_models(tx: Connection, project: str, model: str | None = None) -> list[ModelView]:
-    return [ModelView(**dict(row)) for row in await tx.fetch(MODELS, project, model)]
+async def list_models(tx: Connection, project: str, request: ListModels) -> list[ModelView]:
+    rows = await tx.fetch(MODELS, project, None, request.archived, request.task_type, request.q)
+    return [ModelView(**dict(row)) for row in rows]
 
 
 async def get_model(tx: Connection, project: str, model: str) -> ModelView:
     """Raises NotFound."""
-    for found in await list_models(tx, project, model):
-        return found
-    raise NotFound(f"there is no model {model!r}", field="model")
+    row = await tx.fetchrow(MODELS, project, model, None, "", "")
+    if row is None:
+        raise NotFound(f"there is no model {model!r}", field="model")
+    return ModelView(**dict(row))
 
 
-async def list_versions(tx: Connection, project: str, model: str, before: int | None, limit: int) -> list[VersionView]:
-    return [VersionView(**dict(row)) for row in await tx.fetch(VERSIONS, project, model, before, limit)]
+async def list_versions(tx: Connection, project: str, asked: ListVersions) -> list[VersionView]:
+    where = (asked.before, asked.limit, asked.archived, asked.dataset, asked.source, asked.q)
+    return [VersionView(**dict(row)) for row in await tx.fetch(VERSIONS, project, asked.model, *where)]
 
 
 async def get_version(tx: Connection, project: str, model: str, number: int) -> VersionView:
     """Raises NotFound."""
     await find_version(tx, project, model, number)
-    return (await list_versions(tx, project, model, number + 1, 1))[0]
+    row = await tx.fetchrow(VERSIONS, project, model, number + 1, 1, None, "", None, "")
+    assert row is not None
+    return VersionView(**dict(row))
 
 
 async def insert_dataset(tx: Connection, project: str, dataset: RegisterDataset) -> bool:

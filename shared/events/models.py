@@ -33,10 +33,12 @@ class VersionRegistered(Event):
     metrics: dict[str, float] = {}
     parameters: dict[str, Any] = {}
     auto_promote: bool = False
+    source: str = ""
+    actor: str = ""
 
 
 class VersionPromoted(Event):
-    """An alias points at another version now."""
+    """An alias points at another version now; forced means without a passed evaluation, for the reason given."""
 
     about: ClassVar[str] = "model"
     model: str = ""
@@ -46,6 +48,8 @@ class VersionPromoted(Event):
     previous_version: int | None = None
     evaluation_id: str = ""
     actor: str = ""
+    forced: bool = False
+    reason: str = ""
 
 
 class PromotionRefused(Event):
@@ -58,3 +62,49 @@ class PromotionRefused(Event):
     evaluation_id: str = ""
     reason: str = ""
     stale: bool = False
+
+
+class ModelArchived(Event):
+    """A model was hidden from lists; none of its versions can be promoted."""
+
+    about: ClassVar[str] = "model"
+    model: str = ""
+    actor: str = ""
+
+
+class ModelUnarchived(Event):
+    """A model is shown again."""
+
+    about: ClassVar[str] = "model"
+    model: str = ""
+    actor: str = ""
+
+
+class VersionArchived(Event):
+    """A version was hidden from lists and cannot be promoted."""
+
+    about: ClassVar[str] = "model"
+    model: str = ""
+    version: int = 0
+    digest: str = ""
+    actor: str = ""
+
+
+class VersionUnarchived(Event):
+    """A version is shown again."""
+
+    about: ClassVar[str] = "model"
+    model: str = ""
+    version: int = 0
+    digest: str = ""
+    actor: str = ""
+
+
+class VersionDeleted(Event):
+    """A version is gone; its number is never given again, its artifact may be collected."""
+
+    about: ClassVar[str] = "model"
+    model: str = ""
+    version: int = 0
+    digest: str = ""
+    actor: str = ""

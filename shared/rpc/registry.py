@@ -1,13 +1,17 @@
 """Requests that registry answers."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from shared.events.common import GateCondition, Signature
 from shared.names import Digest, Slug
-from shared.rpc.base import Reply, Request
+from shared.rpc.base import Done, Reply, Request
+
+Label = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Source = Literal["training", "upload", "import"]
+Text = Annotated[str, StringConstraints(max_length=2000)]
 
 
 class ModelView(Reply):
@@ -18,6 +22,7 @@ class ModelView(Reply):
     task_type: str = ""
     versions: int = 0
     aliases: dict[str, int] = {}
+    archived: bool = False
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
@@ -48,6 +53,9 @@ class VersionView(Reply):
     aliases: list[str] = []
     evaluation_id: str = ""
     evaluation_passed: bool | None = None
+    source: str = "training"
+    actor: str = ""
+    archived: bool = False
     created_at: datetime | None = None
 
 
@@ -68,7 +76,11 @@ class DatasetView(Reply):
 
 
 class ListModels(Request[ModelList]):
-    """Show the models of the project."""
+    """Show the models of the project that `q` occurs in: in their name, or in label or card of a version."""
+
+    q: Text = ""
+    task_type: Text = ""
+    archived: bool = False
 
 
 class GetModel(Request[ModelView]):
@@ -83,6 +95,10 @@ class ListVersions(Request[VersionList]):
     model: Slug
     before: int | None = None
     limit: int = Field(default=100, ge=1, le=200)
+    q: Text = ""
+    dataset: Text = ""
+    source: Source | None = None
+    archived: bool = False
 
 
 class GetVersion(Request[VersionView]):
@@ -93,12 +109,107 @@ class GetVersion(Request[VersionView]):
 
 
 class SetAlias(Request[VersionView]):
-    """Point an alias at a version; `expected` is the version that it points at now, where that matters."""
+    """Point an alias at a version; `expected` is the version that it points at now, where that matters.
+
+    With `force` no passed evaluation is needed; the reason is told to everyone.
+    """
 
     model: Slug
     alias: Slug
     version: int
     expected: int | None = None
+    force: bool = False
+    reason: Text = ""
+
+
+class RegisterUpload(Request[VersionView]):
+    """Check an ONNX file that is kept as an artifact, and make it the next version of a model.
+
+    It is evaluated on this data set; without one on that of the model's versions whose tensors it has.
+    """
+
+    idempotent: ClassVar[bool] = True
+    model: Slug
+    digest: Digest
+    dataset: Slug | None = None
+    task_type: Slug | None = None
+    labels: list[Label] = Field(default=[], max_length=1000)
+    card: dict[str, Text] = {}
+    auto_promote: bool = False
+
+
+class RegisterImport(Request[VersionView]):
+    """Check a version exported as one file, kept as an artifact, and make it the next version of a model."""
+
+    idempotent: ClassVar[bool] = True
+    model: Slug
+    digest: Digest
+    auto_promote: bool = False
+
+
+class ExportedVersion(Reply):
+    """A version as one file, kept as an artifact."""
+
+    digest: Digest
+    size: int
+    file_name: str
+
+
+class ExportVersion(Request[ExportedVersion]):
+    """Make one file of a version: its model, lineage, card, signature and metrics."""
+
+    model: Slug
+    version: int
+
+
+class ArchiveModel(Request[ModelView]):
+    """Hide a model from lists and from promotion, or show it again."""
+
+    model: Slug
+    archived: bool
+
+
+class ArchiveVersion(Request[VersionView]):
+    """Hide a version from lists and from promotion, or show it again; never the champion."""
+
+    model: Slug
+    version: int
+    archived: bool
+
+
+class DeleteVersion(Request[Done]):
+    """Delete a version for ever; never one that is the champion or serves."""
+
+    model: Slug
+    version: int
+
+
+class Difference(Reply):
+    """A value in two versions; None where a version has none."""
+
+    left: Any = None
+    right: Any = None
+
+
+class Comparison(Reply):
+    """Two versions: parameters that differ, and all metrics side by side.
+
+    `evaluation` holds those of the newest evaluations, if both were made on one data set.
+    """
+
+    left: VersionView
+    right: VersionView
+    parameters: dict[str, Difference] = {}
+    metrics: dict[str, Difference] = {}
+    evaluation: dict[str, Difference] = {}
+
+
+class CompareVersions(Request[Comparison]):
+    """Compare two versions of a model."""
+
+    model: Slug
+    left: int
+    right: int
 
 
 class RegisterDataset(Request[DatasetView]):

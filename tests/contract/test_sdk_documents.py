@@ -20,6 +20,7 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (types.MetricPoint, tasks.MetricPoint),
     (types.Model, registry.ModelView),
     (types.Version, registry.VersionView),
+    (types.Comparison, registry.Comparison),
     (types.Evaluation, evaluator.EvaluationView),
     (types.Deployment, inference.DeploymentView),
     (types.Prediction, monitor.PredictionView),

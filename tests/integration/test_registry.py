@@ -10,7 +10,11 @@ import pytest
 
 from deploy.embedded.testing_servers import NatsServer
 from services.registry import handlers
+from services.registry.files import Files
 from services.registry.handlers import HANDLERS
+from services.registry.parts import Parts
+from services.registry.settings import Settings
+from shared.artifacts import Artifacts
 from shared.context import Context
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.events.common import GateCondition, Signature, TensorSpec, Verdict
@@ -27,9 +31,10 @@ from shared.rpc.registry import (
     SetAlias,
     VersionView,
 )
+from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.work import Work
-from tests.integration.running import Ask, Running, asking, guarded_bus, running
+from tests.integration.running import Ask, Running, asking, guarded_bus, running_service
 
 DATASET = "d" * 64
 PARTS = {"train": "1" * 64, "validation": "2" * 64, "test": "3" * 64}
@@ -44,7 +49,11 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 
 @pytest.fixture
 async def registry(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Running]:
-    async with running(HANDLERS, None, settings_of("registry"), nats) as started:
+    settings = Settings.model_validate(settings_of("registry").model_dump())
+    service = Service("registry", settings)
+    files = Files(Artifacts(settings.artifacts_url), settings)
+    service.handle(HANDLERS, Parts(files, service.bus))
+    async with running_service(service, HANDLERS, nats) as started:
         yield started
 
 
@@ -280,8 +289,8 @@ async def test_concurrent_trainings_get_numbers_of_their_own(registry: Running, 
 async def in_transaction(registry: Running, event: Any) -> list[Any]:
     """What the handler says when it runs beside others."""
     handle = HANDLERS.events[type(event)]
-    assert registry.service.database is not None
+    assert registry.service.database and registry.service.dispatcher
     async with registry.service.database.transaction() as tx:
-        work: handlers.Work = Work(tx, Context(), None)
+        work: handlers.Work = Work(tx, Context(), registry.service.dispatcher.parts)
         await handle(event, work)
     return work.said

@@ -1,7 +1,8 @@
 """How a route is declared: never without the permission that it needs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Security
@@ -38,13 +39,24 @@ class Routes:
     """The routes of one theme, under one tag of the documentation."""
 
     tag: str
+    prefix: str = PREFIX
     declared: list[tuple[str, Callable[..., Any], dict[str, Any]]] = field(default_factory=list)
 
-    def add(self, method: str, path: str, permission: Permission, **options: Any) -> Callable[[Endpoint], Endpoint]:
+    def add(
+        self,
+        method: str,
+        path: str,
+        permission: Permission,
+        extra: Mapping[str, Any] = MappingProxyType({}),
+        **options: Any,
+    ) -> Callable[[Endpoint], Endpoint]:
+        """Declare a route; `extra` goes into its documentation."""
+
         def declare(endpoint: Endpoint) -> Endpoint:
-            extra = {"openapi_extra": {PERMISSION: permission.value}, "dependencies": [BEARER]}
-            given = {"methods": [method], "tags": [self.tag]} | extra | options
-            self.declared.append((PREFIX + path, endpoint, given))
+            documented = {PERMISSION: permission.value, **extra}
+            guard = {"openapi_extra": documented, "dependencies": [BEARER]}
+            given = {"methods": [method], "tags": [self.tag]} | guard | options
+            self.declared.append((self.prefix + path, endpoint, given))
             return endpoint
 
         return declare

@@ -2,14 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import Path
+from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.gateway.access import authorise
 from services.gateway.caller import CallerOf
 from services.gateway.routes.declare import Routes
 from shared.names import Slug
 from shared.permissions import Permission
 from shared.rpc.registry import (
+    ArchiveModel,
+    ArchiveVersion,
+    CompareVersions,
+    Comparison,
+    DeleteVersion,
     GetModel,
     GetVersion,
     ListModels,
@@ -17,6 +23,8 @@ from shared.rpc.registry import (
     ModelList,
     ModelView,
     SetAlias,
+    Source,
+    Text,
     VersionList,
     VersionView,
 )
@@ -27,17 +35,29 @@ Version = Annotated[int, Path(ge=1, le=MOST)]
 
 
 class AliasTarget(BaseModel):
-    """Where an alias is to point, and where the caller believes that it points now."""
+    """Where an alias is to point, and where the caller believes that it points now.
+
+    With `force` the champion needs no passed evaluation, but a reason.
+    """
 
     model_config = ConfigDict(extra="forbid")
     version: int = Field(ge=1, le=MOST)
     expected: int | None = Field(default=None, ge=1, le=MOST)
+    force: bool = False
+    reason: Text = ""
+
+
+class Archival(BaseModel):
+    """Whether a model or a version is to be archived: hidden from lists, and never promoted."""
+
+    model_config = ConfigDict(extra="forbid")
+    archived: bool
 
 
 @ROUTES.add("GET", "/models", Permission.MODELS_READ)
-async def list_models(caller: CallerOf) -> ModelList:
-    """The models of the project, by name."""
-    return await caller.ask(ListModels())
+async def list_models(caller: CallerOf, q: Text = "", task_type: Text = "", archived: bool = False) -> ModelList:
+    """The models of the project, by name; `q` is looked for in name, labels and cards."""
+    return await caller.ask(ListModels(q=q, task_type=task_type, archived=archived))
 
 
 @ROUTES.add("GET", "/models/{model}", Permission.MODELS_READ)
@@ -47,9 +67,19 @@ async def show_model(model: Slug, caller: CallerOf) -> ModelView:
 
 
 @ROUTES.add("GET", "/models/{model}/versions", Permission.MODELS_READ)
-async def list_versions(model: Slug, caller: CallerOf) -> VersionList:
-    """The versions of a model, newest first."""
-    return await caller.ask(ListVersions(model=model))
+async def list_versions(
+    model: Slug,
+    caller: CallerOf,
+    q: Text = "",
+    dataset: Text = "",
+    source: Source | None = None,
+    archived: bool = False,
+    before: Annotated[int | None, Query(ge=1, le=MOST)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 100,
+) -> VersionList:
+    """The versions of a model, newest first; `q` is looked for in labels and cards."""
+    filters = {"q": q, "dataset": dataset, "source": source, "archived": archived}
+    return await caller.ask(ListVersions(model=model, before=before, limit=limit, **filters))
 
 
 @ROUTES.add("GET", "/models/{model}/versions/{version}", Permission.MODELS_READ)
@@ -60,5 +90,34 @@ async def show_version(model: Slug, version: Version, caller: CallerOf) -> Versi
 
 @ROUTES.add("PUT", "/models/{model}/aliases/{alias}", Permission.MODELS_PROMOTE)
 async def set_alias(model: Slug, alias: Slug, body: AliasTarget, caller: CallerOf) -> VersionView:
-    """Point an alias at a version; `champion` only at one that passed its evaluation."""
-    return await caller.ask(SetAlias(model=model, alias=alias, version=body.version, expected=body.expected))
+    """Point an alias at a version; `champion` only at one that passed its evaluation, unless forced, which needs the
+    permission 'models:force' too."""
+    if body.force:
+        authorise(caller.principal, Permission.MODELS_FORCE)
+    return await caller.ask(SetAlias(model=model, alias=alias, **body.model_dump()))
+
+
+@ROUTES.add("PATCH", "/models/{model}", Permission.MODELS_WRITE)
+async def archive_model(model: Slug, body: Archival, caller: CallerOf) -> ModelView:
+    """Archive a model, or bring it back; one that serves goes on doing so."""
+    return await caller.ask(ArchiveModel(model=model, archived=body.archived))
+
+
+@ROUTES.add("PATCH", "/models/{model}/versions/{version}", Permission.MODELS_WRITE)
+async def archive_version(model: Slug, version: Version, body: Archival, caller: CallerOf) -> VersionView:
+    """Archive a version, or bring it back; not the champion."""
+    return await caller.ask(ArchiveVersion(model=model, version=version, archived=body.archived))
+
+
+@ROUTES.add("DELETE", "/models/{model}/versions/{version}", Permission.MODELS_WRITE, status_code=204)
+async def delete_version(model: Slug, version: Version, caller: CallerOf) -> None:
+    """Delete a version for ever; not one that is the champion or serves."""
+    await caller.ask(DeleteVersion(model=model, version=version))
+
+
+@ROUTES.add("GET", "/models/{model}/versions/{version}/comparison", Permission.MODELS_READ)
+async def compare_versions(
+    model: Slug, version: Version, caller: CallerOf, other: Annotated[int, Query(ge=1, le=MOST)]
+) -> Comparison:
+    """A version beside another one: parameters that differ, metrics side by side."""
+    return await caller.ask(CompareVersions(model=model, left=version, right=other))

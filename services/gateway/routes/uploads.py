@@ -1,0 +1,83 @@
+"""Models that people bring and take as files; the files are kept by digest, registry looks into them."""
+
+import re
+from typing import Annotated, Any
+
+from fastapi import Query, Request, Response
+from starlette.types import Scope
+
+from services.gateway.caller import CallerOf
+from services.gateway.routes.declare import PREFIX, Routes
+from services.gateway.routes.models import Version
+from services.gateway.routes.tasks import IdempotencyKey
+from shared.names import Slug
+from shared.permissions import Permission
+from shared.rpc.registry import ExportVersion, Label, RegisterImport, RegisterUpload, Text, VersionView
+
+ROUTES = Routes("uploads")
+STREAMED = re.compile(rf"{PREFIX}/models/[^/]+/(versions|imports)")
+CHECK_SECONDS = 20.0
+BINARY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+def is_streamed(scope: Scope) -> bool:
+    """Whether the body of this request is a file, which its route reads itself."""
+    return scope["method"] == "POST" and STREAMED.fullmatch(scope["path"]) is not None
+
+
+@ROUTES.add("POST", "/models/{model}/versions", Permission.MODELS_WRITE, status_code=201, extra=BINARY)
+async def upload_version(
+    model: Slug,
+    request: Request,
+    caller: CallerOf,
+    response: Response,
+    dataset: Slug | None = None,
+    task_type: Slug | None = None,
+    label: Annotated[list[Label], Query(max_length=1000)] = [],  # noqa: B006
+    summary: Text = "",
+    auto_promote: bool = False,
+    idempotency_key: IdempotencyKey = "",
+) -> VersionView:
+    """Bring an ONNX file, as the body, as the next version of a model; it is checked, staged, and evaluated where it
+    has the tensors of versions on a data set."""
+    order = RegisterUpload(
+        model=model,
+        digest=await caller.edges.uploads.keep(request),
+        dataset=dataset,
+        task_type=task_type,
+        labels=label,
+        card={"summary": summary} if summary else {},
+        auto_promote=auto_promote,
+    )
+    made = await caller.ask(order, idempotency_key=idempotency_key, seconds=CHECK_SECONDS)
+    response.headers["Location"] = f"{PREFIX}/models/{model}/versions/{made.version}"
+    return made
+
+
+@ROUTES.add("POST", "/models/{model}/imports", Permission.MODELS_WRITE, status_code=201, extra=BINARY)
+async def import_version(
+    model: Slug,
+    request: Request,
+    caller: CallerOf,
+    response: Response,
+    auto_promote: bool = False,
+    idempotency_key: IdempotencyKey = "",
+) -> VersionView:
+    """Bring a version that was exported as one file, as the body, as the next version of a model."""
+    digest = await caller.edges.uploads.keep(request)
+    order = RegisterImport(model=model, digest=digest, auto_promote=auto_promote)
+    made = await caller.ask(order, idempotency_key=idempotency_key, seconds=CHECK_SECONDS)
+    response.headers["Location"] = f"{PREFIX}/models/{model}/versions/{made.version}"
+    return made
+
+
+@ROUTES.add("GET", "/models/{model}/versions/{version}/export", Permission.MODELS_READ, response_class=Response)
+async def export_version(model: Slug, version: Version, caller: CallerOf) -> Response:
+    """Take a version as one file: model.onnx and manifest.json in a zip."""
+    exported = await caller.ask(ExportVersion(model=model, version=version), seconds=CHECK_SECONDS)
+    return caller.edges.uploads.response(exported)

@@ -1,0 +1,77 @@
+"""Files that come and go over HTTP: streamed through a nameless file of ours, kept by digest, never in memory."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import IO
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import StreamingResponse
+
+from services.gateway.bodies import ClientGone
+from shared.artifacts import Artifacts
+from shared.errors import DeadlineExceeded, InvalidInput, TooLarge, Unavailable
+from shared.rpc.registry import ExportedVersion
+
+FIELD = "body"
+
+
+class Uploads:
+    """Takes in a few files at once, each within a size and a time; what breaks off leaves nothing."""
+
+    def __init__(self, artifacts: Artifacts, folder: Path, limit: int, seconds: float, at_once: int) -> None:
+        self._artifacts, self._folder = artifacts, folder
+        self._limit, self._seconds = limit, seconds
+        self._slots = asyncio.Semaphore(at_once)
+
+    async def keep(self, request: Request) -> str:
+        """Keep the body as an artifact and return its digest.
+
+        Raises TooLarge, DeadlineExceeded, and Unavailable when enough files are coming in already.
+        """
+        self._check(_announced(request))
+        if self._slots.locked():
+            raise Unavailable("other files are coming in now; try again", retry_after=5)
+        async with self._slots:
+            with tempfile.TemporaryFile(dir=self._folder) as file:
+                await self._receive(request, file)
+                return await self._artifacts.put_open(file)
+
+    async def _receive(self, request: Request, file: IO[bytes]) -> None:
+        size = 0
+        try:
+            async with asyncio.timeout(self._seconds):
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    self._check(size)
+                    await asyncio.to_thread(file.write, chunk)
+        except TimeoutError:
+            raise DeadlineExceeded(f"the file did not arrive within {self._seconds:g} s") from None
+        except ClientDisconnect:
+            raise ClientGone() from None
+        if not size:
+            raise InvalidInput(
+                "the body is empty: send the file as it is (curl --data-binary @model.onnx)", field=FIELD
+            )
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            raise TooLarge(f"the file is larger than {self._limit} bytes, the most that one may have", field=FIELD)
+
+    def response(self, exported: ExportedVersion) -> StreamingResponse:
+        """The file itself."""
+        headers = {
+            "Content-Length": str(exported.size),
+            "Content-Disposition": f'attachment; filename="{exported.file_name}"',
+            "ETag": f'"{exported.digest}"',
+        }
+        return StreamingResponse(self._chunks(exported.digest), headers=headers, media_type="application/zip")
+
+    async def _chunks(self, digest: str) -> AsyncIterator[bytes]:
+        async for chunk in self._artifacts.chunks(digest):
+            yield chunk
+
+
+def _announced(request: Request) -> int:
+    return int(request.headers.get("content-length", "0"))
