@@ -18,7 +18,7 @@ from nats.js.errors import NotFoundError
 from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
-from shared import observe
+from shared import failpoints, observe
 from shared.context import Context
 from shared.errors import DeadlineExceeded, Drift, Unavailable, from_wire
 from shared.rpc.base import Request
@@ -163,6 +163,7 @@ class Bus:
         with observe.span(f"request {subject}", SpanKind.CLIENT, context.traceparent, **{"messaging.system": "nats"}):
             headers = context.to_headers() | {"traceparent": observe.current_traceparent() or context.traceparent}
             reply = await self._request(subject, request.model_dump_json().encode(), headers, seconds)
+        failpoints.reach("asked", type(request).__name__)
         return _read_reply(request, reply)
 
     async def _request(self, subject: str, payload: bytes, headers: dict[str, str], seconds: float) -> Any:

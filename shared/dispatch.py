@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from opentelemetry.trace import SpanKind
 from pydantic import BaseModel, ValidationError
 
-from shared import inbox, observe, outbox
+from shared import failpoints, inbox, observe, outbox
 from shared.bus import ERROR_HEADER, Bus
 from shared.context import Context
 from shared.db import Connection, Database
@@ -124,6 +124,7 @@ class Dispatcher:
             work = Work(tx, context, self.parts, envelope)
             await handler(event, work)
             await outbox.write(tx, work.said, context, self.service)
+        failpoints.reach("handled", type(event).__name__)
         self._wake()
         await work.finish()
         observe.CONSUMED.labels(self.service, envelope.type, "done").inc()
@@ -168,6 +169,7 @@ class Dispatcher:
             if key:
                 await tx.execute(KEEP_REPLY, context.project, key, reply.model_dump(mode="json"))
             ids = await outbox.write(tx, work.said, context, self.service)
+        failpoints.reach("answered", type(asked).__name__)
         self._wake()
         if asked.awaits_publication and self.relay:
             await self.relay.wait_published(ids, context.seconds_left(3))

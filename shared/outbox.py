@@ -14,7 +14,7 @@ import asyncpg
 from nats.errors import MaxPayloadError
 from nats.js import JetStreamContext
 
-from shared import observe
+from shared import failpoints, observe
 from shared.context import Context
 from shared.db import Connection, Database
 from shared.envelope import Envelope
@@ -121,6 +121,8 @@ class Relay:
             work: Work[None] = Work(tx, context, None)
             yield work
             await write(tx, work.said, context, self._source)
+        for name in [type(said).__name__ for said in work.said] or ["nothing"]:
+            failpoints.reach("committed", name)
         self.wake()
 
     async def run(self, js: JetStreamContext) -> None:
@@ -171,7 +173,9 @@ class Relay:
             observe.log().warning("outbox publish failed", subject=row["subject"], error=repr(error))
             await tx.execute(MARK_FAILED, row["position"], repr(error))
             return Outcome.WAIT
-        observe.PUBLISHED.labels(self._source, row["headers"].get("ce-type", "raw")).inc()
+        kind = row["headers"].get("ce-type", "raw")
+        failpoints.reach("published", kind.rpartition(".")[2])
+        observe.PUBLISHED.labels(self._source, kind).inc()
         return Outcome.PUBLISHED
 
     async def wait_published(self, ids: list[str], seconds: float) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from shared import inbox, observe
+from shared import failpoints, inbox, observe
 from shared.bus import Bus
 from shared.db import Database
 from shared.dispatch import Dispatcher
@@ -32,6 +32,7 @@ class Service:
         self, name: str, settings: ServiceSettings, *, data_plane: bool = False, **broker_options: Any
     ) -> None:
         observe.set_up(name, settings)
+        failpoints.set_up(settings.failpoints)
         self.name, self.settings = name, settings
         self.bus = Bus(name, settings, **broker_options)
         has_database = bool(settings.database_url.get_secret_value())

@@ -30,6 +30,7 @@ class ServiceSettings(BaseSettings):
     trace_endpoint: AnyHttpUrl | None = Field(default=None, description="OTLP over HTTP, as http://host:4318/v1/traces")
     trace_ratio: float = Field(default=0.01, ge=0, le=1)
     drain_seconds: float = Field(default=15, ge=0)
+    failpoints: Path | None = None
 
 
 class TaskSettings(ServiceSettings):

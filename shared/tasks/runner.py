@@ -11,7 +11,7 @@ from typing import Any
 
 from opentelemetry.trace import SpanKind
 
-from shared import observe, outbox
+from shared import failpoints, observe, outbox
 from shared.artifacts import Artifacts
 from shared.errors import AimassError, LeaseLost, Unavailable
 from shared.events.common import TaskState
@@ -102,6 +102,7 @@ class TaskRunner:
             work: Work[None] = Work(tx, task.origin, None)
             tell(work, task)
             await outbox.write(tx, work.said, task.origin, self._service)
+        failpoints.reach("committed", "claim")
         self.relay.wake()
         return task
 
@@ -158,6 +159,7 @@ class TaskRunner:
             run.task = await store.renew(tx, run.task, self.settings.lease_seconds, reached)
             if aloud:
                 await outbox.write(tx, [run.task.changed()], run.context, self._service)
+        failpoints.reach("committed", "renewal")
         if (reached.fraction, reached.message) != (before.progress, before.note):
             run.log.tell("progress", **reached.model_dump(exclude={"type"}))
         return run.task.cancel_requested
