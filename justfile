@@ -70,6 +70,11 @@ chaos *arguments: install
 fresh *arguments: install
     @"{{ python }}" -m deploy.fresh "$@"
 
+# open the pages of a running stack in Debian's Chromium
+[group('checks')]
+browser *arguments: install
+    @"{{ python }}" -m pytest tests/browser "$@"
+
 # check style, format and the import contracts
 [group('checks')]
 lint: install

@@ -1,5 +1,6 @@
 """The parts of the stack, in the order in which they start, and how each is launched."""
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -148,6 +149,7 @@ def own_settings(plan: Plan, service: str) -> dict[str, str]:
         own["DATABASE_URL"] = f"postgresql://{service}:{password}@{plan.database_address}/{DATABASE}"
     if service == "gateway":
         own["PORT"] = str(plan.ports["gateway"])
+        own["OPS_URLS"] = json.dumps({name: plan.url(f"ops-{name}") for name in SERVICES})
     if service == "auth":
         own["ADMIN_KEY_FILE"] = str(plan.home.admin_key_file)
     if service == "inference":

@@ -11,7 +11,7 @@ def build() -> Service:
     settings = Settings()
     service = Service("monitor", settings)
     assert service.database is not None, "monitor needs MONITOR_DATABASE_URL"
-    host = Host(settings.host_seconds)
+    host = Host(settings.host_seconds, settings.home_dir)
     retention = Retention(service.database, settings)
     service.handle(HANDLERS, Parts(host))
     service.add_loop("host", host.run)

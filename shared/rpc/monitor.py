@@ -78,14 +78,34 @@ class PredictionStatistics(Reply):
     versions: list[PredictionSummary] = []
 
 
+class Gpu(Reply):
+    """One GPU; what its driver does not tell is missing."""
+
+    number: int
+    name: str = ""
+    utilization_percent: float | None = None
+    memory_used: int | None = None
+    memory_total: int | None = None
+    temperature_celsius: float | None = None
+
+
 class HostMetrics(Reply):
-    """The host's load: CPU in percent of all cores, memory in bytes."""
+    """The host's load: CPU in percent of all cores, memory, disk and transfers in bytes."""
 
     cpu_percent: float
     cpu_count: int
     memory_total: int
     memory_used: int
     load_1m: float
+    load_5m: float = 0
+    load_15m: float = 0
+    disk_total: int = 0
+    disk_used: int = 0
+    disk_read_per_second: float = 0
+    disk_written_per_second: float = 0
+    network_received_per_second: float = 0
+    network_sent_per_second: float = 0
+    gpus: list[Gpu] = []
     at: datetime
 
 

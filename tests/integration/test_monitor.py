@@ -253,7 +253,11 @@ async def test_the_host_is_known_from_memory(ask: Ask) -> None:
     found: HostMetrics = await ask(GetHostMetrics())
     assert 0 < found.memory_used < found.memory_total
     assert found.cpu_count >= 1
-    assert found.load_1m >= 0
+    assert min(found.load_1m, found.load_5m, found.load_15m) >= 0
+    assert 0 < found.disk_used < found.disk_total
+    assert min(found.disk_read_per_second, found.disk_written_per_second) >= 0
+    assert min(found.network_received_per_second, found.network_sent_per_second) >= 0
+    assert all(gpu.name and gpu.memory_total for gpu in found.gpus)
 
 
 async def test_the_host_is_sampled_again_and_again() -> None:

@@ -54,5 +54,5 @@ async def list_predictions(
 
 @ROUTES.add("GET", "/metrics/host", Permission.METRICS_READ)
 async def show_host(caller: CallerOf) -> HostMetrics:
-    """CPU and memory of the host now."""
+    """CPU, load, memory, disk, network and GPUs of the host now."""
     return await caller.ask(GetHostMetrics())

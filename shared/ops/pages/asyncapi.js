@@ -23,11 +23,14 @@ function row(spec, operation) {
   const address = element("td", "", "name");
   address.append(element("code", follow(spec, operation.channel.$ref).address));
   address.append(element("div", operation.summary, "quiet"));
-  const body = element("td");
+  const body = element("td", "", "body");
   body.append(...operation.messages.map((message) => bodyOf(spec, message)));
-  const reply = element("td");
-  reply.append(...(operation.reply?.messages ?? []).map((message) => bodyOf(spec, message)));
-  line.append(address, body, reply);
+  line.append(address, body);
+  if (operation.reply) {
+    const reply = element("td", "", "body");
+    reply.append(...operation.reply.messages.map((message) => bodyOf(spec, message)));
+    line.append(reply);
+  }
   return line;
 }
 
@@ -35,7 +38,8 @@ function section(spec, title, operations) {
   if (!operations.length) return [];
   const table = element("table");
   const head = element("tr");
-  head.append(...["subject", "body", "reply"].map((name) => element("th", name)));
+  const titles = operations[0].reply ? ["subject", "body", "reply"] : ["subject", "body"];
+  head.append(...titles.map((name) => element("th", name, name)));
   table.createTHead().append(head);
   table.createTBody().append(...operations.map((operation) => row(spec, operation)));
   const frame = element("div", "", "table");

@@ -3,7 +3,8 @@
 
 const POLL_MS = 1500;
 const KEPT = 60;
-const history = { messages: [], calls: [], errors: [], cpu: [], memory: [] };
+const MESSAGES = "aimass_message_seconds";
+const history = {};
 const byId = (id) => document.getElementById(id);
 
 function element(tag, text = "", className = "") {
@@ -55,12 +56,14 @@ function sparkline(values) {
 
 function card(name, value, note = "", { state = "", past = null } = {}) {
   const made = element("div", "", `card ${state}`);
+  made.title = name;
   made.append(element("div", name, "name"), element("div", value, "value"), element("div", note, "note"));
   if (past) made.append(sparkline(past));
   return made;
 }
 
 function remember(name, value) {
+  history[name] ??= [];
   history[name].push(value);
   if (history[name].length > KEPT) history[name].shift();
   return history[name];
@@ -84,24 +87,22 @@ function table(titles, rows) {
 
 const sum = (items, value) => items.reduce((total, item) => total + value(item), 0);
 
-function throughputCards(status) {
-  const { messages, timings } = status;
-  const calls = sum(timings.filter((group) => group.name !== "aimass_message_seconds"), (group) => group.all.per_second);
+function liveCards({ messages, timings, consumers, outbox, process }) {
+  const calls = sum(timings.filter((group) => group.name !== MESSAGES), (group) => group.all.per_second);
   const failed = sum(timings, (group) => group.all.errors_per_second);
   const errors = failed + messages.retried.per_second + messages.dead.per_second;
   const heard = messages.handled.per_second + messages.repeated.per_second;
-  return [
-    card("Messages handled / s", rate(heard), `${whole(messages.handled.total)} since start, ${whole(messages.repeated.total)} repeats`, { past: remember("messages", heard) }),
-    card("Calls / s", rate(calls), `messages published / s: ${rate(messages.published.per_second)}`, { past: remember("calls", calls) }),
-    card("Errors / s", rate(errors), `${whole(messages.retried.total)} retries, ${whole(messages.dead.total)} given up`, { state: errors > 0 ? "bad" : "", past: remember("errors", errors) }),
-  ];
-}
-
-function processCards({ process }) {
-  return [
+  const { handled, repeated, retried, dead, published } = messages;
+  const cards = [];
+  if (consumers.length) cards.push(card("Messages handled / s", rate(heard), `${whole(handled.total)} since start, ${whole(repeated.total)} repeats`, { past: remember("heard", heard) }));
+  if (outbox) cards.push(card("Messages published / s", rate(published.per_second), `${whole(published.total)} since start`, { past: remember("published", published.per_second) }));
+  cards.push(
+    card("Calls / s", rate(calls), "requests answered", { past: remember("calls", calls) }),
+    card("Errors / s", rate(errors), `${whole(retried.total)} retries, ${whole(dead.total)} given up`, { state: errors > 0 ? "bad" : "", past: remember("errors", errors) }),
     card("CPU", `${process.cpu_percent.toFixed(1)} %`, "of one core", { past: remember("cpu", process.cpu_percent) }),
     card("Memory", bytes(process.memory_bytes), `${whole(process.open_files)} open files`, { past: remember("memory", process.memory_bytes) }),
-  ];
+  );
+  return cards;
 }
 
 function queueCards({ consumers, dead_letters, outbox, database }) {
@@ -120,7 +121,7 @@ function queueCards({ consumers, dead_letters, outbox, database }) {
 
 function latencyCards({ timings }) {
   return timings.filter((group) => group.all.total > 0).map((group) =>
-    card(`${group.title}: p50`, milliseconds(group.all.p50_ms), `p99 ${milliseconds(group.all.p99_ms)}`));
+    card(group.title.replace(/^Time to (.)/, (_, first) => first.toUpperCase()), milliseconds(group.all.p50_ms), `p50, and p99 ${milliseconds(group.all.p99_ms)}`));
 }
 
 function showHead(status) {
@@ -145,7 +146,7 @@ function showProblems({ problems, degraded }) {
 function showTimings({ timings }) {
   const titles = [["", "name"], ["total", "number"], ["/ s", "number"], ["errors / s", "number"], ["p50", "number"], ["p99", "number"]];
   const cells = (row) => [
-    row.name, whole(row.total), rate(row.per_second),
+    row.name.replace(/^aimass\./, ""), whole(row.total), rate(row.per_second),
     element("td", rate(row.errors_per_second), row.errors_per_second > 0 ? "number bad" : "number"),
     milliseconds(row.p50_ms), milliseconds(row.p99_ms),
   ];
@@ -192,7 +193,8 @@ function showRemarks({ remarks }) {
 function show(status) {
   showHead(status);
   showProblems(status);
-  byId("cards").replaceChildren(...throughputCards(status), ...latencyCards(status), ...queueCards(status), ...processCards(status));
+  byId("live").replaceChildren(...liveCards(status));
+  byId("cards").replaceChildren(...latencyCards(status), ...queueCards(status));
   showTimings(status);
   showConsumers(status);
   showFigures(status);
