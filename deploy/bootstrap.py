@@ -62,6 +62,8 @@ def install_just() -> None:
     command += ["--no-deps", "--force-reinstall", f"rust-just=={JUST_VERSION}"]
     if subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode != 0:
         raise Unfit("pip could not install just: its lines above say why.")
+    if not has_just():
+        raise Unfit(f"{JUST} does not run here: is this a file system without programs (noexec)?")
 
 
 def make() -> None:

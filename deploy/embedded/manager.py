@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from configparser import RawConfigParser
 from io import StringIO
 
@@ -85,10 +85,12 @@ def listener(home: Home) -> dict[str, str]:
     }
 
 
-def start_manager(home: Home) -> subprocess.Popen[bytes]:
-    """Start supervisord detached from this terminal; it outlives us."""
+def start_manager(home: Home, inherited: Collection[int]) -> subprocess.Popen[bytes]:
+    """Start supervisord detached from this terminal; it outlives us, and with it what these descriptors lock."""
     command = [sys.executable, "-m", "deploy.embedded.supervise", "-c", str(home.manager_config)]
-    with home.log("supervisord.out").open("wb") as log:
+    output = home.log("supervisord.out")
+    output.touch(mode=0o600)
+    with output.open("wb") as log:
         return subprocess.Popen(
             command,
             cwd=home.path,
@@ -97,6 +99,7 @@ def start_manager(home: Home) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=inherited,
             umask=0o077,
         )
 

@@ -1,12 +1,13 @@
 """Free ports on loopback, below the ephemeral range so that no outgoing connection can take one meanwhile.
 
-A port is reserved from its choice until this process ends, so that two of ours at a time never choose the same.
+A port is reserved from its choice until this process and its heirs end, so that no two of ours choose the same.
 """
 
 import fcntl
 import os
 import random
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 
 from deploy.embedded.folders import short_folder
@@ -38,6 +39,11 @@ def reserve(port: int) -> bool:
             return False
         RESERVED[port] = lock
     return is_free(port)
+
+
+def reservations(ports: Iterable[int]) -> list[int]:
+    """Descriptors of our locks on these ports: whoever inherits them goes on reserving."""
+    return [RESERVED[port] for port in ports if port in RESERVED]
 
 
 def free_port() -> int:

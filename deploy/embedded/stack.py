@@ -21,6 +21,7 @@ from deploy.embedded.home import Home, read_json
 from deploy.embedded.launch import write_private
 from deploy.embedded.manager import start_manager, write_configuration
 from deploy.embedded.parts import DEFAULT_HOME, PARTS, SERVERS, Plan, Settings
+from deploy.embedded.ports import reservations
 from deploy.embedded.probes import accepts_connections, answers, tail
 from deploy.machine import check_ours, check_space, check_writable
 
@@ -191,7 +192,7 @@ class Stack:
         catalogue.write_bus_config(self._plan, users)
         write_private(self.home.endpoints_file, json.dumps(self._plan.endpoints()))
         write_configuration(self.home, catalogue.launches(self._plan))
-        manager = start_manager(self.home)
+        manager = start_manager(self.home, reservations(self._plan.ports.values()))
         mark = processes.identity(manager.pid)
         write_private(self.home.processes_file, json.dumps({"supervisord": mark} if mark else {}))
         self._wait(self.manager.answers, lambda: manager.poll() is None, "supervisord.out")

@@ -13,9 +13,14 @@ def look_often(options: Any) -> None:
     options.poller.poll = lambda timeout: wait(min(timeout, LOOK_SECONDS))
 
 
+def keep_inherited() -> None:
+    """Descriptors from `up` keep the stack's ports reserved while it runs; children are not given them."""
+
+
 def main() -> None:
     options = ServerOptions()
     look_often(options)
+    options.cleanup_fds = keep_inherited
     options.realize(None, doc=__doc__)
     options.first, options.test = True, False
     go(options)
