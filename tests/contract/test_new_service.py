@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 
 from tests.contract.tree import BIN, Tree
 
@@ -33,6 +34,8 @@ def test_it_passes_the_contracts(grown: Tree) -> None:
     for check in (["check"], ["format", "--check"]):
         grown.succeed(BIN / "ruff", *check, f"services/{NAME}", "shared/streams.py")
     grown.succeed(BIN / "lint-imports", "--no-cache")
+    containers = yaml.safe_load((grown.path / "docker-compose.yml").read_text())["services"]
+    assert containers[NAME]["environment"][f"{NAME.upper()}_NATS_USER"] == NAME
     assert f"`{NAME.upper()}_NATS_URL`" in (grown.path / "docs" / "reference" / "settings.md").read_text()
 
 
