@@ -13,6 +13,7 @@ from shared.names import Digest, Slug
 
 SEED = "seed"
 SEEDS = 2**53
+DEFAULT_SEED = 0
 
 
 class Plan(BaseModel):
@@ -45,13 +46,13 @@ class Trained(BaseModel):
     weights: int = Field(ge=0)
 
 
-def plan(model: Model[Any], config: Mapping[str, Any], auto_promote: bool, chance: int) -> Plan:
-    """Complete and check a configuration; `config.seed` asks for a seed, else chance decides.
+def plan(model: Model[Any], config: Mapping[str, Any], auto_promote: bool) -> Plan:
+    """Complete and check a configuration, `config.seed` included: without one, the same request gives the same model.
 
     Raises InvalidInput naming the field.
     """
     given = dict(config)
-    seed = given.pop(SEED, chance)
+    seed = given.pop(SEED, DEFAULT_SEED)
     if type(seed) is not int or not 0 <= seed < SEEDS:
         raise InvalidInput(f"config.seed: must be a whole number from 0 to {SEEDS - 1}", field="config.seed")
     parameters = model.validate(given).model_dump(mode="json") | {SEED: seed}

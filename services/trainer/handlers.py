@@ -1,6 +1,5 @@
 """What trainer answers and obeys: tasks to accept, the library to show."""
 
-import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,6 @@ from shared.tasks.store import Task, new_task_id
 from shared.work import Work as AnyWork
 
 KIND = "train"
-CHANCE = 2**31
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ async def on_train_model(command: TrainModel, work: Work) -> None:
 
 
 async def _accept(work: Work, task_id: str, name: str, config: dict[str, Any], auto_promote: bool) -> Task:
-    accepted = plan(library.model(name), config, auto_promote, secrets.randbelow(CHANCE))
+    accepted = plan(library.model(name), config, auto_promote)
     task = await accept(work, KIND, accepted.model, accepted.model_dump(mode="json", exclude={"model"}), task_id)
     work.say(requested(task.id, accepted))
     work.then(work.parts.runner.wake)
