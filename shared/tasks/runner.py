@@ -169,10 +169,12 @@ class TaskRunner:
         if cancelled:
             await self._close(run, lambda work: _cancel(run, job, work))
         else:
-            observe.log().warning("lease lost", task=run.task.id, fence=run.task.fence)
+            _tell_lost(run)
 
     async def _conclude(self, run: TaskRun, job: Job, error: BaseException | None) -> None:
         """The job ended by itself."""
+        if isinstance(error, LeaseLost):
+            _tell_lost(run)
         if error is None or isinstance(error, LeaseLost):
             return
         if isinstance(error, AimassError) and error.transient:
@@ -230,6 +232,10 @@ async def _fail(run: TaskRun, job: Job, work: Work[Any], error: BaseException) -
     run.task = await store.set_state(work.tx, run.task, TaskState.FAILED, error=facts)
     tell(work, run.task)
     await job.on_failed(run.task, work)
+
+
+def _tell_lost(run: TaskRun) -> None:
+    observe.log().warning("lease lost", task=run.task.id, fence=run.task.fence)
 
 
 def _storable(message: str) -> str:
