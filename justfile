@@ -65,6 +65,11 @@ test *arguments: install
 chaos *arguments: install
     @"{{ python }}" -m pytest -m "" tests/faults "$@"
 
+# start the stack of an earlier commit, and take its state over with this one
+[group('checks')]
+upgrade *arguments: install
+    @"{{ python }}" -m pytest -m slow tests/integration/test_upgrade.py "$@"
+
 # demo and tests in a fresh clone of HEAD, with times; arguments go to the tests
 [group('checks')]
 fresh *arguments: install

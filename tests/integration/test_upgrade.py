@@ -1,0 +1,64 @@
+"""The state of an earlier commit's stack, taken over by this one: data is kept and the model goes on answering."""
+
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.bootstrap import ROOT
+from deploy.embedded.stack import Stack
+from tests.house import House, until
+from tests.integration import checkouts
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+FIRST_WHOLE_STACK = "d8796c7"
+IMAGE = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [float(n % 17) for n in range(64)]}
+
+
+def earlier(commit: str, folder: Path) -> Path:
+    """The checkout as it was, with the packages of now."""
+    found = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True)
+    if found.returncode != 0:
+        pytest.skip(f"no commit {commit} here: {found.stderr.decode()}")
+    with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
+        archive.extractall(folder, filter="data")
+    for name in checkouts.ENVIRONMENTS:
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def embedded(checkout: Path, command: str, home: Path) -> None:
+    ended = checkouts.python(checkout, "-m", "deploy.embedded", command, "--home", str(home))
+    assert ended.returncode == 0, ended
+
+
+def predict(house: House) -> Any:
+    """What the champion says of one image, once it answers."""
+
+    def answered() -> Any:
+        response = house.http.post("/v2/models/digits-cnn/infer", json={"inputs": [IMAGE]})
+        return response.json()["outputs"] if response.status_code == 200 else None
+
+    return until(answered, what="the champion to answer")
+
+
+@pytest.mark.parametrize("commit", [FIRST_WHOLE_STACK, "HEAD~1"])
+def test_state_of_an_earlier_commit_is_taken_over(tmp_path: Path, commit: str) -> None:
+    old, home = earlier(commit, tmp_path / "earlier"), tmp_path / "state"
+    try:
+        embedded(old, "up", home)
+        house = House(Stack(home))
+        task = house.train("before", epochs=6)
+        version, prediction = house.wait_served(task)["version"], predict(house)
+        embedded(old, "down", home)
+        Stack(home).up()
+        house = House(Stack(home))
+        assert (house.wait_served(task)["version"], predict(house)) == (version, prediction)
+        assert house.task(task)["state"] == "succeeded"
+        assert house.wait_served(house.train("after", epochs=6))["version"] == version + 1
+    finally:
+        Stack(home).down()
