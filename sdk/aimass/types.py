@@ -25,6 +25,17 @@ class Accepted(TypedDict):
     correlation_id: str
 
 
+class Failure(TypedDict):
+    """Why a task failed; exit signal or code where its process ended by itself, peak memory in bytes."""
+
+    error_class: str
+    message: str
+    log: list[str]
+    exit_signal: str
+    exit_code: int | None
+    peak_memory: int | None
+
+
 class Task(TypedDict):
     """A task; its state is queued, running, paused, succeeded, failed or cancelled."""
 
@@ -43,6 +54,7 @@ class Task(TypedDict):
     result: dict[str, Any]
     error_class: str
     error_message: str
+    failure: Failure | None
     created_at: str | None
     started_at: str | None
     ended_at: str | None
@@ -187,6 +199,17 @@ class Event(TypedDict):
     data: dict[str, Any]
 
 
+class Gpu(TypedDict):
+    """One GPU; what its driver does not tell is None."""
+
+    number: int
+    name: str
+    utilization_percent: float | None
+    memory_used: int | None
+    memory_total: int | None
+    temperature_celsius: float | None
+
+
 class HostMetrics(TypedDict):
     """The host's load."""
 
@@ -195,6 +218,15 @@ class HostMetrics(TypedDict):
     memory_total: int
     memory_used: int
     load_1m: float
+    load_5m: float
+    load_15m: float
+    disk_total: int
+    disk_used: int
+    disk_read_per_second: float
+    disk_written_per_second: float
+    network_received_per_second: float
+    network_sent_per_second: float
+    gpus: list[Gpu]
     at: str
 
 

@@ -8,6 +8,17 @@ from shared.rpc.base import Reply, Request
 from shared.streams import TASK_SERVICES
 
 
+class TaskFailure(Reply):
+    """Why a task failed: its error, the last lines of its log, and how its last process ended."""
+
+    error_class: str
+    message: str
+    log: list[str] = []
+    exit_signal: str = ""
+    exit_code: int | None = None
+    peak_memory: int | None = None
+
+
 class TaskView(Reply):
     """A task as its owner knows it now."""
 
@@ -26,6 +37,7 @@ class TaskView(Reply):
     result: dict[str, Any] = {}
     error_class: str = ""
     error_message: str = ""
+    failure: TaskFailure | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None

@@ -6,6 +6,7 @@ While the bus is away lines wait here; when there is no more room they are dropp
 import asyncio
 import json
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +23,7 @@ PUBLISH_SECONDS = 2.0
 RETRY_SECONDS = 0.25
 FULL_SECONDS = 0.2
 FLUSH_SECONDS = 3.0
+LAST_LINES = 50
 
 
 def entry(task: Task, stream: str, **facts: Any) -> bytes:
@@ -36,11 +38,13 @@ class TaskLog:
         self._bus, self._task = bus, task
         self._subject = log_subject(task.project, task.id)
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(ROOM)
+        self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._published = 0
         self._dropped = 0
 
     async def write(self, stream: str, line: str) -> None:
         """Add a line; a full log holds the writer up a little while the bus takes lines."""
+        self.last_lines.append(line)
         body = entry(self._task, stream, line=line[:LINE_CHARACTERS])
         if self._waiting.full() and self._bus.is_connected():
             await self._await_room()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,6 +22,8 @@ KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OPENBLAS
 TERMINATE_SECONDS = 1.0
 EXIT_SECONDS = 2.0
 OUTPUT_SECONDS = 3.0
+MEMORY_SECONDS = 0.5
+PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 LINE_BYTES = 64 * 1024
 REPORT_BYTES = 16 * 1024 * 1024
 LogLine = Callable[[str, str], Awaitable[None]]
@@ -45,6 +48,8 @@ class TaskProcess:
 
     process: asyncio.subprocess.Process
     pipe: asyncio.StreamReader
+    peak_memory: int | None = None
+    exit_code: int | None = None
 
     @property
     def pid(self) -> int:
@@ -56,6 +61,7 @@ class TaskProcess:
             line = await self.pipe.readline()
         except ValueError as error:
             raise Unreadable(f"the task's process sent a report of more than {REPORT_BYTES} bytes") from error
+        self.note_memory()
         return _read_report(line) if line.endswith(b"\n") else None
 
     async def ended(self) -> str:
@@ -64,7 +70,25 @@ class TaskProcess:
             code = await asyncio.wait_for(self.process.wait(), EXIT_SECONDS)
         except TimeoutError:
             return "closed its pipe without a result"
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        self.exit_code = code
+        return f"was ended by {self.exit_signal}" if code < 0 else f"ended with exit code {code}"
+
+    @property
+    def exit_signal(self) -> str:
+        """The signal by which the process ended before we ended it."""
+        code = self.exit_code or 0
+        return signal.Signals(-code).name if code < 0 else ""
+
+    def note_memory(self) -> None:
+        """The most memory that the process had so far; the kernel forgets it when the process ends."""
+        with suppress(OSError):
+            found = PEAK.search(Path(f"/proc/{self.pid}/status").read_text())
+            self.peak_memory = int(found[1]) * 1024 if found else self.peak_memory
+
+    async def watch_memory(self) -> None:
+        while True:
+            self.note_memory()
+            await asyncio.sleep(MEMORY_SECONDS)
 
 
 def _read_report(line: bytes) -> Report:
@@ -171,12 +195,14 @@ async def task_process(
     process = started.process
     assert process.stdin and process.stdout
     copying = asyncio.create_task(_copy_output(process.stdout, log))
+    watching = asyncio.create_task(started.watch_memory())
     try:
         given = spec.model_dump_json() if isinstance(spec, BaseModel) else json.dumps(spec)
         process.stdin.write(given.encode())
         process.stdin.close()
         yield started
     finally:
+        watching.cancel()
         try:
             await _end(process)
             await asyncio.wait({copying}, timeout=OUTPUT_SECONDS)

@@ -67,6 +67,7 @@ class TaskRun:
         self.task, self.folder = task, folder
         self._runner = runner
         self._log = TaskLog(runner.bus, task)
+        self.process: TaskProcess | None = None
         self.reached = Progress(fraction=task.progress, message=task.note)
 
     @property
@@ -142,6 +143,7 @@ class TaskRun:
         Raises TaskFailed with what the process says, ProcessLost when it ends without a word.
         """
         async with task_process(module, spec, self.folder, self._log.write, self.threads) as process:
+            self.process = process
             result = await self._await_result(process, on_report, tells_progress)
         await self._log.flush()
         return result
@@ -151,6 +153,7 @@ class TaskRun:
             if isinstance(report, Result):
                 return report
             if isinstance(report, Failure):
+                await process.ended()
                 raise TaskFailed(report.error, report.message)
             if isinstance(report, Progress):
                 self._advance(report, tells_progress)

@@ -18,6 +18,7 @@ from shared.events.common import TaskState
 from shared.service import Service
 from shared.settings import TaskSettings
 from shared.tasks import store
+from shared.tasks.failure import failure_of
 from shared.tasks.process import ProcessLost
 from shared.tasks.run import Job, TaskFailed, TaskRun, tell
 from shared.tasks.scratch import scratch
@@ -32,7 +33,6 @@ REST_SECONDS = 3.0
 MAX_REST_SECONDS = 10.0
 FINISH_SECONDS = 10.0
 MAX_ATTEMPTS = 10
-MESSAGE_CHARACTERS = 4000
 
 
 class TaskRunner:
@@ -187,6 +187,8 @@ class TaskRunner:
         lost = isinstance(error, ProcessLost)
         rest = min(MAX_REST_SECONDS, 0.5 * 2**run.task.lost) if lost else REST_SECONDS
         observe.log().warning("task goes on later", task=run.task.id, error=error.message, seconds=rest)
+        if lost:
+            run.task = await store.keep_failure(work.tx, run.task, failure_of(run, error))
         await self._give_back(run, job, work, f"goes on after: {error.message}", rest, lost=lost)
 
     async def _give_back(
@@ -227,8 +229,9 @@ async def _cancel(run: TaskRun, job: Job, work: Work[Any]) -> None:
 
 
 async def _fail(run: TaskRun, job: Job, work: Work[Any], error: BaseException) -> None:
-    error_class = error.error_class if isinstance(error, TaskFailed) else type(error).__name__
-    facts = (error_class, _storable(str(error)))
+    failure = failure_of(run, error)
+    run.task = await store.keep_failure(work.tx, run.task, failure)
+    facts = (failure.error_class, failure.message)
     run.task = await store.set_state(work.tx, run.task, TaskState.FAILED, error=facts)
     tell(work, run.task)
     await job.on_failed(run.task, work)
@@ -236,11 +239,6 @@ async def _fail(run: TaskRun, job: Job, work: Work[Any], error: BaseException) -
 
 def _tell_lost(run: TaskRun) -> None:
     observe.log().warning("lease lost", task=run.task.id, fence=run.task.fence)
-
-
-def _storable(message: str) -> str:
-    """PostgreSQL's text has no NUL, and nobody reads megabytes."""
-    return message.replace("\0", "").encode(errors="replace").decode()[:MESSAGE_CHARACTERS]
 
 
 def _error_of(ended: "asyncio.Task[None]") -> BaseException | None:

@@ -12,7 +12,7 @@ from shared.errors import LeaseLost, NotFound
 from shared.events.common import TaskState
 from shared.events.tasks import TaskChanged
 from shared.names import new_id
-from shared.rpc.tasks import MetricPoint, TaskView, owner_of
+from shared.rpc.tasks import MetricPoint, TaskFailure, TaskView, owner_of
 from shared.tasks.state import is_final, move, short
 from shared.worker import Progress
 
@@ -36,6 +36,7 @@ class Task:
     cancel_requested: bool
     error_class: str
     error_message: str
+    failure: dict[str, Any] | None
     result: dict[str, Any]
     created_at: datetime
     started_at: datetime | None
@@ -84,6 +85,7 @@ class Task:
             result=self.result,
             error_class=self.error_class,
             error_message=self.error_message,
+            failure=TaskFailure(**self.failure) if self.failure and self.state is TaskState.FAILED else None,
             created_at=self.created_at,
             started_at=self.started_at,
             ended_at=self.ended_at,
@@ -91,7 +93,7 @@ class Task:
 
 
 COLUMNS = """id, project, kind, model, state, spec, context, progress, note, seconds_left, fence, lost,
-cancel_requested, error_class, error_message, result, created_at, started_at, ended_at"""
+cancel_requested, error_class, error_message, failure, result, created_at, started_at, ended_at"""
 
 # Accept a task.
 INSERT = f"""
@@ -137,6 +139,8 @@ REST = f"""
 UPDATE tasks SET run_after = now() + make_interval(secs => $2), lost = lost + $3::boolean::int
 WHERE id = $1 RETURNING {COLUMNS}
 """
+# Keep how an attempt ended badly.
+KEEP_FAILURE = f"UPDATE tasks SET failure = $2 WHERE id = $1 RETURNING {COLUMNS}"
 # Ask the living holder of a task to stop; no row comes back when its lease has ended.
 REQUEST_CANCEL = f"""
 UPDATE tasks SET cancel_requested = true WHERE id = $1 AND lease_until >= now() RETURNING {COLUMNS}
@@ -245,6 +249,10 @@ async def release(tx: Connection, task: Task, note: str, rest_seconds: float, *,
     """Give a locked task back, to be claimed again after a rest."""
     await set_state(tx, task, TaskState.QUEUED, note=note)
     return await _changed(tx, REST, task.id, rest_seconds, lost)
+
+
+async def keep_failure(tx: Connection, task: Task, failure: TaskFailure) -> Task:
+    return await _changed(tx, KEEP_FAILURE, task.id, failure.model_dump())
 
 
 async def request_cancel(tx: Connection, task: Task) -> Task:

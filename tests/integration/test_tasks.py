@@ -82,6 +82,22 @@ async def test_a_process_that_always_vanishes_is_given_up(
     row = await tasks.ended(await tasks.submit(steps=0, end=end))
     assert (row["state"], row["fence"], row["error_class"]) == ("TASK_STATE_FAILED", 3, "ProcessLost")
     assert row["error_message"] == "2 attempts since the last checkpoint ended without a word"
+    assert row["failure"]["exit_code"] == (3 if end == "vanish" else 0)
+    assert row["failure"]["peak_memory"] > 5_000_000
+
+
+async def test_what_is_told_of_a_killed_process(
+    tasks: Tasks, nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "MAX_ATTEMPTS", 1)
+    task_id = await tasks.submit(steps=0, end="hang")
+    await tasks.runs(task_id)
+    await until(lambda: tasks.lines(task_id))
+    children()[0].kill()
+    await tasks.ended(task_id)
+    async with asking(nats) as ask:
+        failure = (await ask(GetTask(task_id=task_id), service="trainer")).failure
+    assert (failure.error_class, failure.exit_signal, failure.log) == ("ProcessLost", "SIGKILL", ["hanging"])
 
 
 @pytest.mark.parametrize(
@@ -98,6 +114,10 @@ async def test_a_failing_task_says_why(tasks: Tasks, end: str, error_class: str,
     assert message in row["error_message"].replace("  ", " ")
     failed = (await tasks.running.said(TrainingFailed))[0]
     assert (failed.error_class, failed.error_message) == (error_class, row["error_message"])
+    failure = row["failure"]
+    assert (failure["error_class"], failure["message"]) == (error_class, row["error_message"])
+    assert "step 1" in failure["log"] and failure["peak_memory"] > 5_000_000
+    assert failure["exit_signal"] == ""
     assert children() == []
 
 
