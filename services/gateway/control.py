@@ -9,7 +9,7 @@ from opentelemetry.trace import Span, SpanKind
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.gateway import metrics, operations, problems
+from services.gateway import docs, metrics, operations, problems
 from services.gateway.access import Gatekeeper
 from services.gateway.bodies import read_body, replayed
 from services.gateway.caller import Edges
@@ -20,8 +20,7 @@ from shared import observe
 from shared.errors import AimassError, DeadlineExceeded, Unauthenticated
 from shared.names import new_id
 
-DOCS, OPENAPI = "/docs", "/openapi.json"
-PUBLIC_PATHS = frozenset({DOCS, OPENAPI})
+PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
 THEMES = (tasks, models, uploads, insight, events, keys, operators)
@@ -32,8 +31,8 @@ def control_app(edges: Edges) -> FastAPI:
     app = FastAPI(
         title="AI Mass",
         version="1",
-        docs_url=DOCS,
-        openapi_url=OPENAPI,
+        docs_url=None,
+        openapi_url=docs.OPENAPI,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
@@ -42,6 +41,7 @@ def control_app(edges: Edges) -> FastAPI:
     app.router.route_class = GuardedRoute
     app.state.edges = edges
     problems.install(app)
+    docs.install(app)
     for theme in THEMES:
         theme.ROUTES.install(app)
     return app

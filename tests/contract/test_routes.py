@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from services.gateway import docs
 from services.gateway.access import Gatekeeper
 from services.gateway.caller import Edges
 from services.gateway.control import PUBLIC_PATHS, ControlEdge, control_app
@@ -29,7 +30,7 @@ from shared.permissions import Permission, Role, granted
 from shared.settings import ServiceSettings
 
 NOWHERE = "http://127.0.0.1:1"
-PUBLIC = {"/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
+PUBLIC = docs.PATHS | {"/openapi.json", "/v2/health/live", "/v2/health/ready"}
 WRITES = {
     Permission.TASKS_WRITE,
     Permission.MODELS_WRITE,
@@ -130,6 +131,20 @@ def test_routes_that_change_something_need_a_permission_that_a_viewer_lacks() ->
 @pytest.mark.parametrize("path", sorted(PUBLIC))
 async def test_public_routes_need_no_key(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path)).status_code in (200, 503)
+
+
+async def test_the_documentation_needs_no_other_host(client: httpx.AsyncClient) -> None:
+    page = await client.get("/docs")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "script-src 'self';" in policy
+    start = await client.get("/docs/start.js")
+    for text in (policy, page.text, start.text):
+        assert "//" not in text.replace("<!doctype", "")
+    asked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert set(asked) == docs.PATHS - {"/docs"}
+    for path in asked:
+        assert (await client.get(path)).status_code == 200
+    assert "url(http" not in (await client.get("/docs/swagger-ui.css")).text
 
 
 @pytest.mark.parametrize(("method", "path", "permission"), guarded())
