@@ -14,6 +14,7 @@ from aimass.errors import DeadlineExceeded, Unavailable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LONGEST_LIST = 1000
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -60,9 +61,14 @@ class Client:
     def tasks(
         self, *, kind: str | None = None, state: str | None = None, model: str | None = None, limit: int = 100
     ) -> list[t.Task]:
-        """Tasks of all services, newest first."""
-        tasks: list[t.Task] = self._get("tasks", kind=kind, state=state, model=model, limit=limit)["tasks"]
-        return tasks
+        """Tasks of all services, newest first, over as many answers as it takes."""
+        found: list[t.Task] = []
+        cursor: str | None = None
+        while len(found) < limit and cursor != "":
+            most = min(limit - len(found), LONGEST_LIST)
+            page = self._get("tasks", kind=kind, state=state, model=model, limit=most, cursor=cursor)
+            found, cursor = found + page["tasks"], page["next"]
+        return found
 
     def task(self, task_id: str) -> t.Task:
         task: t.Task = self._get(f"tasks/{task_id}")

@@ -4,14 +4,16 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.errors import InvalidInput
 from shared.events.predictions import PredictionsLogged
 from shared.rpc.monitor import TimelineEntry
+from shared.rpc.tasks import TaskView
 
 ROOT = -1
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def moment(text: str, now: datetime) -> datetime:
@@ -26,6 +28,18 @@ def moment(text: str, now: datetime) -> datetime:
     except ValueError:
         raise InvalidInput(f"{text!r} is not a time of RFC 3339", field="time") from None
     return min(found if found.tzinfo else found.replace(tzinfo=UTC), now)
+
+
+def cursor_after(task: TaskView) -> str:
+    """Where a list of tasks goes on: the place of the last one shown, which no later change of a task moves."""
+    assert task.created_at is not None
+    return f"{(task.created_at - EPOCH) // timedelta(microseconds=1)}_{task.id}"
+
+
+def read_cursor(cursor: str) -> tuple[datetime | None, str]:
+    """Time and id of a place; no time for the beginning."""
+    microseconds, _, task_id = cursor.partition("_")
+    return (EPOCH + timedelta(microseconds=int(microseconds)) if cursor else None), task_id
 
 
 def causal_order(entries: Iterable[TimelineEntry]) -> list[TimelineEntry]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from services.monitor import store
-from services.monitor.domain import causal_order, count_loss, moment, prediction_rows
+from services.monitor.domain import causal_order, count_loss, cursor_after, moment, prediction_rows
 from services.monitor.engine import Host
 from shared.envelope import Envelope
 from shared.events import EVENTS
@@ -66,7 +66,9 @@ async def on_predictions_logged(event: PredictionsLogged, work: Work) -> None:
 
 
 async def list_tasks(request: ListTasks, work: Work) -> TaskList:
-    return TaskList(tasks=await store.list_tasks(work.tx, work.project, request))
+    found = await store.list_tasks(work.tx, work.project, request)
+    shown = found[: request.limit]
+    return TaskList(tasks=shown, next=cursor_after(shown[-1]) if len(found) > len(shown) else "")
 
 
 async def list_predictions(request: ListPredictions, work: Work) -> PredictionList:

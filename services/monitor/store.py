@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from services.monitor.domain import Loss
+from services.monitor.domain import Loss, read_cursor
 from shared.context import Context
 from shared.db import Connection
 from shared.envelope import Envelope
@@ -66,7 +66,7 @@ TASKS = """
 SELECT project, id, kind, model, state, progress, note, seconds_left, attempt, actor, correlation_id, error_class,
     error_message, parameters, result, created_at, started_at, ended_at
 FROM task_list WHERE project = $1 AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR state = $3)
-    AND ($4::text IS NULL OR model = $4)
+    AND ($4::text IS NULL OR model = $4) AND ($6::timestamptz IS NULL OR (created_at, id) < ($6, $7))
 ORDER BY created_at DESC, id DESC LIMIT $5
 """
 # Predictions of a project, newest first; one that is named is shown whatever its traffic.
@@ -176,7 +176,9 @@ async def count_lost(tx: Connection, project: str, model: str | None) -> int:
 
 
 async def list_tasks(tx: Connection, project: str, asked: ListTasks) -> list[TaskView]:
-    rows = await tx.fetch(TASKS, project, asked.kind, asked.state, asked.model, asked.limit)
+    """As many as were asked for, and one more if there is one."""
+    filters = (asked.kind, asked.state, asked.model)
+    rows = await tx.fetch(TASKS, project, *filters, asked.limit + 1, *read_cursor(asked.cursor))
     return [TaskView(**dict(row)) for row in rows]
 
 

@@ -1,7 +1,7 @@
 """Requests that monitor answers."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -9,11 +9,14 @@ from shared.names import Slug
 from shared.rpc.base import Reply, Request
 from shared.rpc.tasks import TaskView
 
+CURSOR_PATTERN = r"^([0-9]{1,16}_[a-z]{1,32}-[0-9a-f-]{36})?$"
+
 
 class TaskList(Reply):
-    """Tasks of all services, newest first."""
+    """Tasks of all services, newest first; `next` is the cursor of those that follow, empty at the end."""
 
     tasks: list[TaskView] = []
+    next: str = ""
 
 
 class PredictionView(Reply):
@@ -110,12 +113,13 @@ class HostMetrics(Reply):
 
 
 class ListTasks(Request[TaskList]):
-    """Show tasks, newest first."""
+    """Show tasks, newest first; `cursor` goes on where an earlier answer ended."""
 
     kind: Slug | None = None
     state: Slug | None = None
     model: Slug | None = None
     limit: int = Field(default=100, ge=1, le=1000)
+    cursor: Annotated[str, Field(pattern=CURSOR_PATTERN)] = ""
 
 
 class ListPredictions(Request[PredictionList]):

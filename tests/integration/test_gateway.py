@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from prometheus_client import REGISTRY
@@ -305,6 +306,25 @@ class TestStreams:
         async with Stream(gateway, path, admin, **{"Last-Event-ID": str(first)}) as stream:
             event = await stream.next()
             assert event and event["id"] == str(second)
+
+    async def test_events_by_subject_and_from_a_time_or_a_sequence(self, gateway: Gateway, admin: str) -> None:
+        before = await say(gateway, TrainingCompleted(task_id="a"), new_id())
+        await asyncio.sleep(0.05)
+        since = quote(datetime.now(UTC).isoformat())
+        await say(gateway, EpochCompleted(task_id="a"), new_id())
+        other = await say(gateway, TrainingCompleted(task_id="b"), new_id())
+        last = await say(gateway, TrainingCompleted(task_id="a"), new_id())
+        for query, expected in (
+            (f"after={before}", before + 1),
+            (f"since={since}&type=TrainingCompleted", other),
+            (f"after={before}&subject=training/b", other),
+            (f"since={since}&subject=training&type={TrainingCompleted.type_name()}", other),
+            (f"since=1970-01-01T00:00:00Z&after={other}", last),
+            ("since=0001-01-01T00:00:00%2B10:00", before),
+        ):
+            async with Stream(gateway, f"/events?{query}", admin) as stream:
+                event = await stream.next()
+                assert (query, event and event["id"]) == (query, str(expected))
 
     async def test_events_from_now_on_survive_the_brokers_restart(self, gateway: Gateway, admin: str) -> None:
         await say(gateway, TrainingCompleted(task_id="before"), new_id())

@@ -169,8 +169,28 @@ async def test_tasks_of_all_services_are_listed_newest_first(monitor: Running, a
     assert await listed(state="running") == ["evaluate-3", "train-1"]
     assert await listed(model="mlp", state="failed") == []
     assert await listed(limit=1) == ["evaluate-3"]
+    first = await ask(ListTasks(limit=3))
+    assert (len(first.tasks), first.next) == (3, "")
     failed = (await ask(ListTasks(state="failed"))).tasks[0]
     assert (failed.error_class, failed.error_message) == ("ValueError", "bad")
+
+
+async def test_a_list_of_tasks_goes_on_at_its_cursor_whatever_changes_meanwhile(monitor: Running, ask: Ask) -> None:
+    ids = [f"train-{new_id()}" for _ in range(5)]
+    made = {found: TaskChanged(task_id=found, state=TaskState.RUNNING, created_at=START) for found in ids}
+    for event in made.values():
+        await monitor.publish(event, sequence=1)
+    await monitor.settled()
+    seen, cursor = [], ""
+    while page := await ask(ListTasks(limit=2, cursor=cursor)):
+        seen += [found.id for found in page.tasks]
+        last = made[page.tasks[-1].id].model_copy(update={"state": TaskState.SUCCEEDED})
+        await monitor.publish(last, sequence=2)
+        await monitor.publish(TaskChanged(task_id=f"train-{new_id()}", state=TaskState.RUNNING), sequence=1)
+        await monitor.settled()
+        if not (cursor := page.next):
+            break
+    assert seen == sorted(ids, reverse=True)
 
 
 def logged(*ids: str, model: str = "cnn", dropped: int = 0, **given: Any) -> PredictionsLogged:

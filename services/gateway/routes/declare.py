@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from fastapi import FastAPI, Security
+from fastapi import FastAPI, Header, Query, Security
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.types import Receive, Scope, Send
@@ -16,6 +16,9 @@ from shared.permissions import Permission
 PREFIX = "/api/v1"
 PERMISSION = "x-permission"
 BEARER = Security(HTTPBearer(auto_error=False, description="an API key, aim_..."))
+LONGEST = 2**63 - 2
+Position = Annotated[int, Query(ge=0, le=LONGEST, description="a sequence of the stream; what follows it comes")]
+LastEventId = Annotated[int, Header(ge=0, le=LONGEST)]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 

@@ -8,19 +8,20 @@ from pydantic import BaseModel, ConfigDict
 
 from services.gateway.caller import Caller, CallerOf
 from services.gateway.reading import POLL_SECONDS, Stored
-from services.gateway.routes.declare import PREFIX, Routes
+from services.gateway.routes.declare import PREFIX, LastEventId, Position, Routes
 from services.gateway.sse import EventFlow, ServerEvent
 from shared import observe
 from shared.errors import AimassError, NotFound
 from shared.names import Slug
 from shared.permissions import Permission
-from shared.rpc.monitor import ListTasks, TaskList
+from shared.rpc.monitor import CURSOR_PATTERN, ListTasks, TaskList
 from shared.rpc.tasks import CancelTask, GetTask, GetTaskMetrics, MetricPoints, TaskView, owner_of
 from shared.rpc.trainer import Library, LibraryMember, ListLibrary, SubmitTask, TaskAccepted
 from shared.streams import log_subject
 
 ROUTES = Routes("tasks")
 FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
+State = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 IDLE_POLLS_PER_LOOK = int(1 / POLL_SECONDS)
 TaskId = Annotated[str, Path(pattern=r"^[a-z]{1,32}-[0-9a-f-]{36}$", description="such as train-<uuid>")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{0,200}$")]
@@ -84,12 +85,13 @@ async def submit_task(
 async def list_tasks(
     caller: CallerOf,
     kind: Slug | None = None,
-    state: Slug | None = None,
+    state: State | None = None,
     model: Slug | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[str, Query(pattern=CURSOR_PATTERN, description="`next` of the answer before")] = "",
 ) -> TaskList:
-    """Tasks of all services, newest first."""
-    return await caller.ask(ListTasks(kind=kind, state=state, model=model, limit=limit))
+    """Tasks of all services, newest first; `next` of an answer is the cursor of those that follow."""
+    return await caller.ask(ListTasks(kind=kind, state=state, model=model, limit=limit, cursor=cursor))
 
 
 @ROUTES.add("GET", "/tasks/{task_id}", Permission.TASKS_READ)
@@ -115,9 +117,9 @@ async def show_task_logs(
     task_id: TaskId,
     caller: CallerOf,
     follow: bool = False,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Position = 0,
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
-    last_event_id: Annotated[int, Header(ge=0)] = 0,
+    last_event_id: LastEventId = 0,
 ) -> Any:
     """The log of a task; with `follow` as server-sent events until the task has ended."""
     await _task(task_id, caller)
