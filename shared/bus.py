@@ -84,6 +84,14 @@ class Bus:
     async def connect(self) -> None:
         await self.broker.connect()
 
+    async def stop(self) -> None:
+        """Finish what is in work and leave; without a bus there is nobody to take leave of."""
+        try:
+            await self.broker.stop()
+        except nats.errors.ConnectionReconnectingError:
+            observe.log().warning("left while the bus was away")
+            await self.connection.close()
+
     @property
     def connection(self) -> Client:
         connection: Client = self.broker.config.connection_state.connection

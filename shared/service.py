@@ -189,7 +189,7 @@ class Service:
         self.readiness.report("draining", "stopping")
         for closing in self._closing:
             await closing()
-        await self.bus.broker.stop()
+        await self.bus.stop()
         if self.database:
             await self.database.close()
         observe.log().info("stopped")

@@ -19,33 +19,25 @@ from shared.streams import Declaration
 from shared.version import VERSION
 
 Document = dict[str, Any]
+References = dict[Any, Document]
 SCHEMAS = "#/components/schemas/{model}"
+DESCRIPTION = "Bodies are JSON; events carry their CloudEvents attributes in headers that begin with ce-."
 HEADERS = {"type": "object", "properties": {"ce-type": {"type": "string"}, "ce-id": {"type": "string"}}}
 
 
 def document(declaration: Declaration) -> Document:
     """What the service receives and sends, and with which bodies."""
-    found: Document = {
-        "asyncapi": "3.0.0",
-        "info": {
-            "title": f"AI Mass {declaration.service}",
-            "version": VERSION,
-            "description": "Bodies are JSON; events carry their CloudEvents attributes in headers that begin with ce-.",
-        },
-        "defaultContentType": "application/json",
-        "channels": {},
-        "operations": {},
-        "components": {"messages": {}, "schemas": _schemas(declaration)},
-    }
+    references, schemas = _schemas(declaration)
+    found = _Builder(declaration.service, references, schemas)
     for event in declaration.hears:
-        _add_message(found, event, "receive")
+        found.add_message(event, "receive")
     for command in declaration.obeys:
-        _add_message(found, command, "receive")
+        found.add_message(command, "receive")
     for said in said_by(declaration.service):
-        _add_message(found, said, "send")
+        found.add_message(said, "send")
     for request in declaration.answers:
-        _add_request(found, request, declaration.service)
-    return found
+        found.add_request(request)
+    return found.document
 
 
 def _models(declaration: Declaration) -> Iterator[type[BaseModel]]:
@@ -57,45 +49,52 @@ def _models(declaration: Declaration) -> Iterator[type[BaseModel]]:
         yield request.reply_type()
 
 
-def _schemas(declaration: Declaration) -> Document:
-    """Bodies as they are written on the bus."""
-    inputs = [(model, "serialization") for model in dict.fromkeys(_models(declaration))]
-    _, schemas = models_json_schema(inputs, ref_template=SCHEMAS, by_alias=False)  # type: ignore[arg-type]
-    definitions: Document = schemas.get("$defs", {})
-    return definitions
+def _schemas(declaration: Declaration) -> tuple[References, Document]:
+    """Bodies as they are written on the bus: the reference to each, and the schemas; names may occur twice."""
+    models = [(model, "serialization") for model in dict.fromkeys(_models(declaration))]
+    references, found = models_json_schema(models, ref_template=SCHEMAS, by_alias=False)  # type: ignore[arg-type]
+    return {model: reference for (model, _), reference in references.items()}, found.get("$defs", {})
 
 
-def _add_message(found: Document, kind: type[Event] | type[Command], action: str) -> None:
-    name = snake(kind.__name__)
-    address, parameters = _address(kind.subject("{project}"))
-    _add_body(found, name, kind, HEADERS)
-    found["channels"][name] = {"address": address, "parameters": parameters, "messages": _messages(name)}
-    found["operations"][f"{action}_{name}"] = _operation(action, name, kind)
+class _Builder:
+    """Adds channels, operations and messages to a document."""
 
+    def __init__(self, service: str, references: References, schemas: Document) -> None:
+        self._service, self._references = service, references
+        self.document: Document = {
+            "asyncapi": "3.0.0",
+            "info": {"title": f"AI Mass {service}", "version": VERSION, "description": DESCRIPTION},
+            "defaultContentType": "application/json",
+            "channels": {},
+            "operations": {},
+            "components": {"messages": {}, "schemas": schemas},
+        }
 
-def _add_request(found: Document, request: type[Request[Any]], service: str) -> None:
-    """A request is answered on the inbox that its caller names."""
-    name, reply = request.verb(), f"{request.verb()}_reply"
-    _add_body(found, name, request)
-    _add_body(found, reply, request.reply_type())
-    found["channels"][name] = {"address": request.subject(service), "messages": _messages(name)}
-    found["channels"][reply] = {"address": None, "messages": _messages(reply)}
-    operation = _operation("receive", name, request)
-    operation["reply"] = {
-        "address": {"location": "$message.header#/reply", "description": "the inbox of the caller"},
-        "channel": {"$ref": f"#/channels/{reply}"},
-        "messages": [{"$ref": f"#/channels/{reply}/messages/{reply}"}],
-    }
-    found["operations"][f"receive_{name}"] = operation
+    def add_message(self, kind: type[Event] | type[Command], action: str) -> None:
+        name = snake(kind.__name__)
+        address, parameters = _address(kind.subject("{project}"))
+        self._add_channel(name, address, kind, {"headers": HEADERS})
+        self.document["channels"][name]["parameters"] = parameters
+        self.document["operations"][f"{action}_{name}"] = _operation(action, name, kind)
 
+    def add_request(self, request: type[Request[Any]]) -> None:
+        """A request is answered on the inbox that its caller names."""
+        name, reply = request.verb(), f"{request.verb()}_reply"
+        self._add_channel(name, request.subject(self._service), request)
+        self._add_channel(reply, None, request.reply_type())
+        operation = _operation("receive", name, request)
+        operation["reply"] = {
+            "address": {"location": "$message.header#/reply", "description": "the inbox of the caller"},
+            "channel": {"$ref": f"#/channels/{reply}"},
+            "messages": [{"$ref": f"#/channels/{reply}/messages/{reply}"}],
+        }
+        self.document["operations"][f"receive_{name}"] = operation
 
-def _add_body(found: Document, name: str, model: type[BaseModel], headers: Document | None = None) -> None:
-    body: Document = {"title": model.__name__, "payload": {"$ref": SCHEMAS.format(model=model.__name__)}}
-    found["components"]["messages"][name] = body | ({"headers": headers} if headers else {})
-
-
-def _messages(name: str) -> Document:
-    return {name: {"$ref": f"#/components/messages/{name}"}}
+    def _add_channel(self, name: str, address: str | None, body: type[BaseModel], more: Document | None = None) -> None:
+        message = {"title": body.__name__, "payload": self._references[body]} | (more or {})
+        self.document["components"]["messages"][name] = message
+        messages = {name: {"$ref": f"#/components/messages/{name}"}}
+        self.document["channels"][name] = {"address": address, "messages": messages}
 
 
 def _operation(action: str, channel: str, model: type[BaseModel]) -> Document:

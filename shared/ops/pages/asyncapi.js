@@ -11,9 +11,9 @@ function element(tag, text = "", className = "") {
 const follow = (spec, reference) => reference.slice(2).split("/").reduce((node, name) => node[name], spec);
 
 function bodyOf(spec, message) {
-  const payload = follow(spec, follow(spec, message.$ref).$ref).payload;
+  const { title, payload } = follow(spec, follow(spec, message.$ref).$ref);
   const details = element("details");
-  details.append(element("summary", payload.$ref.split("/").pop()));
+  details.append(element("summary", title));
   details.append(element("pre", JSON.stringify(follow(spec, payload.$ref), null, 2)));
   return details;
 }

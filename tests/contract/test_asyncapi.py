@@ -1,0 +1,67 @@
+"""The AsyncAPI document of each service is valid, complete, and says what FastStream listens to."""
+
+import re
+from importlib import import_module
+from typing import Any
+
+import pytest
+from asyncapi3 import AsyncAPI3
+from faststream.specification import AsyncAPI
+from jsonschema import Draft202012Validator
+
+from shared.bus import Bus
+from shared.dispatch import Dispatcher
+from shared.events import said_by
+from shared.handlers import Handlers
+from shared.ops.asyncapi import document
+from shared.settings import ServiceSettings
+from shared.streams import SERVICES, retry_subject
+
+
+def handlers_of(service: str) -> Handlers:
+    found: Handlers = import_module(f"services.{service}.handlers").HANDLERS
+    return found
+
+
+def references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return own + [found for child in node.values() for found in references(child)]
+    return [found for child in node for found in references(child)] if isinstance(node, list) else []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_it_is_valid(service: str) -> None:
+    found = document(handlers_of(service).declaration)
+    AsyncAPI3.model_validate(found)
+    for reference in references(found):
+        node: Any = found
+        for name in reference.removeprefix("#/").split("/"):
+            node = node[name]
+    for schema in found["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_it_says_all_that_the_service_says(service: str) -> None:
+    found = document(handlers_of(service).declaration)
+    sent = {name for name, operation in found["operations"].items() if operation["action"] == "send"}
+    assert sent == {f"send_{event.fact()}" for event in said_by(service)}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_it_agrees_with_what_faststream_listens_to(service: str) -> None:
+    bus, handlers = Bus(service, ServiceSettings()), handlers_of(service)
+    Dispatcher(bus, handlers, None, None, None).connect()
+    theirs: Any = AsyncAPI(bus.broker, title=service).to_specification().to_jsonable()
+    heard = {channel["address"] for channel in theirs["channels"].values()} - {retry_subject(service)}
+    assert {address for address in heard if not address.startswith("cmd.")} == {
+        re.sub(r"\{\w+\}", "*", address) for address in received(handlers) if not address.startswith("cmd.")
+    }
+
+
+def received(handlers: Handlers) -> set[str]:
+    """The subjects that the document says are received; commands have one wildcard for all at FastStream."""
+    found = document(handlers.declaration)
+    operations = [each for each in found["operations"].values() if each["action"] == "receive"]
+    return {found["channels"][each["channel"]["$ref"].rpartition("/")[2]]["address"] for each in operations}
