@@ -11,6 +11,7 @@ class Permission(StrEnum):
     MODELS_WRITE = "models:write"
     MODELS_PROMOTE = "models:promote"
     MODELS_FORCE = "models:force"
+    ARTIFACTS_COLLECT = "artifacts:collect"
     TASKS_READ = "tasks:read"
     TASKS_WRITE = "tasks:write"
     EVALUATIONS_READ = "evaluations:read"

@@ -195,6 +195,12 @@ class Client:
         found: t.Comparison = self._get(f"models/{model}/versions/{version}/comparison", other=other)
         return found
 
+    def collect_garbage(self, *, dry_run: bool = True, grace_hours: float = 24) -> t.Garbage:
+        """Collect artifacts that nobody names and data sets that nobody uses, or only count them."""
+        body = {"dry_run": dry_run, "grace_hours": grace_hours}
+        collected: t.Garbage = self._connection.call("POST", "artifacts/collection", json=body)
+        return collected
+
     def evaluations(self, model: str | None = None, version: int | None = None) -> list[t.Evaluation]:
         """Evaluations, newest first."""
         found: list[t.Evaluation] = self._get("evaluations", model=model, version=version)["evaluations"]

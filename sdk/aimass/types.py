@@ -138,6 +138,17 @@ class Comparison(TypedDict):
     evaluation: dict[str, Difference]
 
 
+class Garbage(TypedDict):
+    """What was collected, or would be."""
+
+    dry_run: bool
+    named: int
+    artifacts: int
+    size: int
+    datasets: list[str]
+    more: bool
+
+
 class Evaluation(TypedDict):
     """An evaluation of a version as served, beside the champion."""
 

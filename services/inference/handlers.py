@@ -13,6 +13,7 @@ from shared.events.evaluation import EvaluationCompleted
 from shared.events.models import VersionDeleted, VersionPromoted, VersionRegistered
 from shared.handlers import Handlers
 from shared.names import triton_name
+from shared.rpc.artifacts import PAGE, ListReferences, References
 from shared.rpc.inference import DeploymentList, GetServedModel, ListDeployments, ServedModel
 from shared.work import Work
 
@@ -85,6 +86,11 @@ async def list_deployments(request: ListDeployments, work: Work[Parts]) -> Deplo
     return DeploymentList(deployments=await store.views(work.tx, work.project, request.model))
 
 
+async def list_references(request: ListReferences, work: Work[Parts]) -> References:
+    digests = await store.named_artifacts(work.tx, request.after, PAGE)
+    return References(digests=digests, more=len(digests) == PAGE)
+
+
 async def get_served_model(request: GetServedModel, parts: Parts) -> ServedModel:
     routing = parts.routing
     versions = routing.versions(request.project, request.model)
@@ -111,7 +117,7 @@ HANDLERS = Handlers(
         EvaluationCompleted: on_evaluation_completed,
         VersionDeleted: on_version_deleted,
     },
-    rpc={ListDeployments: list_deployments},
+    rpc={ListDeployments: list_deployments, ListReferences: list_references},
     memory_rpc={GetServedModel: get_served_model},
     subscribes=("infer.>",),
 )

@@ -91,6 +91,10 @@ SELECT d.model, d.version, d.digest, d.state, d.note, d.updated_at, {NAME} AS tr
 FROM deployments d LEFT JOIN routes r ON r.project = d.project AND r.model = d.model AND r.version = d.version
 WHERE d.project = $1 AND ($2::text IS NULL OR d.model = $2) ORDER BY d.model, d.version DESC LIMIT 1000
 """
+# The artifacts of all that is wanted in Triton.
+NAMED_ARTIFACTS = """
+SELECT DISTINCT digest FROM deployments WHERE state = ANY($1) AND digest > $2 ORDER BY digest LIMIT $3
+"""
 
 
 @dataclass(frozen=True)
@@ -185,3 +189,7 @@ async def leave(tx: Connection, node: str) -> None:
 async def views(tx: Connection, project: str, model: str | None) -> list[DeploymentView]:
     rows: list[Any] = await tx.fetch(LIST, project, model)
     return [DeploymentView(**dict(row)) for row in rows]
+
+
+async def named_artifacts(tx: Connection, after: str, limit: int) -> list[str]:
+    return [row["digest"] for row in await tx.fetch(NAMED_ARTIFACTS, list(HELD_STATES), after, limit)]

@@ -11,6 +11,6 @@ from shared.service import Service
 def build() -> Service:
     settings = Settings()
     service = Service("registry", settings)
-    files = Files(Artifacts(settings.artifacts_url), settings)
-    service.handle(HANDLERS, Parts(files, service.bus))
+    artifacts = Artifacts(settings.artifacts_url)
+    service.handle(HANDLERS, Parts(Files(artifacts, settings), service.bus, artifacts))
     return service

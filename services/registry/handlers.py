@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.registry import managing, store, uploads
+from services.registry import garbage, managing, store, uploads
 from services.registry.domain import (
     CHAMPION,
     Evaluation,
@@ -21,6 +21,7 @@ from shared.handlers import Handlers
 from shared.rpc.registry import (
     ArchiveModel,
     ArchiveVersion,
+    CollectGarbage,
     CompareVersions,
     DatasetView,
     DeleteVersion,
@@ -174,6 +175,7 @@ HANDLERS = Handlers(
         ArchiveVersion: managing.archive_version,
         DeleteVersion: managing.delete_version,
         CompareVersions: managing.compare_versions,
+        CollectGarbage: garbage.collect_garbage,
     },
-    asks=("inference",),
+    asks=("inference", "trainer"),
 )

@@ -135,6 +135,27 @@ UPDATE datasets SET used_at = now() WHERE (project, name, digest) = (
     WHERE project = $1 AND name = $2 AND ($3::text IS NULL OR digest = $3) ORDER BY created_at DESC LIMIT 1
 ) RETURNING name, digest, parts, facts, created_at
 """
+# The artifacts that versions and data sets of all projects name.
+NAMED_ARTIFACTS = """
+SELECT digest FROM versions WHERE deleted_at IS NULL
+UNION SELECT part.value FROM datasets, jsonb_each_text(parts) AS part
+"""
+# Data sets without a version that nobody asked for within the time of grace.
+UNUSED_DATASETS = """
+SELECT project, name, digest FROM datasets d
+WHERE used_at < now() - make_interval(secs => $2) AND created_at < now() - make_interval(secs => $2)
+AND NOT name = ANY($1) AND NOT EXISTS (
+    SELECT FROM versions v WHERE v.project = d.project AND v.dataset = d.name AND v.dataset_digest = d.digest
+    AND v.deleted_at IS NULL)
+ORDER BY project, name, digest LIMIT 1000 FOR UPDATE SKIP LOCKED
+"""
+# Deleted versions forget their data set, so that it can go.
+LOSE_DATASET = """
+UPDATE versions SET dataset = NULL, dataset_digest = NULL
+WHERE project = $1 AND dataset = $2 AND dataset_digest = $3 AND deleted_at IS NOT NULL
+"""
+# Forget a data set.
+DELETE_DATASET = "DELETE FROM datasets WHERE project = $1 AND name = $2 AND digest = $3"
 
 
 def _version(row: asyncpg.Record) -> Version:
@@ -287,3 +308,17 @@ async def insert_dataset(tx: Connection, project: str, dataset: RegisterDataset)
 async def find_dataset(tx: Connection, project: str, name: str, digest: str | None) -> DatasetView | None:
     row = await tx.fetchrow(FIND_DATASET, project, name, digest)
     return None if row is None else DatasetView(**dict(row))
+
+
+async def named_artifacts(tx: Connection) -> set[str]:
+    return {row["digest"] for row in await tx.fetch(NAMED_ARTIFACTS)}
+
+
+async def unused_datasets(tx: Connection, in_use: set[str], grace_seconds: float) -> list[tuple[str, str, str]]:
+    """Project, name and digest of data sets that may go, locked."""
+    return [tuple(row) for row in await tx.fetch(UNUSED_DATASETS, sorted(in_use), grace_seconds)]
+
+
+async def delete_datasets(tx: Connection, datasets: list[tuple[str, str, str]]) -> None:
+    await tx.executemany(LOSE_DATASET, datasets)
+    await tx.executemany(DELETE_DATASET, datasets)

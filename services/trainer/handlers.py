@@ -10,6 +10,7 @@ from services.trainer.domain import plan, requested
 from shared.commands.trainer import TrainModel
 from shared.errors import InvalidInput
 from shared.handlers import Handlers
+from shared.rpc.artifacts import PAGE, ListReferences, References
 from shared.rpc.trainer import Library, LibraryMember, ListLibrary, SubmitTask, TaskAccepted
 from shared.tasks.handlers import TASK_RPC
 from shared.tasks.run import accept
@@ -52,6 +53,11 @@ async def _accept(work: Work, task_id: str, name: str, config: dict[str, Any], a
     return task
 
 
+async def list_references(request: ListReferences, work: Work) -> References:
+    digests = await store.named_artifacts(work.tx, request.after, PAGE)
+    return References(digests=digests, datasets=await store.used_datasets(work.tx), more=len(digests) == PAGE)
+
+
 async def list_library(request: ListLibrary, parts: Parts) -> Library:
     members = [_member(model) for _, model in sorted(library.models().items())]
     return Library(members=members, problems=library.problems())
@@ -78,7 +84,7 @@ def _input(name: str, datatype: str, model: Model[Any]) -> dict[str, Any]:
 HANDLERS = Handlers(
     "trainer",
     commands={TrainModel: on_train_model},
-    rpc={SubmitTask: submit_task, **TASK_RPC},
+    rpc={SubmitTask: submit_task, ListReferences: list_references, **TASK_RPC},
     memory_rpc={ListLibrary: list_library},
     asks=("registry",),
 )

@@ -226,3 +226,21 @@ class GetDataset(Request[DatasetView]):
 
     name: Slug
     digest: Digest | None = None
+
+
+class Garbage(Reply):
+    """What was collected, or would be: artifacts, their bytes, and data sets by name and digest."""
+
+    dry_run: bool
+    named: int = 0
+    artifacts: int = 0
+    size: int = 0
+    datasets: list[str] = []
+    more: bool = False
+
+
+class CollectGarbage(Request[Garbage]):
+    """Delete artifacts that nobody names and data sets that nobody uses, if they are older than the time of grace."""
+
+    dry_run: bool = True
+    grace_seconds: float = Field(default=86_400, ge=0)

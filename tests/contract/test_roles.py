@@ -9,6 +9,7 @@ GOLDEN: dict[Permission, set[Role]] = {
     Permission.MODELS_WRITE: {ADMIN, ENGINEER},
     Permission.MODELS_PROMOTE: {ADMIN, ENGINEER},
     Permission.MODELS_FORCE: {ADMIN},
+    Permission.ARTIFACTS_COLLECT: {ADMIN},
     Permission.TASKS_READ: {ADMIN, ENGINEER, OPERATOR, VIEWER},
     Permission.TASKS_WRITE: {ADMIN, ENGINEER, OPERATOR},
     Permission.EVALUATIONS_READ: {ADMIN, ENGINEER, OPERATOR, VIEWER},

@@ -35,6 +35,7 @@ WRITES = {
     Permission.TASKS_WRITE,
     Permission.MODELS_WRITE,
     Permission.MODELS_PROMOTE,
+    Permission.ARTIFACTS_COLLECT,
     Permission.KEYS_MANAGE,
     Permission.INFER,
 }

@@ -51,8 +51,8 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 async def registry(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Running]:
     settings = Settings.model_validate(settings_of("registry").model_dump())
     service = Service("registry", settings)
-    files = Files(Artifacts(settings.artifacts_url), settings)
-    service.handle(HANDLERS, Parts(files, service.bus))
+    artifacts = Artifacts(settings.artifacts_url)
+    service.handle(HANDLERS, Parts(Files(artifacts, settings), service.bus, artifacts))
     async with running_service(service, HANDLERS, nats) as started:
         yield started
 

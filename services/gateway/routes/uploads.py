@@ -4,6 +4,7 @@ import re
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Scope
 
 from services.gateway.caller import CallerOf
@@ -12,7 +13,16 @@ from services.gateway.routes.models import Version
 from services.gateway.routes.tasks import IdempotencyKey
 from shared.names import Slug
 from shared.permissions import Permission
-from shared.rpc.registry import ExportVersion, Label, RegisterImport, RegisterUpload, Text, VersionView
+from shared.rpc.registry import (
+    CollectGarbage,
+    ExportVersion,
+    Garbage,
+    Label,
+    RegisterImport,
+    RegisterUpload,
+    Text,
+    VersionView,
+)
 
 ROUTES = Routes("uploads")
 STREAMED = re.compile(rf"{PREFIX}/models/[^/]+/(versions|imports)")
@@ -23,6 +33,14 @@ BINARY: dict[str, Any] = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+
+
+class Collection(BaseModel):
+    """Whether to count or to collect what nobody names, and how old it must be."""
+
+    model_config = ConfigDict(extra="forbid")
+    dry_run: bool = True
+    grace_hours: float = Field(default=24, ge=1, le=24 * 365)
 
 
 def is_streamed(scope: Scope) -> bool:
@@ -81,3 +99,10 @@ async def export_version(model: Slug, version: Version, caller: CallerOf) -> Res
     """Take a version as one file: model.onnx and manifest.json in a zip."""
     exported = await caller.ask(ExportVersion(model=model, version=version), seconds=CHECK_SECONDS)
     return caller.edges.uploads.response(exported)
+
+
+@ROUTES.add("POST", "/artifacts/collection", Permission.ARTIFACTS_COLLECT)
+async def collect_garbage(body: Collection, caller: CallerOf) -> Garbage:
+    """Collect artifacts that nobody names and data sets that nobody uses; a dry run, unless asked otherwise."""
+    order = CollectGarbage(dry_run=body.dry_run, grace_seconds=body.grace_hours * 3600)
+    return await caller.ask(order, seconds=CHECK_SECONDS)
