@@ -67,6 +67,13 @@ def test_hooks_stop_a_commit(tree: Tree) -> None:
     assert tree.run(BIN / "pre-commit", "run", "ruff-check", "--files", "shared/names.py").returncode != 0
 
 
+def test_coverage_says_which_lines_no_test_has_run(tree: Tree) -> None:
+    tree.succeed(BIN / "coverage", "run", "-m", "pytest", "-q", "tests/unit/test_task_state.py")
+    report = tree.succeed(BIN / "coverage", "report")
+    assert "services/auth/app.py" in report
+    assert "shared/tasks/state.py" not in report, "what is covered whole is left out"
+
+
 def test_the_licence_is_named_and_there() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["license"] == "Apache-2.0"
