@@ -1,14 +1,17 @@
 """A version passes when its gate holds and it keeps up with the champion, be more better or less."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from library.base import Condition, Gate
-from services.evaluator.domain import ERROR_TOLERANCE, SCORE_TOLERANCE, judge, scalars
+from services.evaluator.domain import ERROR_TOLERANCE, SCORE_TOLERANCE, Version, judge, scalars
+from shared.events.common import Signature, TensorSpec
 
 SCORE = Gate(conditions=(Condition(metric="accuracy", operator=">=", threshold=0),))
-ERROR = Gate(conditions=(Condition(metric="rmse", operator="<=", threshold=1e9),))
+ERROR = Gate(conditions=(Condition(metric="rmse", operator="<=", threshold=1e12),))
 fractions = st.floats(0, 1)
 errors = st.floats(1e-6, 1e6)
 
@@ -65,3 +68,17 @@ def test_reasons_say_what_was_found_and_what_was_asked() -> None:
 
 def test_only_single_figures_of_a_report_are_metrics() -> None:
     assert scalars({"rmse": 1.5, "items": 3, "matrix": [[1]], "ok": True}) == {"rmse": 1.5, "items": 3.0}
+
+
+def test_only_a_champion_that_takes_the_same_is_a_rival() -> None:
+    version = version_of("x", "y")
+    assert version.takes_the_same(version_of("y", "x"))
+    assert not version.takes_the_same(version_of("x"))
+    assert not version.takes_the_same(version_of("x", "z"))
+
+
+def version_of(*inputs: str) -> Version:
+    signature = Signature(inputs=tuple(TensorSpec(name=name, datatype="FP32", shape=(-1, 2)) for name in inputs))
+    facts: dict[str, Any] = dict.fromkeys(("project", "model", "digest", "task_type", "dataset"), "")
+    facts |= {"dataset_digest": "", "test_part": "", "labels": (), "gate": (), "auto_promote": False}
+    return Version(version=1, signature=signature, **facts)
