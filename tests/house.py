@@ -1,4 +1,4 @@
-"""A whole running stack as tests see it: over HTTP with stock clients, and the audit of what the main job left."""
+"""A whole running stack as tests see it: over HTTP with stock clients, and by its rows."""
 
 import time
 from collections.abc import Callable
@@ -102,55 +102,3 @@ class House:
         with psycopg.connect(self.stack.info["postgres"], row_factory=dict_row, autocommit=True) as connection:
             connection.execute(f"SET search_path = {schema}")
             return connection.execute(query).fetchall()  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the main job left, counted; equal for an undisturbed and a disturbed run."""
-
-    task: str
-    versions: int
-    evaluations: int
-    passed: int
-    live: int
-    promotions: int
-    dead_letters: int
-    unpublished: int
-
-
-def audit(house: House, task_id: str) -> Outcome:
-    """Count the effects of one training task over all services."""
-    versions = house.rows("registry", f"SELECT version FROM versions WHERE task_id = '{task_id}'")
-    numbers = ",".join(str(row["version"]) for row in versions) or "0"
-    evaluations = [
-        e
-        for e in house.get("evaluations", model="digits-cnn")["evaluations"]
-        if str(e["version"]) in numbers.split(",")
-    ]
-    live = house.rows("inference", "SELECT version FROM deployments WHERE state = 'serving'")
-    services = ("auth", "registry", "trainer", "inference", "evaluator", "monitor")
-    unpublished = [row for s in services for row in house.rows(s, "SELECT 1 FROM outbox WHERE published_at IS NULL")]
-    timeline = house.get("events", correlation_id=house.task(task_id)["correlation_id"], follow="false")["events"]
-    return Outcome(
-        task=house.task(task_id)["state"],
-        versions=len(versions),
-        evaluations=len(evaluations),
-        passed=sum(bool(e["passed"]) for e in evaluations),
-        live=len(live),
-        promotions=sum(event["type"].endswith("VersionPromoted") for event in timeline),
-        dead_letters=dead_letters(house),
-        unpublished=len(unpublished),
-    )
-
-
-def dead_letters(house: House) -> int:
-    """Messages in the stream DLQ, by the bus's own monitoring."""
-    port = house.stack.plan.ports["nats-monitor"]
-    found = httpx.get(f"http://127.0.0.1:{port}/jsz?streams=true", timeout=5).json()
-    streams = found["account_details"][0]["stream_detail"]
-    return int(next(stream["state"]["messages"] for stream in streams if stream["name"] == "DLQ"))
-
-
-UNDISTURBED = Outcome(
-    task="succeeded", versions=1, evaluations=1, passed=1, live=1, promotions=1, dead_letters=0, unpublished=0
-)

@@ -1,19 +1,51 @@
-"""A stack of its own for the faults, with a short lease."""
+"""A stack of its own for the faults, with short leases and armed points; the table of what was tried at the end."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from deploy.embedded.stack import Stack
+from shared.streams import SERVICES
+from tests.audit import UNDISTURBED
+from tests.faults import table
+from tests.faults.job import CONFIG, finish, settled
 from tests.house import House
 
 LEASE = {"LEASE_SECONDS": "2"}
+OWN = {"trainer": LEASE, "evaluator": LEASE, "inference": {"NODE_LEASE_SECONDS": "2"}}
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    settings = {"trainer": LEASE, "evaluator": LEASE, "inference": {"NODE_LEASE_SECONDS": "2"}}
+@pytest.fixture(scope="package")
+def failpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each service; a file there arms a point."""
+    folder = tmp_path_factory.mktemp("failpoints")
+    for service in SERVICES:
+        (folder / service).mkdir()
+    return folder
+
+
+@pytest.fixture(scope="package")
+def house(tmp_path_factory: pytest.TempPathFactory, failpoints: Path) -> Iterator[House]:
+    settings = {service: {"FAILPOINTS": str(failpoints / service), **OWN.get(service, {})} for service in SERVICES}
     stack = Stack(tmp_path_factory.mktemp("faults"), settings=settings)
     stack.up()
     yield House(stack)
     stack.down()
+
+
+@pytest.fixture(scope="package")
+def finished(house: House) -> str:
+    """The newest task, undisturbed; nothing is in hand any more."""
+    task = house.train("finished", **CONFIG)
+    finish(house, task)
+    assert settled(house, task, whole=True) == UNDISTURBED
+    return task
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the fault table."""
+    if table.TRIED:
+        terminalreporter.write_sep("-", "faults during the main job")
+        for line in table.lines():
+            terminalreporter.write_line(line)

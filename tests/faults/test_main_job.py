@@ -1,36 +1,78 @@
-"""kill -9 of a part at a seeded random time during the main job changes nothing about its outcome."""
+"""Parts killed, stopped and restarted at seeded random times during the main job change nothing about its outcome."""
 
 import random
 import time
+from collections.abc import Callable
 
+import psutil
 import pytest
 
-from tests.house import UNDISTURBED, House, audit, until
+from tests.faults.job import CONFIG, finish
+from tests.faults.table import trial
+from tests.house import House
 
 SEED = 20261124
-PARTS = ("trainer", "inference", "nats", "postgres", "registry", "evaluator", "monitor", "auth", "gateway", "triton")
-CONFIG = {"epochs": 12}
+GROUPS = (
+    ("trainer", "nats", "monitor"),
+    ("inference", "postgres", "auth"),
+    ("registry", "evaluator", "triton", "gateway"),
+)
+PARTS = tuple(part for group in GROUPS for part in group)
+RESTARTED = ("nats", "postgres", "triton")
+ROUNDS = 3
+SPAN_SECONDS = 9.0
 
 
-def settled(house: House, task_id: str) -> bool:
-    return audit(house, task_id) == UNDISTURBED
+def at_random_times(chance: random.Random, parts: tuple[str, ...], do: Callable[[str], object], what: str) -> None:
+    """Do something to each part at a time of its own after the task was accepted."""
+    begun = time.monotonic()
+    for moment, part in sorted((chance.uniform(0.2, SPAN_SECONDS), part) for part in parts):
+        time.sleep(max(0.0, begun + moment - time.monotonic()))
+        print(f"{moment:4.1f} s after the task was accepted: {what} {part}")
+        do(part)
 
 
-def test_undisturbed(house: House) -> None:
-    task = house.train("undisturbed", **CONFIG)
-    house.wait_served(task)
-    until(lambda: settled(house, task), 30, "the outcome")
+def run_killed(house: House, parts: tuple[str, ...], turn: int = 0) -> None:
+    name = f"{'-'.join(parts)}-{turn}"
+    with trial(*(f"kill -9 {part} at a random time" for part in parts)):
+        task = house.train(f"killed-{name}", **CONFIG)
+        at_random_times(random.Random(f"{SEED}-{name}"), parts, house.stack.kill, "kill -9")
+        house.stack.wait_ready(seconds=60)
+        finish(house, task)
 
 
+@pytest.mark.parametrize("parts", GROUPS, ids="-".join)
+def test_killed_at_random_times(house: House, parts: tuple[str, ...]) -> None:
+    run_killed(house, parts)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("turn", range(ROUNDS))
 @pytest.mark.parametrize("part", PARTS)
-def test_killed_at_a_random_time(house: House, part: str) -> None:
-    delay = random.Random(f"{SEED}-{part}").uniform(0.2, 12)
-    task = house.train(f"killed-{part}", **CONFIG)
-    time.sleep(delay)
-    state = house.stack.info["processes"]
-    house.stack.kill(part)
-    print(f"killed {part} (pid {state[part]}) {delay:.1f} s after the task was accepted")
-    house.stack.wait_ready(seconds=60)
-    assert house.wait_task(task)["state"] == "succeeded"
-    house.wait_served(task)
-    until(lambda: settled(house, task), 30, f"the outcome (now {audit(house, task)})")
+def test_killed_alone(house: House, part: str, turn: int) -> None:
+    run_killed(house, (part,), turn)
+
+
+def restart(house: House, part: str) -> None:
+    house.stack.stop([part])
+    house.stack.start([part])
+
+
+def test_servers_restarted(house: House) -> None:
+    with trial(*(f"restart of {part}" for part in RESTARTED)):
+        task = house.train("restarted", **CONFIG)
+        at_random_times(random.Random(SEED), RESTARTED, lambda part: restart(house, part), "restart of")
+        house.stack.wait_ready(seconds=60)
+        finish(house, task)
+
+
+def test_process_manager_killed(house: House) -> None:
+    """All dies with it; `up` goes on from what was kept."""
+    with trial("kill -9 of the process manager, then up"):
+        task = house.train("manager", **CONFIG)
+        time.sleep(random.Random(SEED).uniform(1, 5))
+        running = [psutil.Process(pid) for pid in house.stack.info["processes"].values()]
+        house.stack.kill("supervisord")
+        psutil.wait_procs(running, timeout=20)
+        house.stack.up()
+        finish(house, task)
