@@ -8,31 +8,33 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from prometheus_client import REGISTRY, CollectorRegistry, Metric
 
 LENGTH = 60.0
+SPACING = 10.0
 LEAST_AGE = 0.5
 STARTED = "process_start_time_seconds"
 Labels = tuple[tuple[str, str], ...]
 
 
+Samples = dict[str, dict[Labels, float]]
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """All samples of the registry at one moment."""
+    """The values of the registry at one moment, by sample name and labels; an old one has no families."""
 
     at: float
-    families: list[Metric] = field(default_factory=list)
+    samples: Samples = field(default_factory=dict)
+    families: tuple[Metric, ...] = ()
 
-    @cached_property
-    def samples(self) -> dict[str, dict[Labels, float]]:
-        """Values by sample name and labels."""
-        found: dict[str, dict[Labels, float]] = {}
-        for family in self.families:
-            for sample in family.samples:
-                found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
-        return found
+    @classmethod
+    def take(cls, at: float, registry: CollectorRegistry) -> "Snapshot":
+        families, samples = tuple(registry.collect()), Samples()
+        for sample in (each for family in families for each in family.samples):
+            samples.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+        return cls(at, samples, families)
 
     def all(self, name: str) -> Mapping[Labels, float]:
         return self.samples.get(name, {})
@@ -63,27 +65,29 @@ class Change:
 
 
 class Window:
-    """Remembers what the registry said at earlier questions of the last minute."""
+    """Remembers a few of the values that were seen in the last minute."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY, clock: Callable[[], float] = time.time) -> None:
         self._registry = registry
         self._clock = clock
-        self._past: deque[Snapshot] = deque()
+        self._seen: Snapshot | None = None
+        self._marks: deque[Snapshot] = deque()
 
     def change(self) -> Change:
         now = self._look()
-        while self._past[0].at < now.at - LENGTH:
-            self._past.popleft()
-        oldest = self._past[0]
-        begin = oldest if oldest is not now else Snapshot(now.value(STARTED) or now.at)
+        while self._marks and self._marks[0].at < now.at - LENGTH:
+            self._marks.popleft()
+        begin = next((mark for mark in self._marks if mark.at < now.at), Snapshot(now.value(STARTED) or now.at))
+        if not self._marks or now.at - self._marks[-1].at >= SPACING:
+            self._marks.append(Snapshot(now.at, now.samples))
         return Change(begin, now)
 
     def _look(self) -> Snapshot:
         """What was seen just before is good enough, so that many who look cost no more than one."""
         now = self._clock()
-        if not self._past or now - self._past[-1].at >= LEAST_AGE:
-            self._past.append(Snapshot(now, list(self._registry.collect())))
-        return self._past[-1]
+        if self._seen is None or now - self._seen.at >= LEAST_AGE:
+            self._seen = Snapshot.take(now, self._registry)
+        return self._seen
 
 
 def quantile(buckets: Iterable[tuple[float, float]], part: float) -> float | None:

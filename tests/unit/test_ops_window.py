@@ -65,6 +65,15 @@ def test_many_who_look_at_once_cost_no_more_than_one(clock: Clock, registry: Col
     assert window.change().now is not first.now
 
 
+def test_little_is_kept_however_often_somebody_looks(clock: Clock, registry: CollectorRegistry) -> None:
+    window = Window(registry, clock)
+    for _ in range(500):
+        clock.now += 0.6
+        change = window.change()
+    assert LENGTH - 11 <= change.seconds <= LENGTH
+    assert len(window._marks) <= 7
+
+
 def test_after_a_pause_old_looks_do_not_count(clock: Clock, registry: CollectorRegistry) -> None:
     window = Window(registry, clock)
     window.change()
