@@ -1,7 +1,9 @@
 """The AsyncAPI document of each service is valid, complete, and says what FastStream listens to."""
 
 import re
+import tomllib
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,9 @@ from shared.handlers import Handlers
 from shared.ops.asyncapi import document
 from shared.settings import ServiceSettings
 from shared.streams import SERVICES, retry_subject
+from shared.version import VERSION
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def handlers_of(service: str) -> Handlers:
@@ -65,3 +70,7 @@ def received(handlers: Handlers) -> set[str]:
     found = document(handlers.declaration)
     operations = [each for each in found["operations"].values() if each["action"] == "receive"]
     return {found["channels"][each["channel"]["$ref"].rpartition("/")[2]]["address"] for each in operations}
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION

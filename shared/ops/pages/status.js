@@ -105,16 +105,17 @@ function liveCards({ messages, timings, consumers, outbox, process }) {
   return cards;
 }
 
-function queueCards({ consumers, dead_letters, outbox, database }) {
+function queueCards({ consumers, dead_letters, outbox, database, problems, degraded }) {
   const pending = sum(consumers, (each) => each.pending);
   const unsettled = sum(consumers, (each) => each.unacknowledged);
   const again = sum(consumers, (each) => each.redelivered);
+  const unknown = "database" in problems || "database" in degraded;
   const cards = [];
   if (consumers.length) {
     cards.push(card("Consumer lag", whole(pending), `${whole(unsettled)} in work, ${whole(again)} redelivered`, { state: pending > 100 ? "warn" : "" }));
     cards.push(card("Dead letters", dead_letters === null ? none : whole(dead_letters), dead_letters === null ? "the bus cannot say now" : "of this service, kept", { state: dead_letters ? "bad" : "" }));
   }
-  if (outbox) cards.push(card("Outbox", outbox.age_seconds ? duration(outbox.age_seconds) : "empty", `${whole(outbox.dead)} can never be published`, { state: outbox.dead || outbox.age_seconds > 30 ? "bad" : "" }));
+  if (outbox) cards.push(card("Outbox", unknown ? none : outbox.age_seconds ? duration(outbox.age_seconds) : "empty", unknown ? "unknown without database" : `${whole(outbox.dead)} can never be published`, { state: outbox.dead || outbox.age_seconds > 30 ? "bad" : "" }));
   if (database) cards.push(card("Database pool", `${database.in_use} / ${database.most}`, "connections in use", { state: database.in_use >= database.most ? "warn" : "" }));
   return cards;
 }
@@ -136,11 +137,11 @@ function showHead(status) {
 
 function showProblems({ problems, degraded }) {
   const rows = [
-    ...Object.entries(problems).map(([check, text]) => ({ cells: [check, element("td", "essential", "bad"), text] })),
-    ...Object.entries(degraded).map(([check, text]) => ({ cells: [check, element("td", "degraded", "warn"), text] })),
+    ...Object.entries(problems).map(([check, text]) => ({ cells: [check, element("td", "essential", "level bad"), text] })),
+    ...Object.entries(degraded).map(([check, text]) => ({ cells: [check, element("td", "degraded", "level warn"), text] })),
   ];
   byId("problems").hidden = !rows.length;
-  byId("problems").replaceChildren(element("h2", "Why not"), table([["check", ""], ["", ""], ["problem", "name"]], rows));
+  byId("problems").replaceChildren(element("h2", "Why not"), table([["check", "level"], ["", "level"], ["problem", "name"]], rows));
 }
 
 function showTimings({ timings }) {
@@ -184,9 +185,9 @@ function showRemarks({ remarks }) {
     text.append(element("div", each.event), element("code", each.detail, "quiet"));
     if (each.trace_id) text.append(element("div", `trace ${each.trace_id}`, "quiet"));
     const when = element("td", each.at.slice(0, 19).replace("T", " "), "time");
-    return { cells: [when, element("td", each.level, each.level === "warning" ? "warn" : "bad"), text, whole(each.times)] };
+    return { cells: [when, element("td", each.level, each.level === "warning" ? "level warn" : "level bad"), text, whole(each.times)] };
   });
-  const titles = [["last seen (UTC)", "time"], ["level", ""], ["", "name"], ["times", "number"]];
+  const titles = [["last seen (UTC)", "time"], ["level", "level"], ["", "name"], ["times", "number"]];
   byId("remarks").replaceChildren(element("h2", "Last errors and warnings"), rows.length ? table(titles, rows) : element("p", "none since the start", "quiet"));
 }
 
