@@ -4,7 +4,9 @@ Prints how long each took, with and without the installation; arguments go to th
 """
 
 import argparse
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,8 +22,15 @@ class CommandFailed(Exception):
 
 
 def run(folder: Path, *command: str) -> None:
+    """Run a command in a group of its own, so that whoever ends us ends all of it."""
     print(f"\n$ {' '.join(command)}", flush=True)
-    status = subprocess.run(command, check=False, cwd=folder, stdin=subprocess.DEVNULL).returncode
+    process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        status = process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
     if status != 0:
         raise CommandFailed(f"{' '.join(command)} ended with status {status}")
 
@@ -50,6 +59,7 @@ def table(times: dict[str, float]) -> str:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that the clone and its stack go, too
     parser = argparse.ArgumentParser(description=__doc__)
     _, tests = parser.parse_known_args()
     folder = Path(tempfile.mkdtemp(prefix="aimass-fresh-"))
