@@ -4,6 +4,7 @@ Nobody else builds a broker or a NATS connection.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import nats
@@ -90,7 +91,8 @@ class Bus:
             await self.broker.stop()
         except nats.errors.ConnectionReconnectingError:
             observe.log().warning("left while the bus was away")
-            await self.connection.close()
+            with suppress(OSError):  # what was still to be said cannot be
+                await self.connection.close()
 
     @property
     def connection(self) -> Client:

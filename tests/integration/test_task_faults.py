@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.embedded.testing_servers import NatsServer
+from deploy.embedded.testing_servers import NatsServer, PostgresServer
 from services.trainer.settings import Settings
 from shared.events.tasks import TaskChanged
 from shared.events.training import EpochCompleted
@@ -133,6 +133,30 @@ def _own(settings: Settings) -> Path:
     """The newest folder of a live process: the one that some process of ours holds open."""
     held = {file.path for file in psutil.Process().open_files()}
     return next(path for path in (settings.home_dir / "tasks").glob("worker-*") if str(path / "lock") in held)
+
+
+async def test_a_service_stops_while_bus_and_database_are_away(
+    settings: Settings, nats: NatsServer, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    patient = settings.model_copy(update={"lease_seconds": 3.0})
+    async with running_service(build(patient), HANDLERS, nats) as running:
+        task_id = await Tasks(running).submit(steps=100, pause=0.1)
+    with process_of(MODULE, patient, tmp_path / "other.log") as other:
+
+        async def at_work() -> bool:
+            return bool(children(other.pid))
+
+        await until(at_work)
+        nats.kill()
+        postgres.kill()
+        other.send_signal(signal.SIGTERM)
+        code = other.wait(60)
+        postgres.start()
+        nats.start()
+    assert code == 0
+    assert not children()
+    async with running_service(build(patient), HANDLERS, nats) as running:
+        await Tasks(running).runs(task_id, step=1)
 
 
 async def test_cancel_reaches_a_task_whose_service_is_dead(
