@@ -26,9 +26,9 @@ from shared.streams import SERVICES
 DEADLINE = 15
 
 
-async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float = DEADLINE) -> Any:
     """The condition's value, once it is true."""
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(seconds):
         while not (value := await condition()):
             await asyncio.sleep(0.02)
         return value

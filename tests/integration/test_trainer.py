@@ -36,6 +36,7 @@ from tests.integration.tasks_kit import process_of, settings_with
 
 SEED = 20261124
 CONFIG = {"epochs": 3, "channels": 8, "hidden": 16, "seed": 7}
+TRAINING_SECONDS = 120.0
 FINAL = ("succeeded", "failed", "cancelled")
 FORBIDDEN = ("torch", "sklearn", "onnx", "scipy")
 
@@ -79,7 +80,7 @@ async def ended(ask: Ask, task_id: str) -> TaskView:
             return None
         return task if task.state in FINAL else None
 
-    found: TaskView = await until(look)
+    found: TaskView = await until(look, TRAINING_SECONDS)
     return found
 
 
@@ -187,7 +188,7 @@ async def test_whatever_is_killed_the_model_is_the_same(
     with process_of("services.trainer", settings, log) as service:
         task_id = (await until(lambda: submitted(ask, config))).id
         after = random.Random(f"{SEED}-{victim}").randint(2, 8)
-        await until(lambda: has_reached(ask, task_id, after))
+        await until(lambda: has_reached(ask, task_id, after), TRAINING_SECONDS)
         kill(service, victim)
         print(f"killed the {victim} after epoch {after}")
         with process_of("services.trainer", settings, log) as successor:
