@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,12 @@ class DatabaseUrls:
 @pytest.fixture
 def database_urls(postgres: PostgresServer, passwords: dict[str, str]) -> Iterator[DatabaseUrls]:
     """A fresh copy of the template for one test."""
+    with fresh_database(postgres, passwords) as found:
+        yield found
+
+
+@contextmanager
+def fresh_database(postgres: PostgresServer, passwords: dict[str, str]) -> Iterator[DatabaseUrls]:
     name = f"test_{secrets.token_hex(6)}"
     with psycopg.connect(postgres.dsn, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE aimass")

@@ -71,7 +71,8 @@ class Caller:
         try:
             return await self.edges.bus.ask(request, context, service=service, seconds=seconds)
         except PydanticSerializationError:
-            raise InvalidInput("the text holds characters that are not valid Unicode") from None
+            message = "the text holds characters that are not valid Unicode, or is nested too deep"
+            raise InvalidInput(message, field="body") from None
 
 
 CallerOf = Annotated[Caller, Depends()]

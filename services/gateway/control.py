@@ -17,7 +17,7 @@ from services.gateway.credentials import Principal
 from services.gateway.routes import events, insight, keys, models, operators, tasks, uploads
 from services.gateway.routes.declare import GuardedRoute
 from shared import observe
-from shared.errors import AimassError, DeadlineExceeded, Unauthenticated
+from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unauthenticated
 from shared.names import new_id
 
 PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI}
@@ -91,6 +91,7 @@ class ControlEdge:
         try:
             if scope["path"] not in PUBLIC_PATHS:
                 scope["state"]["principal"] = self._identify(scope["path"], headers)
+            _check_path(scope)
             if not uploads.is_streamed(scope):
                 receive = replayed(await _read_in_time(receive, headers), receive)
             await self._app(scope, receive, sender)
@@ -100,6 +101,12 @@ class ControlEdge:
             observe.log().error("request failed", route=_route_of(scope), exc_info=error)
             if not sender.status:
                 raise
+
+
+def _check_path(scope: Scope) -> None:
+    """An encoded slash would make another path of a name."""
+    if b"%2f" in scope.get("raw_path", b"").lower():
+        raise InvalidInput("a name in the path holds no slash, not even an encoded one", field="path")
 
 
 def _problem(error: AimassError, path: str) -> Response:

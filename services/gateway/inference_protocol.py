@@ -149,9 +149,11 @@ def split(path: str) -> tuple[str, str, str]:
 
 
 def _check_names(call: Call) -> None:
-    if call.model and not is_slug(call.model):
+    if "{model}" in call.template and not is_slug(call.model):
         raise NotFound(f"there is no model {call.model[:80]!r}: names have 1 to 64 of a-z, 0-9, '_' and '-'")
-    if call.version and not (call.version.isascii() and call.version.isdigit() and len(call.version) < 10):
+    if "{version}" in call.template and not (
+        call.version.isascii() and call.version.isdigit() and len(call.version) < 10
+    ):
         raise NotFound(f"model '{call.model}' has no version {call.version[:80]!r}: versions are whole numbers")
 
 

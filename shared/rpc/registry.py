@@ -9,9 +9,10 @@ from shared.events.common import GateCondition, Signature
 from shared.names import Digest, Slug
 from shared.rpc.base import Done, Reply, Request
 
-Label = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+NO_NUL = r"^[^\x00]*$"
+Label = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=NO_NUL)]
 Source = Literal["training", "upload", "import"]
-Text = Annotated[str, StringConstraints(max_length=2000)]
+Text = Annotated[str, StringConstraints(max_length=2000, pattern=NO_NUL)]
 
 
 class ModelView(Reply):

@@ -164,7 +164,7 @@ class TestControl:
         path = "/api/v1/models/digits-cnn/aliases/champion"
         reply = await gateway.http.put(path, json={"version": 2, "expected": 1}, headers=bearer(admin))
         assert reply.json()["version"] == 2
-        asked = {"model": "digits-cnn", "alias": "champion", "version": 2, "expected": 1}
+        asked = {"model": "digits-cnn", "alias": "champion", "version": 2, "expected": 1, "force": False, "reason": ""}
         assert gateway.neighbours.asked[-1].body == asked
 
     async def test_a_secret_is_answered_once_and_not_cached(self, gateway: Gateway, admin: str) -> None:
