@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from yoyo import get_backend  # type: ignore[import-untyped]
 from yoyo.migrations import Migration, MigrationList  # type: ignore[import-untyped]
 
+from deploy import extension
 from deploy.embedded.servers import BusUser
 from shared.streams import SERVICES, STREAMS, Declaration, consumers, permissions
 
@@ -122,7 +123,14 @@ def allow_lists(declaration: Declaration) -> dict[str, Any]:
 
 def provision_bus(admin_url: str) -> None:
     """Create or change every stream and durable consumer as declared."""
-    asyncio.run(provision_bus_over(admin_url, declarations()))
+    asyncio.run(_provision_bus_for_all(admin_url))
+
+
+async def _provision_bus_for_all(admin_url: str) -> None:
+    await provision_bus_over(admin_url, declarations())
+    connection = await nats.connect(admin_url)
+    await connection.jetstream().add_consumer(extension.STREAM, extension.CONSUMER)
+    await connection.close()
 
 
 async def provision_bus_over(admin_url: str, declared: Iterable[Declaration]) -> None:

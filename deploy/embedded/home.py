@@ -61,6 +61,10 @@ class Home:
     def admin_key_file(self) -> Path:
         return self.path / "admin.key"
 
+    @property
+    def extension_file(self) -> Path:
+        return self.path / "extension.json"
+
     def launch_file(self, part: str) -> Path:
         return self.folder("run", "launch") / f"{part}.json"
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deploy import extension
 from deploy.embedded import servers
 from deploy.embedded.home import Home
 from deploy.embedded.launch import Launch, base_environment, write_private
@@ -34,10 +35,12 @@ READY_PORTS = {
     **{service: f"ops-{service}" for service in SERVICES},
 }
 READY_PATHS = {"nats": "/healthz", "triton": "/v2/health/live"}
+EXTENSION_SECRET = f"nats-{extension.EXTENSION}"
 SECRETS = (
     "nats-admin",
     "postgres-admin",
     "triton",
+    EXTENSION_SECRET,
     *(f"nats-{service}" for service in SERVICES),
     *(f"postgres-{service}" for service in DATABASE_SERVICES),
 )
@@ -161,10 +164,13 @@ def own_settings(plan: Plan, service: str) -> dict[str, str]:
 
 
 def write_bus_config(plan: Plan, users: Mapping[str, BusUser]) -> None:
-    everyone = {BUS_ADMIN: BusUser(plan.secrets["nats-admin"]), **users}
+    """The configuration of the bus, and beside it what software of others needs to use it."""
+    secret = plan.secrets[EXTENSION_SECRET]
+    everyone = {BUS_ADMIN: BusUser(plan.secrets["nats-admin"]), extension.EXTENSION: extension.user(secret), **users}
     folder = plan.home.folder("nats")
     text = servers.nats_config(folder / "store", plan.ports["nats"], plan.ports["nats-monitor"], everyone)
     write_private(folder / "nats.conf", text)
+    write_private(plan.home.extension_file, json.dumps(extension.credentials(plan.bus_url, secret), indent=1))
 
 
 def ready_url(plan: Plan, part: str) -> str:
