@@ -177,30 +177,40 @@ async def test_a_training_that_cannot_go_on_says_why(trainer: Running, ask: Ask,
     assert (failed.task_id, failed.error_message) == (task.id, task.error_message)
 
 
-@pytest.mark.parametrize("victim", ["service", "process"])
 async def test_whatever_is_killed_the_model_is_the_same(
-    registry: Running, settings: Settings, nats: NatsServer, ask: Ask, tmp_path: Path, victim: str
+    registry: Running, settings: Settings, nats: NatsServer, ask: Ask, tmp_path: Path
 ) -> None:
     config = CONFIG | {"epochs": 40}
     log = tmp_path / "trainer.log"
     async with running_service(build(settings), HANDLERS, nats):
         undisturbed = await ended(ask, (await ask(SubmitTask(model="digits-cnn", config=config))).id)
     with process_of("services.trainer", settings, log) as service:
-        task_id = (await until(lambda: submitted(ask, config))).id
-        after = random.Random(f"{SEED}-{victim}").randint(2, 8)
-        await until(lambda: has_reached(ask, task_id, after), TRAINING_SECONDS)
-        kill(service, victim)
-        print(f"killed the {victim} after epoch {after}")
-        with process_of("services.trainer", settings, log) as successor:
-            disturbed = await ended(ask, task_id)
-            assert not heavy_modules(successor.pid)
-    assert (disturbed.state, disturbed.result) == ("succeeded", undisturbed.result)
-    assert disturbed.attempt == 2
-    epochs = [event.epoch for event in await registry.said(EpochCompleted) if event.task_id == task_id]
+        first, first_epoch = await killed(ask, service, "service", config)
+    with process_of("services.trainer", settings, log) as service:
+        await assert_goes_on(registry, await ended(ask, first), undisturbed, first_epoch)
+        second, second_epoch = await killed(ask, service, "process", config)
+        await assert_goes_on(registry, await ended(ask, second), undisturbed, second_epoch)
+        assert not heavy_modules(service.pid)
+
+
+async def killed(ask: Ask, service: "subprocess.Popen[bytes]", victim: str, config: dict[str, Any]) -> tuple[str, int]:
+    """A task whose service or process was killed after a seeded random epoch."""
+    task_id = (await until(lambda: submitted(ask, config))).id
+    epoch = random.Random(f"{SEED}-{victim}").randint(2, 8)
+    await until(lambda: has_reached(ask, task_id, epoch), TRAINING_SECONDS)
+    kill(service, victim)
+    print(f"killed the {victim} after epoch {epoch}")
+    return task_id, epoch
+
+
+async def assert_goes_on(registry: Running, task: TaskView, undisturbed: TaskView, epoch: int) -> None:
+    """The task ended like the undisturbed one, and told each epoch once."""
+    assert (task.state, task.result, task.attempt) == ("succeeded", undisturbed.result, 2)
+    epochs = [event.epoch for event in await registry.said(EpochCompleted) if event.task_id == task.id]
     assert epochs == list(range(1, 41))
-    resumed = [event.resumed_epoch for event in await registry.said(TrainingStarted) if event.task_id == task_id]
+    resumed = [event.resumed_epoch for event in await registry.said(TrainingStarted) if event.task_id == task.id]
     assert resumed[0] == 0
-    assert resumed[-1] >= after
+    assert resumed[-1] >= epoch
 
 
 async def submitted(ask: Ask, config: dict[str, Any]) -> Any:
