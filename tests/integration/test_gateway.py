@@ -370,6 +370,10 @@ class TestStreams:
             end = await stream.next()
             assert end and (end["event"], end["data"]["state"]) == ("end", "succeeded")
             assert await stream.next() is None
+        last = str(seen[1] and seen[1]["id"])
+        async with Stream(gateway, f"/tasks/{TASK}/logs?follow=true", admin, **{"Last-Event-ID": last}) as stream:
+            again = [await stream.next() for _ in range(2)]
+            assert [event and event["data"]["line"] for event in again] == ["line 2", "line 3"]
 
     async def test_logs_of_no_task(self, gateway: Gateway, admin: str) -> None:
         gateway.neighbours.answers["get_task"] = NotFound("there is no such task")
