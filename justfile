@@ -55,10 +55,10 @@ logs *arguments: install
 provision *arguments: install
     @"{{ python }}" -m deploy.embedded provision "$@"
 
-# run the tests, the fast ones first, against real servers on free ports
+# run the tests, the fast ones first, against real servers on free ports; they wait more than they work
 [group('checks')]
 test *arguments: install
-    @"{{ python }}" -m pytest "$@"
+    @"{{ python }}" -m pytest --numprocesses 2 --dist loadfile "$@"
 
 # kill, freeze and restart every part at every point of the main job, one fault at a time, and print the table
 [group('checks')]

@@ -86,9 +86,8 @@ class House:
         def served() -> dict[str, Any] | None:
             versions = self.get("models/digits-cnn/versions")["versions"]
             mine = [version for version in versions if version["task_id"] == task_id]
-            live = {
-                d["version"] for d in self.get("deployments")["deployments"] if d["state"] == "serving" and d["ready"]
-            }
+            deployments = [d for d in self.get("deployments")["deployments"] if d["model"] == "digits-cnn"]
+            live = {d["version"] for d in deployments if d["state"] == "serving" and d["ready"]}
             return mine[0] if mine and mine[0]["version"] in live else None
 
         def known() -> dict[str, Any] | None:
