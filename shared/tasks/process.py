@@ -20,7 +20,7 @@ from shared.worker import REPORT_FD, REPORTS, Report
 ROOT = Path(__file__).resolve().parents[2]
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "CUDA_VISIBLE_DEVICES")
 TERMINATE_SECONDS = 1.0
-EXIT_SECONDS = 2.0
+EXIT_SECONDS = 5.0
 OUTPUT_SECONDS = 3.0
 MEMORY_SECONDS = 0.5
 PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)

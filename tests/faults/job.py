@@ -30,13 +30,16 @@ def armed(failpoints: Path) -> list[str]:
 def settled(house: House, task_id: str, *, whole: bool = False, seconds: float = REDELIVERY_SECONDS) -> Outcome:
     """The outcome once it is as undisturbed; `whole` waits for what the dead had in hand to be heard again too."""
 
-    def found() -> Outcome:
+    found: list[Outcome] = []
+
+    def undisturbed() -> bool:
         time.sleep(PAUSE_SECONDS)
         outcome = audit(house, task_id)
-        return outcome if whole else replace(outcome, unhandled=0)
+        found[:] = [outcome if whole else replace(outcome, unhandled=0)]
+        return found[0] == UNDISTURBED
 
-    until(lambda: found() == UNDISTURBED, seconds, "the outcome")
-    return found()
+    until(undisturbed, seconds, "the outcome")
+    return found[0]
 
 
 def finish(house: House, task_id: str) -> None:
