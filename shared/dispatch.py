@@ -56,7 +56,9 @@ async def decode(message: NatsMessage) -> Any:
 class Dispatcher:
     """Connects the handlers of one service to the bus."""
 
-    def __init__(self, bus: Bus, handlers: Handlers, parts: Any, database: Database | None, relay: outbox.Relay | None):
+    def __init__(
+        self, bus: Bus, handlers: Handlers, parts: Any, database: Database | None, relay: outbox.Relay | None
+    ) -> None:
         self.bus, self.handlers, self.parts = bus, handlers, parts
         self.database, self.relay = database, relay
         self.service = handlers.service
