@@ -49,7 +49,8 @@ class Artifacts:
         """Keep the content and return its digest; the same content twice is kept once."""
         digest = digest_of(content)
         try:
-            await asyncio.wait_for(obstore.put_async(self._store, digest, content), GET_SECONDS)
+            async with asyncio.timeout(GET_SECONDS):
+                await obstore.put_async(self._store, digest, content)
         except TimeoutError:
             raise Unavailable("the artifact store did not answer in time") from None
         return digest
@@ -74,8 +75,9 @@ class Artifacts:
         Raises NotFound when it is not kept, DigestMismatch when it was altered.
         """
         try:
-            answer = await asyncio.wait_for(obstore.get_async(self._store, digest), GET_SECONDS)
-            content = bytes(await answer.bytes_async())
+            async with asyncio.timeout(GET_SECONDS):
+                answer = await obstore.get_async(self._store, digest)
+                content = bytes(await answer.bytes_async())
         except FileNotFoundError:
             raise NotFound(f"artifact {digest} is not kept") from None
         except TimeoutError:

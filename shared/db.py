@@ -17,6 +17,7 @@ from shared.settings import ServiceSettings
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 ACQUIRE_SECONDS = 5.0
 STATEMENT_SECONDS = 15
+CLOSE_SECONDS = 5.0
 
 _GONE = (
     asyncpg.PostgresConnectionError,
@@ -115,6 +116,7 @@ class Database:
     async def close(self) -> None:
         if self._pool is not None:
             try:
-                await asyncio.wait_for(self._pool.close(), 5)
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._pool.close()
             except TimeoutError:
                 self._pool.terminate()

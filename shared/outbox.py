@@ -6,7 +6,7 @@ Polls for unpublished rows (never for ids above the last one seen); one relay at
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from enum import Enum, auto
 from typing import Any
 
@@ -137,10 +137,9 @@ class Relay:
             await self._wait(pause)
 
     async def _wait(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._woken.wait(), seconds)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
 
     async def publish_pending(self, js: JetStreamContext) -> int:
         """Publish what is there; returns how many messages the bus took."""

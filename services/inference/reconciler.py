@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from services.inference import domain, store
 from services.inference.data_plane import DataPlane
@@ -74,10 +74,9 @@ class Reconciler:
             await self._wait()
 
     async def _wait(self) -> None:
-        try:
-            await asyncio.wait_for(self._woken.wait(), PAUSE_SECONDS)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE_SECONDS):
+                await self._woken.wait()
 
     async def turn(self) -> None:
         """One comparison of desired and real state; with the database down, by what was known last."""

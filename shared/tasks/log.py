@@ -83,7 +83,8 @@ class TaskLog:
     async def flush(self) -> None:
         """Wait until the bus has all lines, but not for long."""
         try:
-            await asyncio.wait_for(self._waiting.join(), FLUSH_SECONDS)
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._waiting.join()
         except TimeoutError:
             left = self._waiting.qsize()
             self._drop(left)

@@ -22,7 +22,8 @@ KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OPENBLAS
 TERMINATE_SECONDS = 1.0
 EXIT_SECONDS = 5.0
 OUTPUT_SECONDS = 3.0
-MEMORY_SECONDS = 0.5
+MEMORY_SECONDS = 0.1
+EXIT_POLL_SECONDS = 0.02
 PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 LINE_BYTES = 64 * 1024
 REPORT_BYTES = 16 * 1024 * 1024
@@ -67,7 +68,7 @@ class TaskProcess:
     async def ended(self) -> str:
         """How the process ended, in words."""
         try:
-            code = await asyncio.wait_for(self.process.wait(), EXIT_SECONDS)
+            code = await _exit_code(self.process, EXIT_SECONDS)
         except TimeoutError:
             return "closed its pipe without a result"
         self.exit_code = code
@@ -172,18 +173,26 @@ async def _start_with_pipe(module: str, folder: Path, threads: int) -> tuple[Tas
         os.close(theirs)
 
 
+async def _exit_code(process: asyncio.subprocess.Process, seconds: float) -> int:
+    """The process's own end; its `wait` would go on until every descendant has closed the standard output, too."""
+    async with asyncio.timeout(seconds):
+        while process.returncode is None:
+            await asyncio.sleep(EXIT_POLL_SECONDS)
+    return process.returncode
+
+
 async def _end(process: asyncio.subprocess.Process) -> None:
     """Ask the process to end; after TERMINATE_SECONDS end it and all that it has started."""
     with suppress(ProcessLookupError):
         process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), TERMINATE_SECONDS)
+        await _exit_code(process, TERMINATE_SECONDS)
     except TimeoutError:
         process.kill()
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+    await _exit_code(process, EXIT_SECONDS)
 
 
 @asynccontextmanager

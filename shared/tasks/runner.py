@@ -6,6 +6,7 @@ import shutil
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ TELL_SECONDS = 5.0
 REST_SECONDS = 3.0
 MAX_REST_SECONDS = 10.0
 FINISH_SECONDS = 10.0
+STOP_AGAIN_SECONDS = 15.0
 MAX_ATTEMPTS = 10
 
 
@@ -48,6 +50,7 @@ class TaskRunner:
         self._jobs: dict[str, Job] = {}
         self._woken = asyncio.Event()
         self._workers: set[asyncio.Task[None]] = set()
+        self._draining = False
 
     def add(self, job: Job) -> None:
         self._jobs[job.kind] = job
@@ -61,6 +64,7 @@ class TaskRunner:
 
     async def run(self) -> None:
         """Work until cancelled or drained."""
+        self._draining = False
         with scratch(self.settings.home_dir / "tasks") as folder:
             self._workers = {asyncio.create_task(self._work(folder)) for _ in range(self.settings.task_workers)}
             try:
@@ -70,13 +74,14 @@ class TaskRunner:
 
     async def drain(self) -> None:
         """Give back what runs here, at once, so that another process goes on with it."""
+        self._draining = True
         for worker in self._workers:
             worker.cancel()
         if self._workers:
             await asyncio.wait(self._workers)
 
     async def _work(self, folder: Path) -> None:
-        while True:
+        while not self._draining:
             self._woken.clear()
             try:
                 if task := await self._claim():
@@ -89,10 +94,9 @@ class TaskRunner:
             await self._wait()
 
     async def _wait(self) -> None:
-        try:
-            await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._woken.wait()
 
     async def _claim(self) -> Task | None:
         async with self.database.transaction() as tx:
@@ -246,7 +250,9 @@ def _error_of(ended: "asyncio.Task[None]") -> BaseException | None:
 
 
 async def _stop(task: "asyncio.Task[Any]") -> None:
-    task.cancel()
-    await asyncio.wait({task})
+    """End a task, and again where a library that it waited in has swallowed the cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=STOP_AGAIN_SECONDS)
     if not task.cancelled() and (error := task.exception()):
         observe.log().debug("stopped in an error", error=repr(error))

@@ -1,6 +1,8 @@
 """The task kit on a real PostgreSQL and NATS: claimed once, resumed, cancelled, failed in words, logged, cleaned up."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +226,7 @@ async def test_each_task_is_run_once_by_several_workers(
 async def test_an_older_fence_writes_nothing(tasks: Tasks) -> None:
     task_id = await tasks.submit(steps=1, end="hang")
     await tasks.runs(task_id, step=1)
+    (holder,) = children()
     database = tasks.running.service.database
     assert database
     async with database.transaction() as tx:
@@ -233,7 +236,11 @@ async def test_an_older_fence_writes_nothing(tasks: Tasks) -> None:
         with pytest.raises(LeaseLost):
             async with database.transaction() as tx:
                 await write(tx, held)
-    await until(_no_children)
+
+    async def ended() -> bool:
+        return not holder.is_running()
+
+    await until(ended)
     assert (await tasks.row(task_id))["state"] == "TASK_STATE_RUNNING"
 
 
@@ -243,8 +250,18 @@ def _progress() -> Any:
     return Progress(fraction=0.5)
 
 
-async def _no_children() -> bool:
-    return not children()
+async def test_a_job_that_swallows_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_module, "STOP_AGAIN_SECONDS", 0.05)
+
+    async def deaf() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(600)
+        await asyncio.sleep(600)
+
+    job = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    await runner_module._stop(job)
+    assert job.cancelled()
 
 
 async def test_a_stopping_service_gives_its_tasks_back(
