@@ -10,6 +10,7 @@ SLUG_PATTERN = r"^[a-z0-9_-]{1,64}$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 DEFAULT_PROJECT = "default"
+_SLUG = re.compile(SLUG_PATTERN)
 
 
 def new_id() -> str:
@@ -22,7 +23,7 @@ def snake(name: str) -> str:
 
 
 def is_slug(name: str) -> bool:
-    return re.fullmatch(SLUG_PATTERN, name) is not None
+    return _SLUG.fullmatch(name) is not None
 
 
 def triton_name(project: str, model: str, version: int) -> str:

@@ -5,6 +5,8 @@
 
 import logging
 import logging.handlers
+import random
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter, Gauge, Histogram
@@ -27,7 +29,9 @@ from shared.settings import ServiceSettings
 TRACE_FILE_BYTES = 20_000_000
 EXPORT_SECONDS = 5.0
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+TRACER = "aimass"
 _PROPAGATOR = TraceContextTextMapPropagator()
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 PUBLISHED = Counter("aimass_messages_published_total", "Messages that the outbox relay published", ["service", "type"])
 CONSUMED = Counter("aimass_messages_consumed_total", "Messages handled, by outcome", ["service", "type", "outcome"])
@@ -107,11 +111,16 @@ def _exporters(settings: ServiceSettings) -> Iterator[SpanExporter]:
 
 def set_up_traces(service: str, settings: ServiceSettings) -> None:
     """Spans of sampled traces go to the trace file and the collector; a sampled parent is always followed."""
-    sampler = ParentBased(TraceIdRatioBased(settings.trace_ratio))
-    provider = TracerProvider(sampler=sampler, resource=Resource.create({"service.name": service}))
+    resource = Resource.create({"service.name": service})
+    provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(settings.trace_ratio)), resource=resource)
+    chosen = TracerProvider(sampler=ALWAYS_ON, resource=resource)
     for exporter in _exporters(settings):
-        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000))
+        processor = BatchSpanProcessor(exporter, schedule_delay_millis=1000)
+        provider.add_span_processor(processor)
+        chosen.add_span_processor(processor)
     trace.set_tracer_provider(provider)
+    _tracing.tracer = trace.get_tracer(TRACER)
+    _tracing.chosen, _tracing.ratio = chosen.get_tracer(TRACER), settings.trace_ratio
 
 
 def set_up(service: str, settings: ServiceSettings) -> None:
@@ -119,12 +128,47 @@ def set_up(service: str, settings: ServiceSettings) -> None:
     set_up_traces(service, settings)
 
 
+class _Tracing:
+    """The tracers of this process: one that decides by itself what to record, and one for what was chosen."""
+
+    def __init__(self) -> None:
+        self.tracer = self.chosen = trace.get_tracer(TRACER)
+        self.ratio = 0.0
+
+
+_tracing = _Tracing()
+
+
+def shall_record(traceparent: str) -> bool:
+    """Whether a request with this parent, or with none, shall be recorded: as its parent is, else by the ratio."""
+    if is_traceparent(traceparent):
+        return bool(int(traceparent[-2:], 16) & 1)
+    return random.random() < _tracing.ratio
+
+
+def is_traceparent(text: str) -> bool:
+    """Whether this is a parent as W3C Trace Context has it."""
+    return _TRACEPARENT.fullmatch(text) is not None
+
+
+def unrecorded_traceparent() -> str:
+    """A new trace that nobody records; its id still joins what belongs together."""
+    return f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00"
+
+
+@contextmanager
+def recorded_span(name: str, traceparent: str) -> Iterator[trace.Span]:
+    """The span of a request that `shall_record` has chosen."""
+    parent = _PROPAGATOR.extract({"traceparent": traceparent}) if traceparent else None
+    with _tracing.chosen.start_as_current_span(name, context=parent, kind=SpanKind.SERVER) as current:
+        yield current
+
+
 @contextmanager
 def span(name: str, kind: SpanKind, traceparent: str = "", **attributes: str | int) -> Iterator[trace.Span]:
     """A span under the given parent, or under the current one."""
     parent = _PROPAGATOR.extract({"traceparent": traceparent}) if traceparent else None
-    tracer = trace.get_tracer("aimass")
-    with tracer.start_as_current_span(name, context=parent, kind=kind, attributes=attributes) as current:
+    with _tracing.tracer.start_as_current_span(name, context=parent, kind=kind, attributes=attributes) as current:
         yield current
 
 
