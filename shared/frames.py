@@ -5,14 +5,17 @@ Integers are big-endian. A decoded body is a view into the frame, not a copy.
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from shared.errors import InvalidInput, TooLarge
 
 MAX_FRAME_BYTES = 1024 * 1024 - 16 * 1024
+MAX_RECORD_BYTES = 1024
+MAX_ITEMS = 256
 VERSION = 1
 EVALUATION = 0b1
+SAMPLED = "01"
 
 Body = bytes | memoryview
 
@@ -50,6 +53,11 @@ class Reply(NamedTuple):
     retry_after: int | None = None
 
 
+def is_sampled(request: Request) -> bool:
+    """Whether its trace is recorded."""
+    return request.traceparent.endswith(SAMPLED)
+
+
 def encode_requests(requests: Sequence[Request]) -> bytes:
     return _join(_REQUESTS, len(requests), [part for request in requests for part in _request_parts(request)])
 
@@ -64,6 +72,21 @@ def decode_requests(frame: Body) -> list[Request]:
 
 def decode_replies(frame: Body) -> list[Reply]:
     return _decode(frame, _REPLIES, _read_reply)
+
+
+def shared(items: Sequence[_Item], body: Callable[[_Item], Body]) -> Iterator[list[_Item]]:
+    """The items in order, as many to a frame as it has room for."""
+    taken: list[_Item] = []
+    size = 0
+    for item in items:
+        needed = len(body(item)) + MAX_RECORD_BYTES
+        if taken and (size + needed > MAX_FRAME_BYTES or len(taken) >= MAX_ITEMS):
+            yield taken
+            taken, size = [], 0
+        taken.append(item)
+        size += needed
+    if taken:
+        yield taken
 
 
 def _request_parts(request: Request) -> tuple[Body, ...]:

@@ -65,6 +65,14 @@ def infer_subject(project: str, model: str) -> str:
     return f"infer.{project}.{model}"
 
 
+INFERRED = "inferred."
+
+
+def inferred_subject(service: str, sender: str) -> str:
+    """Where a sender of many predictions takes its replies: each below, in any message."""
+    return f"{INFERRED}{service}.{sender}"
+
+
 def log_subject(project: str, task_id: str) -> str:
     return f"log.{project}.{task_id}"
 

@@ -1,7 +1,11 @@
-"""The gateway's side of the data plane: a frame out over core NATS, its reply back, on a connection of its own."""
+"""The gateway's side of the data plane: requests of one turn of the loop share a frame; replies come as they are done.
+
+It has a connection of its own. A reply is known by its prediction id, whatever message brings it.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -10,11 +14,12 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from services.gateway import metrics
-from shared import frames
-from shared.errors import InvalidInput, Unavailable
-from shared.streams import infer_subject
+from shared import frames, observe
+from shared.errors import AimassError, InvalidInput, Unavailable
+from shared.streams import infer_subject, inferred_subject
 
 NO_RESPONDERS = "503"
+UNREACHABLE = "the bus is not reachable now; try again"
 Connect = Callable[..., Awaitable[Client]]
 
 
@@ -22,6 +27,16 @@ class NobodyServes(Unavailable):
     """Nobody serves this model now."""
 
     code = "nobody_serves"
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A request on its way, and the number of the message that carries it."""
+
+    subject: str
+    request: frames.Request
+    reply: "asyncio.Future[frames.Reply]"
+    message: str = ""
 
 
 class DataPlane:
@@ -33,13 +48,15 @@ class DataPlane:
         self._connection: Client | None = None
         self._inbox = ""
         self._numbers = count()
-        self._waiting: dict[str, asyncio.Future[bytes]] = {}
+        self._waiting: dict[bytes, Waiting] = {}
+        self._unsent: list[Waiting] = []
+        self._sending: set[asyncio.Task[None]] = set()
         metrics.IN_FLIGHT.set_function(lambda: len(self._waiting))
 
     async def run(self) -> None:
         """Connect, once; the connection comes back by itself after that."""
         connection = await self._connect(disconnected_cb=self._on_disconnected)
-        self._inbox = connection.new_inbox()
+        self._inbox = inferred_subject("gateway", connection._nuid.next().decode())
         await connection.subscribe(f"{self._inbox}.*", cb=self._on_reply)
         self._connection = connection
 
@@ -50,49 +67,94 @@ class DataPlane:
     async def problem(self) -> str:
         return "" if self._connection and self._connection.is_connected else "the bus is not connected"
 
-    async def infer(self, project: str, model: str, request: frames.Request) -> frames.Reply:
-        """Send a request and wait for its reply; the caller limits the time.
+    async def infer(self, project: str, model: str, request: frames.Request, seconds: float) -> frames.Reply:
+        """Send a request and wait for its reply.
 
-        Raises NobodyServes when nobody listens for the model, Unavailable without a bus or with too much in flight.
+        Raises NobodyServes when nobody listens for the model, TimeoutError when the reply does not come in time,
+        Unavailable without a bus or with too much in flight.
         """
-        frame = frames.encode_requests([request])
-        reply = await self._exchange(infer_subject(project, model), frame)
-        answers = frames.decode_replies(reply)
-        if len(answers) != 1 or answers[0].prediction_id != request.prediction_id:
-            raise InvalidInput("the reply belongs to another request")
-        return answers[0]
-
-    async def _exchange(self, subject: str, frame: bytes) -> bytes:
-        connection = self._ready_connection()
-        number = str(next(self._numbers))
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = future
+        self._check_room()
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(infer_subject(project, model), request, loop.create_future())
+        self._waiting[request.prediction_id] = waiting
+        if not self._unsent:
+            loop.call_soon(self._start_sending)
+        self._unsent.append(waiting)
+        alarm = loop.call_later(seconds, _expire, waiting)
         try:
-            await connection.publish(subject, frame, reply=f"{self._inbox}.{number}")
-            return await future
-        except (nats.errors.Error, OSError) as error:
-            raise Unavailable("the bus is not reachable now; try again") from error
+            return await waiting.reply
         finally:
-            del self._waiting[number]
+            alarm.cancel()
+            del self._waiting[request.prediction_id]
 
-    def _ready_connection(self) -> Client:
+    def _check_room(self) -> None:
         if self._connection is None or not self._connection.is_connected:
-            raise Unavailable("the bus is not reachable now; try again")
+            raise Unavailable(UNREACHABLE)
         if len(self._waiting) >= self._max_in_flight:
             raise Unavailable("too many predictions are in flight here; try again")
-        return self._connection
+
+    def _start_sending(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        sending = asyncio.create_task(self._send(unsent))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+
+    async def _send(self, unsent: list[Waiting]) -> None:
+        for carried in _messages(unsent):
+            try:
+                await self._publish(carried)
+            except AimassError as error:
+                _fail(carried, error)
+            except (nats.errors.Error, OSError) as error:
+                observe.log().debug("requests not sent", error=repr(error))
+                _fail(carried, Unavailable(UNREACHABLE))
+
+    async def _publish(self, carried: list[Waiting]) -> None:
+        assert self._connection is not None
+        number = str(next(self._numbers))
+        for waiting in carried:
+            waiting.message = number
+        frame = frames.encode_requests([waiting.request for waiting in carried])
+        await self._connection.publish(carried[0].subject, frame, reply=f"{self._inbox}.{number}")
 
     async def _on_reply(self, message: Msg) -> None:
-        future = self._waiting.get(message.subject.rpartition(".")[2])
-        if future is None or future.done():
-            return
         if message.headers and message.headers.get("Status") == NO_RESPONDERS:
-            future.set_exception(NobodyServes())
-        else:
-            future.set_result(message.data)
+            self._on_nobody(message.subject.rpartition(".")[2])
+            return
+        try:
+            replies = frames.decode_replies(message.data)
+        except InvalidInput as error:
+            observe.log().error("replies that cannot be read", error=error.message)
+            return
+        for reply in replies:
+            waiting = self._waiting.get(reply.prediction_id)
+            if waiting is not None and not waiting.reply.done():
+                waiting.reply.set_result(reply)
+
+    def _on_nobody(self, number: str) -> None:
+        _fail((waiting for waiting in self._waiting.values() if waiting.message == number), NobodyServes())
 
     async def _on_disconnected(self, *_: Any) -> None:
         """No reply can come any more to what was sent."""
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(Unavailable("the bus was lost while waiting for the prediction; try again"))
+        _fail(self._waiting.values(), Unavailable("the bus was lost while waiting for the prediction; try again"))
+
+
+def _messages(unsent: list[Waiting]) -> Iterator[list[Waiting]]:
+    """The requests by subject, in messages that the bus takes."""
+    by_subject: dict[str, list[Waiting]] = {}
+    for waiting in unsent:
+        if not waiting.reply.done():
+            by_subject.setdefault(waiting.subject, []).append(waiting)
+    for found in by_subject.values():
+        yield from frames.shared(found, lambda waiting: waiting.request.body)
+
+
+def _expire(waiting: Waiting) -> None:
+    if not waiting.reply.done():
+        waiting.reply.set_exception(TimeoutError())
+
+
+def _fail(those: Iterable[Waiting], error: AimassError) -> None:
+    for waiting in those:
+        if not waiting.reply.done():
+            waiting.reply.set_exception(error)

@@ -7,10 +7,11 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import uuid_utils
-from opentelemetry.trace import SpanKind
+from prometheus_client import Histogram
 from starlette.types import Receive, Scope, Send
 
 from services.gateway import metrics
@@ -48,6 +49,7 @@ class Call:
     version: str = ""
     principal: Principal = ANONYMOUS
     prediction_id: bytes = b""
+    traceparent: str = ""
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
@@ -98,16 +100,27 @@ class InferenceProtocol:
             answer = await self._answer(route, call, method)
         await _send(answer, send)
         name = call.template if call.template in self._templates else "unknown"
-        metrics.HTTP_SECONDS.labels(name, method, answer.status).observe(time.perf_counter() - started)
+        _seconds(name, method, answer.status).observe(time.perf_counter() - started)
 
     async def _predict(self, route: ProtocolRoute, call: Call) -> Answer:
         """Every answer carries the prediction's id, a refusal too."""
         prediction_id = uuid_utils.uuid7()
         call.prediction_id = prediction_id.bytes
-        with observe.span(f"POST {route.template}", SpanKind.SERVER, call.header(b"traceparent")) as span:
+        call.traceparent = call.header(b"traceparent")
+        if observe.shall_record(call.traceparent):
+            answer = await self._recorded(route, call)
+        else:
+            if not observe.is_traceparent(call.traceparent):
+                call.traceparent = observe.unrecorded_traceparent()
+            answer = await self._answer(route, call, route.method)
+        answer.headers.append((b"x-prediction-id", str(prediction_id).encode()))
+        return answer
+
+    async def _recorded(self, route: ProtocolRoute, call: Call) -> Answer:
+        with observe.recorded_span(f"POST {route.template}", call.traceparent) as span:
+            call.traceparent = observe.current_traceparent()
             answer = await self._answer(route, call, route.method)
             span.set_attribute("http.response.status_code", answer.status)
-        answer.headers.append((b"x-prediction-id", str(prediction_id).encode()))
         return answer
 
     async def _answer(self, route: ProtocolRoute | None, call: Call, method: str) -> Answer:
@@ -133,6 +146,11 @@ class InferenceProtocol:
         if template in self._templates:
             return MethodNotAllowed(f"{method} is not known at {template}")
         return NotFound("there is no such route in the Open Inference Protocol as it is served here")
+
+
+@lru_cache(maxsize=1024)
+def _seconds(route: str, method: str, status: int) -> Histogram:
+    return metrics.HTTP_SECONDS.labels(route, method, status)
 
 
 def split(path: str) -> tuple[str, str, str]:

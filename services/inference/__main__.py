@@ -1,6 +1,8 @@
 """Run inference."""
 
+import uvloop
+
 from services.inference.app import build
 from shared.service import run
 
-run(build)
+run(build, uvloop.new_event_loop)

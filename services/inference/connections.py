@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, cast
 import httptools
 
 from shared.errors import Unavailable
+from shared.tensors import Raw
 
 HEADER_LENGTH: Final = b"inference-header-content-length"
 
@@ -39,7 +40,7 @@ class Connection(asyncio.Protocol):
         open_ = self._transport is not None and not self._transport.is_closing()
         return open_ and self._waiter is None and self._keep_alive
 
-    async def exchange(self, parts: Sequence[bytes]) -> Response:
+    async def exchange(self, parts: Sequence[Raw]) -> Response:
         """Send a request and wait for its answer."""
         if self._transport is None or not self.is_free:
             raise Unavailable("the connection to Triton is closed")
@@ -105,7 +106,7 @@ class Pool:
         self._open: set[Connection] = set()
         self._slots = asyncio.Semaphore(limit)
 
-    async def exchange(self, parts: Sequence[bytes]) -> Response:
+    async def exchange(self, parts: Sequence[Raw]) -> Response:
         """Send a request on a free connection and return its answer.
 
         Raises Unavailable when the server cannot be reached or breaks off.

@@ -1,47 +1,55 @@
-"""The data plane of a node: frames come in over core NATS, go to Triton one by one, and are answered.
+"""The data plane of a node: frames come in over core NATS, are read and checked, and wait for a call to Triton.
 
 Plain nats-py: FastStream would cost about a hundred microseconds a message. No database on this path.
 """
 
-import asyncio
-import json
 import time
-import uuid
-from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from uuid import UUID
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from opentelemetry.trace import SpanKind
 
-from services.inference.domain import Routing
+from services.inference.calls import Calls, Outputs, Waiting
+from services.inference.domain import Deployment, Routing
 from services.inference.engine import Triton
+from services.inference.layouts import Layouts
+from services.inference.merging import Key, merge_key
 from services.inference.prediction_log import PredictionLog
+from services.inference.replies import Replies, answer, refusal
 from shared import frames, observe, oip
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unavailable
-from shared.events.common import Signature
 from shared.signatures import batch_size, validate
 from shared.streams import infer_subject
 
 QUEUE = "inference"
 FLUSH_SECONDS = 2
-SAMPLED = "01"
+DRAIN_SECONDS = 10
 
 
 class DataPlane:
     """Answers requests for the models that are ready here, and only for those."""
 
-    def __init__(self, triton: Triton, routing: Routing, log: PredictionLog, max_waiting: int) -> None:
-        self._triton, self._routing, self._log = triton, routing, log
+    def __init__(
+        self, triton: Triton, routing: Routing, log: PredictionLog, max_waiting: int, calls_at_once: int
+    ) -> None:
+        self._routing, self._log = routing, log
         self._max_waiting = max_waiting
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
         self._connection: Client | None = None
-        self._answering: set[asyncio.Task[None]] = set()
-        self.in_flight: Counter[str] = Counter()
+        self._calls = Calls(triton, self._on_done, calls_at_once)
+        self._replies = Replies()
+        self._layouts: dict[str, Layouts[tuple[oip.InferRequest, Key | None]]] = {}
 
     def connect(self, connection: Client) -> None:
         self._connection = connection
+        self._replies.connect(connection)
+
+    def in_flight(self, name: str) -> int:
+        """Requests that a version has not answered yet."""
+        return self._calls.in_flight[name]
 
     async def follow(self) -> None:
         """Make the subscriptions equal to the models that are ready here; known to the bus on return."""
@@ -55,98 +63,97 @@ class DataPlane:
             await self._subscriptions.pop(key).unsubscribe()
         if changed:
             await self._connection.flush(FLUSH_SECONDS)
+        for name in self._layouts.keys() - self._routing.wanted.keys():
+            del self._layouts[name]
 
     async def drain(self) -> None:
         """Take nothing new and answer what is here."""
         for subscription in self._subscriptions.values():
             await subscription.drain()  # type: ignore[no-untyped-call]
         self._subscriptions.clear()
-        if self._answering:
-            await asyncio.wait(self._answering, timeout=10)
+        await self._calls.drain(DRAIN_SECONDS)
+        await self._replies.drain()
 
     async def _subscribe(self, connection: Client, project: str, model: str) -> None:
         async def receive(message: Msg) -> None:
-            task = asyncio.create_task(self._answer(project, model, message))
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
+            try:
+                requests = frames.decode_requests(message.data)
+            except InvalidInput as error:
+                observe.log().error("frame not answered", model=model, error=error.message)
+                return
+            self._admit_all(project, model, message.reply, requests)
 
         subject = infer_subject(project, model)
         self._subscriptions[project, model] = await connection.subscribe(subject, queue=QUEUE, cb=receive)
 
-    async def _answer(self, project: str, model: str, message: Msg) -> None:
-        try:
-            requests = frames.decode_requests(message.data)
-            replies = [await self._answer_one(project, model, request) for request in requests]
-            await message.respond(frames.encode_replies(replies))
-        except Exception as error:
-            observe.log().error("frame not answered", model=model, error=repr(error))
+    def _admit_all(self, project: str, model: str, subject: str, requests: Iterable[frames.Request]) -> None:
+        """Let all of a message wait before the first call, so that they can share it."""
+        asked = set()
+        for request in requests:
+            started = time.perf_counter()
+            try:
+                waiting = self._admit(project, model, subject, request, started)
+                self._calls.add(waiting)
+                asked.add(waiting.deployment.name)
+            except AimassError as error:
+                self._reply(project, model, subject, request, refusal(request, error), 0, started)
+        for name in asked:
+            self._calls.start(name)
 
-    async def _answer_one(self, project: str, model: str, request: frames.Request) -> frames.Reply:
-        if not request.traceparent.endswith(SAMPLED):
-            return await self._measured(project, model, request)
-        with observe.span(f"infer {model}", SpanKind.SERVER, request.traceparent, model=model):
-            return await self._measured(project, model, request)
-
-    async def _measured(self, project: str, model: str, request: frames.Request) -> frames.Reply:
-        started = time.perf_counter()
-        rows = 0
-        try:
-            reply, rows = await self._infer(project, model, request)
-        except AimassError as error:
-            reply = _refusal(request, error)
-        except Exception as error:
-            observe.log().error("inference failed", model=model, exc_info=error)
-            reply = _refusal(request, AimassError("inference failed; the log of the service says more"))
-        self._note(project, model, request, reply, rows, time.perf_counter() - started)
-        return reply
-
-    async def _infer(self, project: str, model: str, request: frames.Request) -> tuple[frames.Reply, int]:
-        seconds = request.deadline / 1000 - time.time()
-        if seconds <= 0:
+    def _admit(self, project: str, model: str, subject: str, request: frames.Request, started: float) -> Waiting:
+        if request.deadline <= time.time() * 1000:
             raise DeadlineExceeded()
-        if len(self._answering) > self._max_waiting:
+        if self._calls.waiting > self._max_waiting:
             raise Unavailable("too many requests wait here; try again")
         deployment = self._routing.pick(project, model, request.version)
+        asked, key = self._read(deployment, model, request)
+        if frames.is_sampled(request):
+            key = None
+        return Waiting(project, model, subject, request, deployment, asked, key, batch_size(asked), started)
+
+    def _read(self, deployment: Deployment, model: str, request: frames.Request) -> tuple[oip.InferRequest, Key | None]:
+        """The request, checked against the signature; one whose header was met before is not parsed again."""
+        layouts = self._layouts.setdefault(deployment.name, Layouts())
+        if met := layouts.find(request.body, request.header_length):
+            (bare, key), tensors = met
+            return bare._replace(inputs=tensors), key
         asked = oip.parse_request(request.body, request.header_length)
         validate(asked, deployment.signature, model)
-        self.in_flight[deployment.name] += 1
+        key = merge_key(asked, deployment.signature)
+        layouts.keep(request.body, request.header_length, (asked._replace(inputs=()), key), asked.inputs)
+        return asked, key
+
+    def _on_done(self, waiting: Waiting, outcome: Outputs | AimassError) -> None:
+        request, model, version = waiting.request, waiting.model, waiting.deployment.version
         try:
-            answer = await self._ask(deployment.name, asked, deployment.signature, seconds, request.traceparent)
-        finally:
-            self.in_flight[deployment.name] -= 1
-        parameters = {"prediction_id": str(uuid.UUID(bytes=request.prediction_id))}
-        named = answer._replace(model_name=model, model_version=str(deployment.version), parameters=parameters)
-        body, header_length = oip.encode_reply(named, asked)
-        version = str(deployment.version)
-        return frames.Reply(request.prediction_id, 200, body, version, header_length), batch_size(asked)
+            if isinstance(outcome, AimassError):
+                raise outcome
+            reply = answer(request, waiting.asked, model, str(version), outcome)
+        except AimassError as error:
+            reply = refusal(request, error)
+        self._reply(waiting.project, model, waiting.subject, request, reply, waiting.rows, waiting.started)
 
-    async def _ask(
-        self, name: str, asked: oip.InferRequest, signature: Signature, seconds: float, trace: str
-    ) -> oip.InferReply:
-        if not trace.endswith(SAMPLED):
-            return await self._triton.infer(name, asked, signature, seconds)
-        with observe.span("triton infer", SpanKind.CLIENT, model=name):
-            return await self._triton.infer(name, asked, signature, seconds)
-
-    def _note(
-        self, project: str, model: str, request: frames.Request, reply: frames.Reply, rows: int, seconds: float
+    def _reply(
+        self,
+        project: str,
+        model: str,
+        subject: str,
+        request: frames.Request,
+        reply: frames.Reply,
+        rows: int,
+        started: float,
     ) -> None:
+        self._replies.add(subject, reply)
+        seconds = time.perf_counter() - started
         row = {
-            "prediction_id": str(uuid.UUID(bytes=request.prediction_id)),
+            "prediction_id": str(UUID(bytes=request.prediction_id)),
             "version": int(reply.version or 0),
             "status": reply.status,
             "latency_us": int(seconds * 1e6),
-            "batch": rows,
+            "batch": rows if reply.status == 200 else 0,
             "key_id": request.credential,
             "trace_id": request.traceparent[3:35],
             "evaluation": bool(request.flags & frames.EVALUATION),
             "at": datetime.now(UTC),
         }
         self._log.add(project, model, row, seconds)
-
-
-def _refusal(request: frames.Request, error: AimassError) -> frames.Reply:
-    """Flat error bodies, as the Open Inference Protocol has them."""
-    status = 400 if isinstance(error, InvalidInput) else error.status
-    body = json.dumps({"error": error.message}).encode()
-    return frames.Reply(request.prediction_id, status, body, retry_after=error.retry_after)

@@ -14,11 +14,12 @@ from tritonclient.http.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from services.inference.connections import Pool, Response
+from services.inference.layouts import Layouts
 from shared import oip
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, ModelFailed, Unavailable
 from shared.events.common import Signature, TensorSpec
 from shared.signatures import batch_size, fits, is_batched
-from shared.tensors import Tensor
+from shared.tensors import Raw, Tensor
 
 CONNECTIONS: Final = 64
 MAX_REPLY_BYTES: Final = 256 * 1024 * 1024
@@ -47,6 +48,7 @@ class Triton:
         self._pool = Pool(address.hostname or "", address.port or 80, connections, MAX_REPLY_BYTES)
         self._crashed: set[str] = set()
         self._loads: Counter[str] = Counter()
+        self._layouts: Layouts[oip.InferReply] = Layouts()
 
     async def close(self) -> None:
         """Close every connection; calls in flight fail as Unavailable."""
@@ -68,7 +70,19 @@ class Triton:
             if isinstance(error, Crashed) and loads == self._loads[name]:
                 self._crashed.add(name)
             raise error
-        return _checked(_decoded(response), request, signature)
+        return _checked(self._decoded(response), request, signature)
+
+    def _decoded(self, response: Response) -> oip.InferReply:
+        """What the answer holds; one whose header was met before is not parsed again."""
+        try:
+            header_length = oip.parse_header_length(response.header_length)
+            if met := self._layouts.find(response.body, header_length):
+                return met[0]._replace(outputs=met[1])
+            reply = oip.decode_reply(response.body, header_length)
+        except InvalidInput as error:
+            raise ModelFailed(f"Triton's answer cannot be read: {error.message}") from error
+        self._layouts.keep(response.body, header_length, reply._replace(outputs=()), reply.outputs)
+        return reply
 
     async def is_ready(self) -> bool:
         """Whether the server answers and is ready; says nothing of models."""
@@ -130,20 +144,32 @@ def public(message: str) -> str:
     return _PRIVATE.sub("", message.partition("\n")[0])[:MESSAGE_LIMIT].strip()
 
 
-@lru_cache(maxsize=1024)
-def _head(host: str, name: str) -> str:
-    return (
-        f"POST /v2/models/{name}/infer HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/octet-stream\r\n"
-        f"{oip.HEADER_LENGTH}: "
-    )
-
-
-def _message(host: str, name: str, request: oip.InferRequest, signature: Signature) -> Sequence[bytes]:
+def _message(host: str, name: str, request: oip.InferRequest, signature: Signature) -> Sequence[Raw]:
     """The HTTP request: names and data of the tensors, and nothing else that a client has sent."""
     bare = _bare_rank(signature)
     tensors = tuple(_column(tensor) if len(tensor.shape) == bare else tensor for tensor in request.inputs)
-    body, header_length = oip.encode_request(oip.InferRequest(tensors, request.outputs))
-    return f"{_head(host, name)}{header_length}\r\nContent-Length: {len(body)}\r\n\r\n".encode(), body
+    shapes = tuple((tensor.name, tensor.datatype, tensor.shape, len(tensor.data)) for tensor in tensors)
+    return _head(host, name, shapes, request.outputs), *(tensor.data for tensor in tensors)
+
+
+@lru_cache(maxsize=1024)
+def _head(
+    host: str,
+    name: str,
+    shapes: tuple[tuple[str, str, tuple[int, ...], int], ...],
+    outputs: tuple[oip.RequestedOutput, ...],
+) -> bytes:
+    """All that comes before the data, which is the same for all requests of these shapes."""
+    tensors = tuple(Tensor(tensor, datatype, shape, bytes(size)) for tensor, datatype, shape, size in shapes)
+    body, header_length = oip.encode_request(oip.InferRequest(tensors, outputs))
+    lines = (
+        f"POST /v2/models/{name}/infer HTTP/1.1",
+        f"Host: {host}",
+        "Content-Type: application/octet-stream",
+        f"{oip.HEADER_LENGTH}: {header_length}",
+        f"Content-Length: {len(body)}",
+    )
+    return "\r\n".join([*lines, "\r\n"]).encode() + body[:header_length]
 
 
 def _bare_rank(signature: Signature) -> int | None:
@@ -169,13 +195,6 @@ def _reason(body: bytes) -> str:
         return public(str(oip.load_json(body)["error"]))
     except (InvalidInput, KeyError, TypeError):
         return ModelFailed().message
-
-
-def _decoded(response: Response) -> oip.InferReply:
-    try:
-        return oip.decode_reply(response.body, oip.parse_header_length(response.header_length))
-    except InvalidInput as error:
-        raise ModelFailed(f"Triton's answer cannot be read: {error.message}") from error
 
 
 def _checked(reply: oip.InferReply, request: oip.InferRequest, signature: Signature) -> oip.InferReply:

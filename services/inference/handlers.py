@@ -15,6 +15,7 @@ from shared.handlers import Handlers
 from shared.names import triton_name
 from shared.rpc.artifacts import PAGE, ListReferences, References
 from shared.rpc.inference import DeploymentList, GetServedModel, ListDeployments, ServedModel
+from shared.streams import INFERRED
 from shared.work import Work
 
 CHAMPION = "champion"
@@ -119,5 +120,6 @@ HANDLERS = Handlers(
     },
     rpc={ListDeployments: list_deployments, ListReferences: list_references},
     memory_rpc={GetServedModel: get_served_model},
+    publishes=(f"{INFERRED}>",),
     subscribes=("infer.>",),
 )

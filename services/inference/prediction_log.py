@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
+from functools import lru_cache
 from typing import Any
 
 from nats.js import JetStreamContext
@@ -25,6 +26,16 @@ SECONDS = Histogram(
 DROPPED = Counter("aimass_predictions_dropped_total", "Rows of the prediction log that were lost under pressure")
 
 
+@lru_cache(maxsize=1024)
+def _answered(project: str, model: str, status: int) -> Counter:
+    return PREDICTIONS.labels(project, model, status)
+
+
+@lru_cache(maxsize=1024)
+def _seconds(project: str, model: str) -> Histogram:
+    return SECONDS.labels(project, model)
+
+
 class PredictionLog:
     """A bounded buffer of rows for each model, and the loop that empties it."""
 
@@ -34,8 +45,8 @@ class PredictionLog:
         self._dropped: dict[tuple[str, str], int] = defaultdict(int)
 
     def add(self, project: str, model: str, row: dict[str, Any], seconds: float) -> None:
-        PREDICTIONS.labels(project, model, str(row["status"])).inc()
-        SECONDS.labels(project, model).observe(seconds)
+        _answered(project, model, row["status"]).inc()
+        _seconds(project, model).observe(seconds)
         rows = self._rows[project, model]
         if len(rows) >= KEPT_ROWS:
             rows.popleft()

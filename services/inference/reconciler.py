@@ -144,7 +144,7 @@ class Reconciler:
                 work.say(DeploymentFailed(**key, reason=reason))
 
     async def _unload(self, name: str, plan: Plan) -> None:
-        if self._data_plane.in_flight[name]:
+        if self._data_plane.in_flight(name):
             return
         await self._triton.unload(name)
         await asyncio.to_thread(self._repository.remove, name)
@@ -173,7 +173,7 @@ class Reconciler:
     async def _beat(self) -> None:
         """Tell the others what this node holds, and the epoch once its old versions have no request in flight."""
         draining = [name for name, found in self._routing.wanted.items() if found.state == "draining"]
-        if not any(self._data_plane.in_flight[name] for name in draining):
+        if not any(self._data_plane.in_flight(name) for name in draining):
             self._confirmed = self._routing.epoch
         held = sorted(self._routing.ready & self._routing.wanted.keys())
         async with self._database.transaction() as tx:

@@ -23,5 +23,6 @@ class Settings(ServiceSettings):
     node: str = Field(default_factory=socket.gethostname)
     node_lease_seconds: float = Field(default=10, gt=0)
     max_waiting: int = Field(default=512, ge=1)
+    calls_at_once: int = Field(default=1, ge=1, description="calls to Triton under way for one version")
     staged_cap: int = Field(default=3, ge=1)
     staged_hours: float = Field(default=24, gt=0)

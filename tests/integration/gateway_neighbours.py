@@ -54,6 +54,7 @@ class Neighbours:
     answers: dict[str, Answer | Callable[[Asked], Answer]] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     requests: list[frames.Request] = field(default_factory=list)
+    messages: int = 0
     infer: Callable[[frames.Request], Awaitable[frames.Reply | None]] = field(default=lambda request: echo(request))
 
     async def listen(self) -> None:
@@ -76,11 +77,12 @@ class Neighbours:
             await self.connection.publish(message.reply, given.model_dump_json().encode())
 
     async def _predict(self, message: Msg) -> None:
-        (request,) = frames.decode_requests(message.data)
-        self.requests.append(request)
-        reply = await self.infer(request)
-        if reply is not None:
-            await self.connection.publish(message.reply, frames.encode_replies([reply]))
+        requests = frames.decode_requests(message.data)
+        self.requests += requests
+        self.messages += 1
+        replies = [reply for request in requests if (reply := await self.infer(request)) is not None]
+        if replies:
+            await self.connection.publish(message.reply, frames.encode_replies(replies))
 
 
 async def echo(request: frames.Request) -> frames.Reply:

@@ -180,8 +180,9 @@ async def test_a_killed_triton_comes_back_with_its_champion(house: House, triton
     await house.tell(VersionPromoted(model="affine", version=1, alias="champion"))
     await house.said("traffic_switched")
     triton.kill()
-    await asyncio.sleep(0.7)
-    assert house.service.readiness.problems()
+    async with asyncio.timeout(SECONDS):
+        while not house.service.readiness.problems():
+            await asyncio.sleep(0.05)
     triton.start()
     difference = (await house.said("deployment_reconciled"))[0]
     assert (difference["expected"], difference["found"], difference["action"]) == ("ready", "missing", "loaded")

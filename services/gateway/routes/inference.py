@@ -74,28 +74,32 @@ class InferenceRoutes:
 
     async def infer(self, call: Call) -> Answer:
         seconds = self._seconds_of(call)
+        started = time.monotonic()
         try:
-            async with asyncio.timeout(seconds):
-                reply = await self._reply(call, time.time() + seconds)
+            body = await self._body(call, seconds)
+            left = seconds - (time.monotonic() - started)
+            return _answer(await self._reply(call, body, left))
         except TimeoutError:
             raise DeadlineExceeded(f"the prediction did not come within {seconds:g} s") from None
-        return _answer(reply)
 
-    async def _reply(self, call: Call, deadline: float) -> frames.Reply:
+    async def _body(self, call: Call, seconds: float) -> bytes:
         if call.headers.get(b"content-encoding", b"identity") != b"identity":
             raise InvalidInput("compressed bodies are not served: send the body as it is")
-        body = await read_body(call.receive, call.headers, BODY_LIMIT)
+        async with asyncio.timeout(seconds):
+            return await read_body(call.receive, call.headers, BODY_LIMIT)
+
+    async def _reply(self, call: Call, body: bytes, seconds: float) -> frames.Reply:
         request = frames.Request(
             call.prediction_id,
-            int(deadline * 1000),
+            int((time.time() + seconds) * 1000),
             body,
             _header_length(call, len(body)),
-            traceparent=observe.current_traceparent(),
+            traceparent=call.traceparent,
             credential=call.principal.key_id,
             version=call.version,
         )
         try:
-            return await self._plane.infer(call.principal.project, call.model, request)
+            return await self._plane.infer(call.principal.project, call.model, request, seconds)
         except NobodyServes:
             raise await self._why_nobody(call) from None
 
@@ -128,7 +132,7 @@ class InferenceRoutes:
         return Unavailable(f"model '{call.model}' is not served now; try again")
 
     def _context(self, call: Call) -> Context:
-        trace = observe.current_traceparent() or call.header(b"traceparent")
+        trace = call.traceparent or call.header(b"traceparent")
         return Context(project=call.principal.project, actor=call.principal.key_id, traceparent=trace)
 
 

@@ -1,0 +1,146 @@
+"""Calls to Triton: what waits for a version while a call is under way goes into the next one."""
+
+import asyncio
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from opentelemetry.trace import SpanKind
+
+from services.inference import merging
+from services.inference.domain import Deployment
+from services.inference.engine import Triton
+from shared import frames, observe, oip
+from shared.errors import AimassError, DeadlineExceeded, InvalidInput, ModelFailed
+from shared.signatures import MAX_BATCH
+from shared.tensors import Tensor
+
+Outputs = tuple[Tensor, ...]
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A request that a version shall answer; `key` says with which others it may share a call, None with none."""
+
+    project: str
+    model: str
+    subject: str
+    request: frames.Request
+    deployment: Deployment
+    asked: oip.InferRequest
+    key: merging.Key | None
+    rows: int
+    started: float
+
+    def seconds(self) -> float:
+        """The time that is left for an answer."""
+        return self.request.deadline / 1000 - time.time()
+
+
+Done = Callable[[Waiting, "Outputs | AimassError"], None]
+
+
+class Calls:
+    """A queue for each version, and at most `at_once` calls of each under way; `done` hears of every request once."""
+
+    def __init__(self, triton: Triton, done: Done, at_once: int) -> None:
+        self._triton, self._done, self._at_once = triton, done, at_once
+        self._queues: dict[str, deque[Waiting]] = defaultdict(deque)
+        self._under_way: Counter[str] = Counter()
+        self._calls: set[asyncio.Task[None]] = set()
+        self.in_flight: Counter[str] = Counter()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that have no answer yet."""
+        return self.in_flight.total()
+
+    def add(self, waiting: Waiting) -> None:
+        name = waiting.deployment.name
+        self._queues[name].append(waiting)
+        self.in_flight[name] += 1
+
+    def start(self, name: str) -> None:
+        """Begin as many calls as may be under way."""
+        queue = self._queues[name]
+        while queue and self._under_way[name] < self._at_once:
+            batch = merging.take(queue, _kind, MAX_BATCH)
+            self._under_way[name] += 1
+            call = asyncio.create_task(self._run(name, batch))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+        if not queue:
+            del self._queues[name]
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until all that is here is answered."""
+        deadline = time.monotonic() + seconds
+        while self._calls and time.monotonic() < deadline:
+            await asyncio.wait(self._calls, timeout=deadline - time.monotonic())
+
+    async def _run(self, name: str, batch: list[Waiting]) -> None:
+        try:
+            await self._call(self._in_time(batch))
+        finally:
+            self._under_way[name] -= 1
+            self.start(name)
+
+    def _in_time(self, batch: list[Waiting]) -> list[Waiting]:
+        """Those whose callers still wait."""
+        late = [waiting for waiting in batch if waiting.seconds() <= 0]
+        for waiting in late:
+            self._end(waiting, DeadlineExceeded())
+        return [waiting for waiting in batch if waiting not in late] if late else batch
+
+    async def _call(self, batch: list[Waiting]) -> None:
+        """Ask for all in one call; where that is refused, for each alone, so that no one pays for another's request."""
+        if not batch:
+            return
+        try:
+            outputs = await self._infer(batch)
+        except (InvalidInput, ModelFailed) as error:
+            if len(batch) == 1:
+                self._end(batch[0], error)
+            else:
+                for waiting in batch:
+                    await self._call(self._in_time([waiting]))
+        except AimassError as error:
+            for waiting in batch:
+                self._end(waiting, error)
+        except Exception as error:
+            observe.log().error("inference failed", model=batch[0].model, exc_info=error)
+            for waiting in batch:
+                self._end(waiting, AimassError("inference failed; the log of the service says more"))
+        else:
+            for waiting, found in zip(batch, outputs, strict=True):
+                self._end(waiting, found)
+
+    def _end(self, waiting: Waiting, outcome: Outputs | AimassError) -> None:
+        name = waiting.deployment.name
+        self.in_flight[name] -= 1
+        if not self.in_flight[name]:
+            del self.in_flight[name]
+        self._done(waiting, outcome)
+
+    async def _infer(self, batch: Sequence[Waiting]) -> list[Outputs]:
+        first = batch[0]
+        if not frames.is_sampled(first.request):
+            return await self._ask(batch)
+        attributes = {"model": first.model}
+        with (
+            observe.span(f"infer {first.model}", SpanKind.SERVER, first.request.traceparent, **attributes),
+            observe.span("triton infer", SpanKind.CLIENT, model=first.deployment.name),
+        ):
+            return await self._ask(batch)
+
+    async def _ask(self, batch: Sequence[Waiting]) -> list[Outputs]:
+        deployment = batch[0].deployment
+        asked = merging.join([waiting.asked for waiting in batch])
+        seconds = max(waiting.seconds() for waiting in batch)
+        reply = await self._triton.infer(deployment.name, asked, deployment.signature, seconds)
+        return merging.split(reply, [waiting.rows for waiting in batch])
+
+
+def _kind(waiting: Waiting) -> tuple[merging.Key | None, int]:
+    return waiting.key, waiting.rows

@@ -1,0 +1,53 @@
+"""Headers that were met before: tensors behind an equal JSON header lie where they lay then, so nothing is parsed."""
+
+from itertools import accumulate, pairwise
+from typing import Generic, NamedTuple, TypeVar
+
+from shared.tensors import Raw, Tensor
+
+LONGEST_HEADER = 2048
+KEPT = 256
+CHECKED_BY_CONTENT = frozenset({"BYTES", "BOOL"})
+Found = TypeVar("Found")
+
+
+class _Layout(NamedTuple, Generic[Found]):
+    found: Found
+    tensors: tuple[Tensor, ...]
+    bounds: tuple[tuple[int, int], ...]
+    size: int
+
+
+class Layouts(Generic[Found]):
+    """What was found in the messages with a header, and where their tensors lie; at most KEPT headers."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, _Layout[Found]] = {}
+
+    def find(self, body: Raw, header_length: int | None) -> tuple[Found, tuple[Tensor, ...]] | None:
+        """What was found with this header, and the tensors of this body; None where it must be parsed."""
+        if header_length is None or header_length > LONGEST_HEADER:
+            return None
+        view = memoryview(body)
+        known = self._known.get(bytes(view[:header_length]))
+        if known is None or len(view) - header_length != known.size:
+            return None
+        blobs = view[header_length:]
+        tensors = [
+            Tensor(name, datatype, shape, blobs[start:end])
+            for (name, datatype, shape, _), (start, end) in zip(known.tensors, known.bounds, strict=True)
+        ]
+        return known.found, tuple(tensors)
+
+    def keep(self, body: Raw, header_length: int | None, found: Found, tensors: tuple[Tensor, ...]) -> None:
+        """Remember a message that was read, where all its tensors are binary data and need no look at each element."""
+        if header_length is None or header_length > LONGEST_HEADER:
+            return
+        size = sum(len(tensor.data) for tensor in tensors)
+        if size != len(body) - header_length or any(tensor.datatype in CHECKED_BY_CONTENT for tensor in tensors):
+            return
+        if len(self._known) >= KEPT:
+            self._known.clear()
+        bounds = tuple(pairwise(accumulate((len(tensor.data) for tensor in tensors), initial=0)))
+        bare = tuple(tensor._replace(data=b"") for tensor in tensors)
+        self._known[bytes(memoryview(body)[:header_length])] = _Layout(found, bare, bounds, size)

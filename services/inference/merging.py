@@ -1,0 +1,93 @@
+"""Which requests may share a call to a model, and how their tensors are joined and its answer is split again; pure."""
+
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
+from typing import TypeVar
+
+from shared.events.common import Signature
+from shared.oip import InferReply, InferRequest
+from shared.signatures import is_batched
+from shared.tensors import Raw, Tensor
+
+Key = tuple[object, ...]
+_LENGTH = struct.Struct("<I")
+_Item = TypeVar("_Item")
+
+
+def merge_key(request: InferRequest, signature: Signature) -> Key | None:
+    """What requests have in common that may share a call; None for a model without a batch axis."""
+    if not is_batched(signature):
+        return None
+    inputs = tuple((tensor.name, tensor.datatype, tensor.shape[1:]) for tensor in request.inputs)
+    return inputs, frozenset(output.name for output in request.outputs)
+
+
+def take(queue: deque[_Item], kind: Callable[[_Item], tuple[Key | None, int]], max_rows: int) -> list[_Item]:
+    """Take from a queue its first item, and those behind it that share its key while their rows fit.
+
+    Items of one key keep their order. `kind` gives an item's key and rows.
+    """
+    first = queue.popleft()
+    taken, left = [first], []
+    key, rows = kind(first)
+    while key is not None and queue and rows < max_rows:
+        other, more = kind(queue[0])
+        if other != key:
+            left.append(queue.popleft())
+            continue
+        if rows + more > max_rows:
+            break
+        taken.append(queue.popleft())
+        rows += more
+    queue.extendleft(reversed(left))
+    return taken
+
+
+def join(requests: Sequence[InferRequest]) -> InferRequest:
+    """One request with the rows of all, in order; they share a key."""
+    if len(requests) == 1:
+        return requests[0]
+    columns = zip(*(request.inputs for request in requests), strict=True)
+    return InferRequest(tuple(_joined(column) for column in columns), requests[0].outputs)
+
+
+def _joined(column: Sequence[Tensor]) -> Tensor:
+    name, datatype, shape, _ = column[0]
+    rows = sum(tensor.shape[0] for tensor in column)
+    return Tensor(name, datatype, (rows, *shape[1:]), b"".join(tensor.data for tensor in column))
+
+
+def split(reply: InferReply, rows: Sequence[int]) -> list[tuple[Tensor, ...]]:
+    """The outputs of each request, by the rows that each had; every output has as many rows as all together."""
+    if len(rows) == 1:
+        return [reply.outputs]
+    columns = [_parts(tensor, rows) for tensor in reply.outputs]
+    return list(zip(*columns, strict=True))
+
+
+def _parts(tensor: Tensor, rows: Sequence[int]) -> list[Tensor]:
+    name, datatype, shape, data = tensor
+    view = memoryview(data)
+    bounds = pairwise(accumulate(rows, initial=0))
+    ends = _row_ends(view, shape) if datatype == "BYTES" else None
+    stride = len(view) // shape[0]
+    cuts = ((ends[start], ends[end]) if ends else (start * stride, end * stride) for start, end in bounds)
+    return [
+        Tensor(name, datatype, (count, *shape[1:]), view[start:end])
+        for count, (start, end) in zip(rows, cuts, strict=True)
+    ]
+
+
+def _row_ends(data: Raw, shape: Sequence[int]) -> list[int]:
+    """Where each row of BYTES begins, and the last one ends."""
+    per_row = 1
+    for size in shape[1:]:
+        per_row *= size
+    ends, offset = [0], 0
+    for _ in range(shape[0]):
+        for _ in range(per_row):
+            offset += _LENGTH.size + _LENGTH.unpack_from(data, offset)[0]
+        ends.append(offset)
+    return ends

@@ -1,0 +1,123 @@
+"""Replies on their way out: those of one turn of the loop that go to one sender share a message."""
+
+import asyncio
+import json
+from collections import defaultdict
+from functools import lru_cache
+from itertools import chain
+from uuid import UUID, uuid4
+
+from nats.aio.client import Client
+
+from shared import frames, observe, oip
+from shared.errors import AimassError, InvalidInput, TooLarge
+from shared.frames import MAX_FRAME_BYTES, MAX_RECORD_BYTES
+from shared.streams import INFERRED
+from shared.tensors import Tensor
+
+MARK = uuid4()
+
+
+class Replies:
+    """Collects replies and sends them before the loop waits again."""
+
+    def __init__(self) -> None:
+        self._connection: Client | None = None
+        self._unsent: dict[str, list[tuple[str, frames.Reply]]] = defaultdict(list)
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def connect(self, connection: Client) -> None:
+        self._connection = connection
+
+    def add(self, subject: str, reply: frames.Reply) -> None:
+        """Send a reply soon. Below `inferred.` a message may hold replies to any request of its sender."""
+        sender = subject.rpartition(".")[0] if subject.startswith(INFERRED) else subject
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._start_sending)
+        self._unsent[sender].append((subject, reply))
+
+    async def drain(self) -> None:
+        """Wait until the bus has all replies."""
+        while self._unsent or self._sending:
+            await asyncio.sleep(0)
+            if self._sending:
+                await asyncio.wait(self._sending)
+        if self._connection is not None and self._connection.is_connected:
+            await self._connection.flush()
+
+    def _start_sending(self) -> None:
+        unsent, self._unsent = self._unsent, defaultdict(list)
+        sending = asyncio.create_task(self._send(list(unsent.values())))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+
+    async def _send(self, by_sender: list[list[tuple[str, frames.Reply]]]) -> None:
+        try:
+            assert self._connection is not None
+            for message in chain.from_iterable(frames.shared(found, _body) for found in by_sender):
+                frame = frames.encode_replies([reply for _, reply in message])
+                await self._connection.publish(message[0][0], frame)
+        except Exception as error:
+            observe.log().error("replies not sent", error=repr(error))
+
+
+def _body(addressed: tuple[str, frames.Reply]) -> frames.Body:
+    return addressed[1].body
+
+
+def refusal(request: frames.Request, error: AimassError) -> frames.Reply:
+    """Flat error bodies, as the Open Inference Protocol has them."""
+    status = 400 if isinstance(error, InvalidInput) else error.status
+    body = json.dumps({"error": error.message}).encode()
+    return frames.Reply(request.prediction_id, status, body, retry_after=error.retry_after)
+
+
+def answer(
+    request: frames.Request, asked: oip.InferRequest, model: str, version: str, outputs: tuple[Tensor, ...]
+) -> frames.Reply:
+    """The reply that carries these outputs as the request wants them.
+
+    Raises TooLarge where it does not fit into a message.
+    """
+    binary = _all_binary(asked, outputs)
+    encoded = _from_template(request, asked, model, version, outputs) if binary else None
+    if encoded is None:
+        encoded = _encoded(UUID(bytes=request.prediction_id), asked, model, version, outputs)
+    if len(encoded.body) > MAX_FRAME_BYTES - MAX_RECORD_BYTES:
+        raise TooLarge(f"the answer has {len(encoded.body)} bytes, the bus takes {MAX_FRAME_BYTES}: ask for fewer rows")
+    return frames.Reply(request.prediction_id, 200, encoded.body, version, encoded.header_length)
+
+
+def _all_binary(asked: oip.InferRequest, outputs: tuple[Tensor, ...]) -> bool:
+    """Whether every output that Triton gave goes out, as binary data."""
+    if not asked.outputs:
+        return asked.binary_default
+    return all(asked.binary_default if one.binary is None else one.binary for one in asked.outputs)
+
+
+def _encoded(
+    prediction_id: UUID, asked: oip.InferRequest, model: str, version: str, outputs: tuple[Tensor, ...]
+) -> oip.Encoded:
+    parameters = {"prediction_id": str(prediction_id)}
+    return oip.encode_reply(oip.InferReply(model, version, outputs, parameters=parameters), asked)
+
+
+def _from_template(
+    request: frames.Request, asked: oip.InferRequest, model: str, version: str, outputs: tuple[Tensor, ...]
+) -> oip.Encoded:
+    """The header is that of any such reply, but for the id of the prediction."""
+    shapes = tuple((name, datatype, shape, len(data)) for name, datatype, shape, data in outputs)
+    before, after = _template(model, version, asked.id, shapes)
+    header = b"".join((before, str(UUID(bytes=request.prediction_id)).encode(), after))
+    return oip.Encoded(b"".join((header, *(tensor.data for tensor in outputs))), len(header))
+
+
+@lru_cache(maxsize=1024)
+def _template(
+    model: str, version: str, request_id: str | None, shapes: tuple[tuple[str, str, tuple[int, ...], int], ...]
+) -> tuple[bytes, bytes]:
+    asked = oip.InferRequest((), id=request_id, binary_default=True)
+    outputs = tuple(Tensor(name, datatype, shape, bytes(size)) for name, datatype, shape, size in shapes)
+    body, header_length = _encoded(MARK, asked, model, version, outputs)
+    before, _, after = body[:header_length].partition(str(MARK).encode())
+    return before, after

@@ -1,0 +1,160 @@
+"""Requests that share messages and calls on a real Triton: each gets its own answer, and pays for nobody else."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from services.inference.calls import Calls, Outputs, Waiting
+from services.inference.domain import Deployment
+from services.inference.merging import merge_key
+from shared import frames, oip
+from shared.errors import AimassError, DeadlineExceeded
+from shared.tensors import from_numpy, to_numpy
+from tests.integration.onnx_models import Served, affine, doubled, lookup
+from tests.integration.test_inference import House, house, new_id_bytes, triton
+
+__all__ = ["house", "triton"]
+
+Send = Callable[[list[frames.Request]], Any]
+
+
+@pytest.fixture
+async def send(house: House) -> AsyncIterator[Send]:
+    """Send requests in one message, and the answers by prediction id, in however many messages they come."""
+    found: dict[bytes, frames.Reply] = {}
+    messages = 0
+    came = asyncio.Event()
+
+    async def receive(message: Any) -> None:
+        nonlocal messages
+        messages += 1
+        found.update({reply.prediction_id: reply for reply in frames.decode_replies(message.data)})
+        came.set()
+
+    subscription = await house.connection.subscribe("inferred.gateway.test.*", cb=receive)
+
+    async def send_all(requests: list[frames.Request]) -> tuple[list[frames.Reply], int]:
+        frame = frames.encode_requests(requests)
+        await house.connection.publish("infer.default.affine", frame, reply="inferred.gateway.test.1")
+        async with asyncio.timeout(20):
+            while any(request.prediction_id not in found for request in requests):
+                came.clear()
+                await came.wait()
+        return [found[request.prediction_id] for request in requests], messages
+
+    yield send_all
+    await subscription.unsubscribe()
+
+
+def request(name: str, array: Any, *, seconds: float = 15, trace: str = "") -> frames.Request:
+    asked = oip.InferRequest((from_numpy(name, array),), binary_default=True)
+    body, header_length = oip.encode_request(asked)
+    deadline = int((time.time() + seconds) * 1000)
+    return frames.Request(new_id_bytes(), deadline, body, header_length, traceparent=trace, version="1")
+
+
+def output(reply: frames.Reply) -> Any:
+    assert reply.status == 200, bytes(reply.body)
+    return to_numpy(oip.decode_reply(reply.body, reply.header_length).outputs[0])
+
+
+async def stage(house: House, model: Served) -> None:
+    await house.register(model, 1)
+    await house.said("deployment_staged")
+
+
+async def test_each_request_has_the_answer_of_a_call_of_its_own(house: House, send: Send) -> None:
+    await stage(house, affine())
+    generator = np.random.default_rng(3)
+    arrays = [generator.normal(size=(rows, 4)).astype(np.float32) for rows in (1, 5, 30, 2, 40, 64, 1, 1)]
+    alone = [output((await send([request("x", array)]))[0][0]) for array in arrays]
+    replies, messages = await send([request("x", array) for array in arrays])
+    for reply, expected in zip(replies, alone, strict=True):
+        np.testing.assert_allclose(output(reply), expected, rtol=1e-6, atol=1e-6)
+    assert messages - len(arrays) < len(arrays)
+    ids = [oip.decode_reply(reply.body, reply.header_length).parameters["prediction_id"] for reply in replies]
+    assert len(set(ids)) == len(arrays)
+
+
+async def test_a_bad_request_fails_alone(house: House, send: Send) -> None:
+    await stage(house, lookup())
+    indices = [3, 99, 0, 9]
+    broken = request("index", np.array([[1]], np.int64))._replace(body=b"{}", header_length=None)
+    late = request("index", np.array([[1]], np.int64), seconds=-1)
+    good = [request("index", np.array([[index]], np.int64)) for index in indices]
+    replies, _ = await send([broken, *good, late])
+    assert [reply.status for reply in replies] == [400, 200, replies[2].status, 200, 200, 504]
+    assert replies[2].status in (400, 500)
+    assert [output(replies[place]).item() for place in (1, 3, 4)] == [30.0, 0.0, 90.0]
+
+
+async def test_models_without_a_batch_axis_answer_one_by_one(house: House, send: Send) -> None:
+    await stage(house, doubled(3))
+    replies, _ = await send([request("x", np.full(3, number, np.float32)) for number in range(6)])
+    assert [output(reply).tolist() for reply in replies] == [[2.0 * number] * 3 for number in range(6)]
+
+
+class Counted:
+    """Stands between the calls and Triton: counts the calls, and holds the first one up."""
+
+    def __init__(self, outcome: Callable[[int], AimassError | None]) -> None:
+        self.rows: list[int] = []
+        self.gate = asyncio.Event()
+        self._outcome = outcome
+
+    async def infer(self, name: str, asked: oip.InferRequest, signature: Any, seconds: float) -> oip.InferReply:
+        self.rows.append(asked.inputs[0].shape[0])
+        await self.gate.wait()
+        if error := self._outcome(len(self.rows)):
+            raise error
+        return oip.InferReply(name, "1", (asked.inputs[0]._replace(name="y"),))
+
+
+def waiting(number: int, seconds: float = 10) -> Waiting:
+    model = doubled(-1, 1)
+    deployment = Deployment("default", "m", 1, "", model.signature, "serving")
+    asked = oip.InferRequest((from_numpy("x", np.full((1, 1), number, np.float32)),))
+    sent = frames.Request(new_id_bytes(), int((time.time() + seconds) * 1000), b"")
+    key = merge_key(asked, model.signature)
+    return Waiting("default", "m", "reply", sent, deployment, asked, key, 1, 0.0)
+
+
+async def answered(triton: Any, count: int, seconds: float = 10) -> list[Outputs | AimassError]:
+    """The outcomes of requests of which the first is under way when the others come."""
+    outcomes: dict[bytes, Outputs | AimassError] = {}
+    calls = Calls(triton, lambda asked, outcome: outcomes.update({asked.request.prediction_id: outcome}), 1)
+    asked = [waiting(number, seconds if number else 10) for number in range(count)]
+    for one in asked:
+        calls.add(one)
+        calls.start(one.deployment.name)
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    triton.gate.set()
+    await calls.drain(5)
+    assert calls.waiting == 0
+    return [outcomes[one.request.prediction_id] for one in asked]
+
+
+async def test_what_waits_goes_into_the_next_call() -> None:
+    triton = Counted(lambda _: None)
+    outcomes = await answered(triton, 100)
+    assert triton.rows == [1, 64, 35]
+    assert [to_numpy(found[0]).item() for found in outcomes if isinstance(found, tuple)] == list(range(100))
+
+
+async def test_a_lost_server_is_told_to_all_and_not_asked_once_for_each() -> None:
+    triton = Counted(lambda number: AimassError("gone") if number == 2 else None)
+    outcomes = await answered(triton, 10)
+    assert triton.rows == [1, 9]
+    assert [isinstance(found, AimassError) for found in outcomes] == [False] + [True] * 9
+
+
+async def test_who_waited_too_long_is_not_asked_for() -> None:
+    triton = Counted(lambda _: None)
+    outcomes = await answered(triton, 10, seconds=0.02)
+    assert triton.rows == [1]
+    assert [isinstance(found, DeadlineExceeded) for found in outcomes] == [False] + [True] * 9

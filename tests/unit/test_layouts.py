@@ -1,0 +1,118 @@
+"""Headers met before: what is found without parsing is what parsing finds; an answer by template is the encoded one."""
+
+import json
+from itertools import pairwise
+from uuid import UUID
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.inference import layouts, replies
+from services.inference.layouts import Layouts
+from shared import frames, oip
+from shared.errors import InvalidInput, TooLarge
+from shared.tensors import Tensor, from_numpy
+
+NAMES = st.text('abc"é', min_size=1, max_size=5)
+SHAPES = st.lists(st.integers(0, 3), max_size=3)
+TENSORS = st.lists(
+    st.tuples(NAMES, st.sampled_from(["FP32", "INT8", "BOOL", "BYTES"]), SHAPES),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda tensor: tensor[0],
+)
+
+
+def tensors_of(described: list[tuple[str, str, list[int]]], fill: int) -> tuple[Tensor, ...]:
+    found = []
+    for name, datatype, shape in described:
+        array = np.full(shape, b"xy" * fill if datatype == "BYTES" else fill, object if datatype == "BYTES" else None)
+        found.append(from_numpy(name, array, datatype))
+    return tuple(found)
+
+
+def read(known: "Layouts[oip.InferRequest]", body: bytes, header_length: int | None) -> tuple[oip.InferRequest, bool]:
+    """The request, and whether its header was known."""
+    if met := known.find(body, header_length):
+        return met[0]._replace(inputs=met[1]), True
+    request = oip.parse_request(body, header_length)
+    known.keep(body, header_length, request._replace(inputs=()), request.inputs)
+    return request, False
+
+
+def contents(request: oip.InferRequest) -> tuple[oip.InferRequest, list[bytes]]:
+    bare = tuple(tensor._replace(data=b"") for tensor in request.inputs)
+    return request._replace(inputs=bare), [bytes(tensor.data) for tensor in request.inputs]
+
+
+@given(TENSORS, st.none() | st.text(max_size=5))
+def test_a_second_request_with_a_header_reads_as_if_parsed(
+    described: list[tuple[str, str, list[int]]], request_id: str | None
+) -> None:
+    known: Layouts[oip.InferRequest] = Layouts()
+    for fill in (0, 1):
+        body, length = oip.encode_request(oip.InferRequest(tensors_of(described, fill), id=request_id))
+        found, met = read(known, body, length)
+        assert contents(found) == contents(oip.parse_request(body, length))
+        assert not met or fill
+
+
+@given(st.integers(1, 8), st.binary(max_size=20))
+def test_another_number_of_bytes_is_parsed_and_refused(rows: int, more: bytes) -> None:
+    known: Layouts[oip.InferRequest] = Layouts()
+    body, length = oip.encode_request(oip.InferRequest(tensors_of([("x", "FP32", [rows])], 1)))
+    read(known, body, length)
+    assert read(known, body, length)[1]
+    for changed in (body + more, body[: -1 - len(more)]):
+        if changed != body:
+            with pytest.raises(InvalidInput):
+                read(known, changed, length)
+
+
+def test_what_is_known_does_not_grow() -> None:
+    known: Layouts[oip.InferRequest] = Layouts()
+    for number in range(layouts.KEPT * 2 + 1):
+        body, length = oip.encode_request(oip.InferRequest(tensors_of([(f"x{number}", "FP32", [1])], 1)))
+        read(known, body, length)
+        assert len(known._known) <= layouts.KEPT
+
+
+REQUEST = frames.Request(UUID(int=7).bytes, 0, b"")
+
+
+@given(TENSORS, st.none() | st.text(max_size=5) | st.just(str(replies.MARK)[:8]), st.booleans(), st.booleans())
+def test_an_answer_by_template_is_the_encoded_one(
+    described: list[tuple[str, str, list[int]]], request_id: str | None, default: bool, named: bool
+) -> None:
+    for fill in (1, 2):
+        outputs = tensors_of(described, fill)
+        wanted = tuple(oip.RequestedOutput(tensor.name, True) for tensor in outputs) if named else ()
+        asked = oip.InferRequest((), wanted, request_id, default)
+        plain = oip.InferReply("model", "3", outputs, parameters={"prediction_id": str(UUID(int=7))})
+        reply = replies.answer(REQUEST, asked, "model", "3", outputs)
+        assert (reply.body, reply.header_length) == oip.encode_reply(plain, asked)
+
+
+def test_an_answer_that_no_message_takes_is_refused() -> None:
+    outputs = (from_numpy("y", np.zeros(frames.MAX_FRAME_BYTES // 4, np.float32)),)
+    with pytest.raises(TooLarge):
+        replies.answer(REQUEST, oip.InferRequest((), binary_default=True), "model", "1", outputs)
+
+
+@given(st.lists(st.integers(0, frames.MAX_FRAME_BYTES // 3), max_size=12))
+def test_shared_frames_hold_all_in_order_and_fit(sizes: list[int]) -> None:
+    requests = [frames.Request(UUID(int=number).bytes, 0, bytes(size)) for number, size in enumerate(sizes)]
+    found = list(frames.shared(requests, lambda request: request.body))
+    assert [request for taken in found for request in taken] == requests
+    for taken in found:
+        frames.encode_requests(taken)
+    for before, after in pairwise(found):
+        both = sum(len(request.body) + frames.MAX_RECORD_BYTES for request in (*before, after[0]))
+        assert both > frames.MAX_FRAME_BYTES or len(before) == frames.MAX_ITEMS
+
+
+def test_refusals_are_flat() -> None:
+    reply = replies.refusal(REQUEST, InvalidInput("no"))
+    assert (reply.status, json.loads(bytes(reply.body))) == (400, {"error": "no"})
