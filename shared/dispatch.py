@@ -164,12 +164,13 @@ class Dispatcher:
         assert self.database is not None
         async with self.database.transaction() as tx:
             key = context.idempotency_key if asked.idempotent else ""
-            if key and (kept := await _kept_reply(tx, asked, context)) is not None:
-                return kept
+            if key and (given := await _given_reply(tx, asked, context)) is not None:
+                return given
             work = Work(tx, context, self.parts)
             reply: BaseModel = await handler(asked, work)
             if key:
-                await tx.execute(KEEP_REPLY, context.project, key, reply.model_dump(mode="json"))
+                kept = reply.model_dump(mode="json", exclude=set(asked.not_kept))
+                await tx.execute(KEEP_REPLY, context.project, key, kept)
             ids = await outbox.write(tx, work.said, context, self.service)
         failpoints.reach("answered", type(asked).__name__)
         self._wake()
@@ -279,7 +280,7 @@ def _context_of(envelope: Envelope) -> Context:
     )
 
 
-async def _kept_reply(tx: Connection, asked: Request[Any], context: Context) -> BaseModel | None:
+async def _given_reply(tx: Connection, asked: Request[Any], context: Context) -> BaseModel | None:
     """The reply already given for this key, or None after claiming the key."""
     digest = hashlib.sha256(f"{asked.verb()} {asked.model_dump_json()}".encode()).hexdigest()
     if await tx.fetchval(CLAIM_KEY, context.project, context.idempotency_key, digest) is not None:
@@ -287,5 +288,6 @@ async def _kept_reply(tx: Connection, asked: Request[Any], context: Context) -> 
     row = await tx.fetchrow(FIND_REPLY, context.project, context.idempotency_key)
     assert row is not None
     if row["request_hash"] != digest:
-        raise Conflict("this Idempotency-Key was used with another body", field="Idempotency-Key")
-    return asked.reply_type().model_validate(row["reply"])
+        message = f"the Idempotency-Key {context.idempotency_key!r} was used for another request"
+        raise Conflict(message, field="Idempotency-Key")
+    return asked.repeated(row["reply"])

@@ -1,10 +1,11 @@
 """Requests that auth answers."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
+from shared.errors import Conflict
 from shared.permissions import Role
 from shared.rpc.base import Reply, Request
 
@@ -43,9 +44,17 @@ class CreateApiKey(Request[ApiKeyCreated]):
     """Make an API key; answered when every gateway can know it."""
 
     awaits_publication: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
+    not_kept: ClassVar[frozenset[str]] = frozenset({"secret"})
     name: KeyName
     roles: list[Role] = Field(min_length=1, max_length=len(Role))
     expires_at: datetime | None = None
+
+    @classmethod
+    def repeated(cls, kept: dict[str, Any]) -> ApiKeyCreated:
+        """Raises Conflict: an answer without the secret would look like a key that works."""
+        message = f"this Idempotency-Key made the API key {kept['id']}, whose secret was shown once: revoke it"
+        raise Conflict(f"{message}, and make another one with a new Idempotency-Key", field="Idempotency-Key")
 
 
 class ListApiKeys(Request[ApiKeyList]):

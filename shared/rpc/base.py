@@ -22,12 +22,13 @@ class Done(Reply):
 class Request(BaseModel, Generic[Reply_co]):
     """A request; the module names the service, the class names the verb.
 
-    `idempotent` requests honour an Idempotency-Key; `awaits_publication` ones are answered only after the bus
-    holds the messages that they caused.
+    `idempotent` requests honour an Idempotency-Key, for which the reply is kept without `not_kept`;
+    `awaits_publication` ones are answered only after the bus holds the messages that they caused.
     """
 
     model_config = ConfigDict(extra="forbid")
     idempotent: ClassVar[bool] = False
+    not_kept: ClassVar[frozenset[str]] = frozenset()
     awaits_publication: ClassVar[bool] = False
 
     @classmethod
@@ -50,3 +51,8 @@ class Request(BaseModel, Generic[Reply_co]):
             if arguments:
                 return cast(type[BaseModel], arguments[0])
         raise TypeError(f"{cls.__name__} names no reply model")
+
+    @classmethod
+    def repeated(cls, kept: dict[str, Any]) -> BaseModel:
+        """The answer to the same request with the same Idempotency-Key, from what was kept of the first one."""
+        return cls.reply_type().model_validate(kept)

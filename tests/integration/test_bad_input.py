@@ -304,16 +304,6 @@ async def test_bodies_over_the_limit(whole: Whole) -> None:
                 assert str(BODY_LIMIT) in check(sent, 413)["detail"]
 
 
-async def test_one_idempotency_key_with_two_bodies(whole: Whole) -> None:
-    headers = {"Idempotency-Key": "once"}
-    body = {"kind": "train", "model": MODEL, "config": {"epochs": 1}}
-    first = await whole.send("POST", "/api/v1/tasks", json=body, headers=headers)
-    assert first.status_code == 202
-    again = await whole.send("POST", "/api/v1/tasks", json=body, headers=headers)
-    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
-    check(await whole.send("POST", "/api/v1/tasks", json=body | {"auto_promote": False}, headers=headers), 409)
-
-
 class TestOpenInference:
     """The same for clients of the Open Inference Protocol, who read a flat error."""
 

@@ -230,7 +230,7 @@ async def test_an_idempotency_key_gives_the_same_reply(service: tuple[Service, P
     first = await started.bus.ask(ask, context, service="registry")
     assert await started.bus.ask(ask, context, service="registry") == first
     assert len(parts.seen) == 1
-    with pytest.raises(Conflict, match="another body"):
+    with pytest.raises(Conflict, match="'k1' was used for another request"):
         await started.bus.ask(SubmitTask(model="other"), context, service="registry")
 
 

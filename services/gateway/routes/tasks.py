@@ -74,7 +74,7 @@ async def show_member(name: Slug, caller: CallerOf) -> LibraryMember:
 async def submit_task(
     body: NewTask, caller: CallerOf, response: Response, idempotency_key: IdempotencyKey = ""
 ) -> TaskAccepted:
-    """Accept a task; the same Idempotency-Key with the same body gives the same task."""
+    """Accept a task; the same Idempotency-Key with the same body gives the same task, with another one 409."""
     order = SubmitTask(model=body.model, config=body.config, auto_promote=body.auto_promote)
     accepted = await caller.ask(order, idempotency_key=idempotency_key)
     response.headers["Location"] = f"{PREFIX}/tasks/{accepted.id}"

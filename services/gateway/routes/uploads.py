@@ -62,7 +62,10 @@ async def upload_version(
     idempotency_key: IdempotencyKey = "",
 ) -> VersionView:
     """Bring an ONNX file, as the body, as the next version of a model; it is checked, staged, and evaluated where it
-    has the tensors of versions on a data set."""
+    has the tensors of versions on a data set.
+
+    The same Idempotency-Key with the same file, by its digest, and the same query gives the same version; else 409.
+    """
     order = RegisterUpload(
         model=model,
         digest=await caller.edges.uploads.keep(request),
@@ -86,7 +89,10 @@ async def import_version(
     auto_promote: bool = False,
     idempotency_key: IdempotencyKey = "",
 ) -> VersionView:
-    """Bring a version that was exported as one file, as the body, as the next version of a model."""
+    """Bring a version that was exported as one file, as the body, as the next version of a model.
+
+    The same Idempotency-Key with the same file, by its digest, and the same query gives the same version; else 409.
+    """
     digest = await caller.edges.uploads.keep(request)
     order = RegisterImport(model=model, digest=digest, auto_promote=auto_promote)
     made = await caller.ask(order, idempotency_key=idempotency_key, seconds=CHECK_SECONDS)
