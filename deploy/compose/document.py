@@ -1,5 +1,6 @@
 """The content of docker-compose.yml: servers, the admin step, and every service of the list, with its secrets."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -133,9 +134,14 @@ def own_settings(name: str) -> dict[str, Any]:
     own: dict[str, dict[str, Any]] = {
         "auth": {"ADMIN_KEY_FILE": "/keys/admin.key"},
         "inference": triton_settings,
-        "gateway": {"HOST": "0.0.0.0", "PORT": HTTP_PORT},  # noqa: S104
+        "gateway": {"HOST": "0.0.0.0", "PORT": HTTP_PORT, "OPS_URLS": json.dumps(ops_urls())},  # noqa: S104
     }
     return own.get(name, {})
+
+
+def ops_urls() -> dict[str, str]:
+    """Each service's container has its name, and the gateway is on the network of them all."""
+    return {service: f"http://{service}:{OPS_PORT}" for service in SERVICES}
 
 
 def own_volumes(name: str) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from deploy import extension
 from deploy.embedded.launch import write_private
 from deploy.embedded.servers import ADMIN, BUS_ADMIN, BusUser, nats_config
 from deploy.provision import DATABASE, DATABASE_SERVICES, ROOT, bus_users
@@ -20,6 +21,7 @@ HEADING = "# Secrets of docker-compose.yml, written by ./justw secrets: for this
 RANDOM = (
     "POSTGRES_PASSWORD",
     "NATS_ADMIN_PASSWORD",
+    "NATS_EXTENSION_PASSWORD",
     "INFERENCE_TRITON_ACCESS_HEADER_VALUE",
     *(f"{name.upper()}_NATS_PASSWORD" for name in SERVICES),
     *(f"{name.upper()}_DATABASE_PASSWORD" for name in DATABASE_SERVICES),
@@ -39,6 +41,7 @@ def environment(kept: Mapping[str, str | None]) -> dict[str, str]:
         "ADMIN_NATS_URL": f"nats://{BUS_ADMIN}:{made['NATS_ADMIN_PASSWORD']}@{NATS}",
         "ADMIN_PASSWORDS": json.dumps(passwords),
         "NATS_CONFIG": bus_config(made),
+        "EXTENSION_CREDENTIALS": json.dumps(extension.credentials(f"nats://{NATS}", made["NATS_EXTENSION_PASSWORD"])),
     }
 
 
@@ -54,6 +57,7 @@ def database_url(role: str, password: str, database: str) -> str:
 def bus_config(made: Mapping[str, str]) -> str:
     """The configuration of the embedded bus, in one line, listening to the other containers."""
     users = {BUS_ADMIN: BusUser(made["NATS_ADMIN_PASSWORD"])}
+    users[extension.EXTENSION] = extension.user(made["NATS_EXTENSION_PASSWORD"])
     users |= bus_users({name: made[f"{name.upper()}_NATS_PASSWORD"] for name in SERVICES})
     config = json.loads(nats_config(Path("/data"), 4222, 8222, users))
     return json.dumps(config | {"server_name": "aimass", "listen": "0.0.0.0:4222"})

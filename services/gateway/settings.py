@@ -8,7 +8,7 @@ from pydantic_settings import SettingsConfigDict
 from shared.names import Slug
 from shared.settings import ServiceSettings
 
-OpsUrl = Annotated[str, Field(pattern=r"^http://127\.0\.0\.1:[0-9]{1,5}$")]
+OpsUrl = Annotated[str, Field(pattern=r"^http://[a-z0-9][a-z0-9.-]{0,252}:[0-9]{1,5}$")]
 
 
 class Settings(ServiceSettings):
@@ -22,7 +22,7 @@ class Settings(ServiceSettings):
     infer_seconds_max: float = Field(default=120, gt=0)
     max_in_flight: int = Field(default=1024, ge=1, description="predictions waited for at once")
     max_followers: int = Field(default=100, ge=1, description="event streams open at once")
-    ops_urls: dict[Slug, OpsUrl] = Field(default={}, description="ops ports by service, on this machine only")
+    ops_urls: dict[Slug, OpsUrl] = Field(default={}, description="ops ports by service; no other is ever asked")
     credentials_stale_seconds: float = Field(default=5, gt=0)
     upload_bytes: int = Field(default=256 * 1024**2, ge=1, description="size of a file that somebody brings")
     upload_seconds: float = Field(default=300, gt=0)

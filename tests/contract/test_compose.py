@@ -1,5 +1,6 @@
 """docker-compose.yml is fresh, valid, complete, and holds no secret; every setting it names exists."""
 
+import asyncio
 import json
 import re
 import subprocess
@@ -11,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import nats
+import nats.errors
 import pytest
 import yaml
 from dotenv import dotenv_values
 
 from deploy.admin import AdminSettings
 from deploy.compose import document, secrets
+from deploy.embedded.servers import BusUser
 from deploy.embedded.testing_servers import NatsServer, PostgresServer, nats_server, postgres_server
+from deploy.extension import EXTENSION, STREAM
+from deploy.provision import provision_bus
 from shared.settings import ServiceSettings
 from shared.streams import SERVICES
 from tests.contract.tree import BIN, ROOT
@@ -102,7 +108,7 @@ def test_secrets_are_random_kept_and_nowhere_in_the_file(environment: dict[str, 
 
 def test_the_bus_takes_its_configuration(environment: dict[str, str], tmp_path: Path) -> None:
     config = json.loads(environment["NATS_CONFIG"])
-    assert {user["user"] for user in config["authorization"]["users"]} == {"admin", *SERVICES}
+    assert {user["user"] for user in config["authorization"]["users"]} == {"admin", EXTENSION, *SERVICES}
     assert all("permissions" in user for user in config["authorization"]["users"] if user["user"] != "admin")
     config["jetstream"]["store_dir"] = str(tmp_path)
     (tmp_path / "nats_config").write_text(json.dumps(config))
@@ -116,6 +122,33 @@ def test_only_the_gateway_is_reached_from_outside_and_only_inference_reaches_tri
     assert all(port.startswith("127.0.0.1:") for port in published["gateway"])
     assert {name for name, c in CONTAINERS.items() if "triton" in c["networks"]} == {"triton", "inference"}
     assert CONTAINERS["triton"]["networks"] == ["triton"]
+
+
+def test_the_gateway_finds_the_ops_port_of_every_service() -> None:
+    """By the container's name, on a network that both are on, where that service listens."""
+    urls = json.loads(CONTAINERS["gateway"]["environment"]["GATEWAY_OPS_URLS"])
+    assert set(urls) == set(SERVICES)
+    for service, url in urls.items():
+        given = CONTAINERS[service]["environment"]
+        assert url == f"http://{service}:{given[f'{service.upper()}_OPS_PORT']}"
+        assert given[f"{service.upper()}_OPS_HOST"] == "0.0.0.0"  # noqa: S104
+        assert set(CONTAINERS["gateway"]["networks"]) & set(CONTAINERS[service]["networks"])
+
+
+async def test_software_of_others_has_a_user_that_reads_events(environment: dict[str, str], tmp_path: Path) -> None:
+    """With the permissions of .env and the address of a test server."""
+    users = {user["user"]: user for user in json.loads(environment["NATS_CONFIG"])["authorization"]["users"]}
+    given = json.loads(environment["EXTENSION_CREDENTIALS"])
+    names = ("user", "password", "inbox_prefix")
+    allowed = {name: BusUser(users[name]["password"], users[name].get("permissions")) for name in ("admin", EXTENSION)}
+    with nats_server(tmp_path / "nats", allowed) as server:
+        await asyncio.to_thread(provision_bus, server.servers.replace("//", f"//admin:{users['admin']['password']}@"))
+        connection = await nats.connect(server.servers, **{name: given[name] for name in names})
+        subscription = await connection.jetstream().pull_subscribe_bind(given["consumer"], given["stream"])
+        with pytest.raises(nats.errors.TimeoutError):
+            await subscription.fetch(1, timeout=0.2)
+        assert (await subscription.consumer_info()).stream_name == STREAM
+        await connection.close()
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The ops port of a service on a real bus that knows its allow-lists, and the gateway's way to it."""
 
+import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -7,16 +9,20 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from deploy.embedded.ports import free_port
 from deploy.embedded.testing_servers import NatsServer
 from services.gateway.operations import PAGES, OpsPorts, with_bearer
+from services.gateway.settings import Settings
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.events.models import VersionRegistered
 from shared.events.training import TrainingCompleted, TrainingFailed
 from shared.handlers import Handlers
 from shared.ops import server
+from shared.ops.readiness import Readiness
 from shared.settings import ServiceSettings
+from shared.streams import Declaration
 from shared.work import Work
 from tests.integration.running import Running, guarded_bus, running, until
 
@@ -134,6 +140,55 @@ async def test_the_gateway_fetches_what_it_was_told_of_and_nothing_else(url: str
             await ports.fetch(stranger, "status")
     with pytest.raises(Unavailable, match="trainer"):
         await ports.fetch("trainer", "status")
+
+
+@pytest.fixture
+async def elsewhere(settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[str]:
+    """The ops port of another service, on another address and known by a name."""
+    port = free_port()
+    settings = settings_of("trainer").model_copy(update={"ops_host": "127.0.0.2", "ops_port": port})
+
+    async def none() -> int:
+        return 0
+
+    operations = server.Operations(Readiness("trainer"), Declaration("trainer"), none)
+    serving = asyncio.create_task(server.serve_ops(settings, operations))
+    yield f"http://127.0.0.2:{port}"
+    serving.cancel()
+
+
+@pytest.mark.usefixtures("service")
+async def test_the_gateway_fetches_from_wherever_its_setting_says(
+    url: str, elsewhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = url.replace("127.0.0.1", "localhost")
+    monkeypatch.setenv("GATEWAY_OPS_URLS", json.dumps({SERVICE: named, "trainer": elsewhere}))
+    ports = OpsPorts(Settings(port=1).ops_urls)
+
+    async def whose(service: str) -> str:
+        return str(json.loads((await ports.fetch(service, "readyz")).body)["service"])
+
+    assert [await whose(SERVICE), await whose("trainer")] == [SERVICE, "trainer"]
+    with pytest.raises(NotFound):
+        await ports.fetch("auth", "readyz")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://a",
+        "https://a:1",
+        "http://a:1/x",
+        "http://a@b:1",
+        "http://a:1\n",
+        "http://:1",
+        "http://[::1]:1",
+        "file:///a",
+    ],
+)
+def test_the_setting_takes_nothing_but_hosts_with_ports(address: str) -> None:
+    with pytest.raises(ValidationError, match="ops_urls"):
+        Settings(port=1, ops_urls={"auth": address})
 
 
 @pytest.mark.parametrize(
