@@ -155,7 +155,7 @@ async def test_software_of_others_has_a_user_that_reads_events(environment: dict
 def bus(environment: dict[str, str], tmp_path: Path) -> Iterator[NatsServer]:
     """A real bus that knows the users of .env."""
     users = {user["user"]: user for user in json.loads(environment["NATS_CONFIG"])["authorization"]["users"]}
-    with nats_server(tmp_path / "nats", {"admin": secrets.BusUser(users["admin"]["password"])}) as server:
+    with nats_server(tmp_path / "nats", {"admin": BusUser(users["admin"]["password"])}) as server:
         yield server
 
 
