@@ -65,6 +65,11 @@ class Home:
     def extension_file(self) -> Path:
         return self.path / "extension.json"
 
+    @property
+    def members(self) -> Path:
+        """Where wheels that bring members of the library are installed, so that .venv stays as it is locked."""
+        return self.path / "members"
+
     def launch_file(self, part: str) -> Path:
         return self.folder("run", "launch") / f"{part}.json"
 

@@ -1,6 +1,7 @@
 """The parts of the stack, in the order in which they start, and how each is launched."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from shared.streams import SERVICES
 DEFAULT_HOME = ROOT / ".aimass"
 SERVERS = ("nats", "postgres", "triton")
 PARTS = (*SERVERS, *SERVICES)
+USING_LIBRARY = ("trainer", "evaluator")
 USUAL_PORTS = {
     "gateway": 8080,
     "nats": 4222,
@@ -125,7 +127,8 @@ def launches(plan: Plan) -> dict[str, Launch]:
 def service_launch(plan: Plan, service: str) -> Launch:
     settings = common_settings(plan, service) | own_settings(plan, service) | dict(plan.settings.get(service, {}))
     environment = {f"{service.upper()}_{key}": value for key, value in settings.items()}
-    environment |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    folders = [ROOT, plan.home.members] if service in USING_LIBRARY else [ROOT]
+    environment |= {"PYTHONPATH": os.pathsep.join(map(str, folders)), "PYTHONUNBUFFERED": "1"}
     argv = [sys.executable, "-m", f"services.{service}"]
     folder = str(plan.home.folder("work", service))
     return Launch(argv, folder, base_environment(environment), least_seconds_between_starts=2.0)

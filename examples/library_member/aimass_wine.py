@@ -2,7 +2,22 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from library.base import Card, Condition, Config, DataSet, Feature, Gate, Model, Schema, Split, TaskType
+from pydantic import Field
+
+from library.base import (
+    LOG_SCALE,
+    NOT_TUNED,
+    Card,
+    Condition,
+    Config,
+    DataSet,
+    Feature,
+    Gate,
+    Model,
+    Schema,
+    Split,
+    TaskType,
+)
 from shared.events.common import Signature, TensorSpec
 
 if TYPE_CHECKING:
@@ -31,7 +46,14 @@ class Wine(DataSet):
         return {"measures": wines.data.astype("<f4"), "grower": wines.target.astype("<i8")}
 
 
-class WineLinear(Model[Config]):
+class WineLinearConfig(Config):
+    """What a training of wine-linear can be told; few wines need larger steps than the library's default."""
+
+    epochs: int = Field(default=50, ge=1, le=10_000, json_schema_extra=NOT_TUNED)
+    learning_rate: float = Field(default=5e-2, ge=1e-4, le=1.0, json_schema_extra=LOG_SCALE)
+
+
+class WineLinear(Model[WineLinearConfig]):
     """Logistic regression on standardised measures."""
 
     name = "wine-linear"
@@ -51,14 +73,14 @@ class WineLinear(Model[Config]):
         licence="Code and weights: as the platform. Data set: CC BY 4.0.",
         limits="Three growers of one region.",
     )
-    config = Config
+    config = WineLinearConfig
 
     def example(self) -> "Arrays":
         import numpy as np
 
         return {"measures": np.array([[13, 2.3, 2.4, 19, 100, 2.3, 2, 0.36, 1.6, 5, 0.96, 2.6, 750]], dtype="<f4")}
 
-    def build(self, config: Config) -> "nn.Module":
+    def build(self, config: WineLinearConfig) -> "nn.Module":
         from torch import nn
 
         from library.layers import Standardise

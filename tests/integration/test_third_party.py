@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,9 +15,8 @@ import pytest
 from library.files import unpack
 from shared.tasks.process import task_process
 from shared.worker import Failure, Result
+from tests.wheels import EXAMPLE, ROOT, build, pip
 
-ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "library_member"
 OWN = {"breast-cancer-mlp", "diabetes-mlp", "digits-cnn"}
 LIST = """
 import asyncio, sys
@@ -40,18 +38,6 @@ version = "0.1"
 py-modules = {modules}
 """
 Install = Callable[[Path], None]
-
-
-def pip(*arguments: str | Path) -> None:
-    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, arguments)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
-
-
-def build(project: Path, wheels: Path) -> Path:
-    """The wheel of a project; built on a copy, because a build leaves its traces beside the code."""
-    copy = shutil.copytree(project, wheels / "source", ignore=shutil.ignore_patterns("__pycache__"))
-    pip("wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", wheels, copy)
-    return next(wheels.glob("*.whl"))
 
 
 @pytest.fixture
