@@ -63,7 +63,9 @@ class Neighbours:
 
     async def serve(self, model: str) -> Any:
         """Answer predictions for a model, as inference does."""
-        return await self.connection.subscribe(f"infer.default.{model}", queue="inference", cb=self._predict)
+        subscription = await self.connection.subscribe(f"infer.default.{model}", queue="inference", cb=self._predict)
+        await self.connection.flush()
+        return subscription
 
     async def _answer(self, message: Msg) -> None:
         asked = Asked(message.subject, dict(message.headers or {}), json.loads(message.data))
