@@ -1,5 +1,6 @@
 """The composition root of registry."""
 
+from services.registry.cleaning import Cleaning
 from services.registry.files import Files
 from services.registry.handlers import HANDLERS
 from services.registry.parts import Parts
@@ -12,5 +13,8 @@ def build() -> Service:
     settings = Settings()
     service = Service("registry", settings)
     artifacts = Artifacts(settings.artifacts_url)
-    service.handle(HANDLERS, Parts(Files(artifacts, settings), service.bus, artifacts))
+    assert service.database is not None, "registry needs REGISTRY_DATABASE_URL"
+    parts = Parts(Files(artifacts, settings), service.bus, artifacts)
+    service.handle(HANDLERS, parts)
+    service.add_loop("cleaning", Cleaning(service.database, parts, settings).run)
     return service

@@ -1,20 +1,26 @@
 """registry collects what nobody names; what trainer and inference name is answered by stand-ins for them."""
 
+import asyncio
 import json
+import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import nats as nats_client
 import pytest
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from deploy.embedded.testing_servers import NatsServer
+from services.registry.cleaning import Cleaning
 from services.registry.files import Files
 from services.registry.handlers import HANDLERS
 from services.registry.parts import Parts
 from services.registry.settings import Settings
 from shared.artifacts import Artifacts
+from shared.bus import ERROR_HEADER
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.events.models import VersionArchived, VersionDeleted, VersionRegistered
 from shared.rpc.artifacts import References
@@ -34,7 +40,7 @@ from shared.rpc.registry import (
 from shared.service import Service
 from shared.settings import ServiceSettings
 from tests.integration import onnx_models
-from tests.integration.running import Ask, Running, asking, guarded_bus, running_service
+from tests.integration.running import Ask, Running, asking, guarded_bus, running_service, until
 
 AFFINE, LOOKUP = onnx_models.affine(), onnx_models.lookup()
 
@@ -42,12 +48,23 @@ AFFINE, LOOKUP = onnx_models.affine(), onnx_models.lookup()
 class Neighbours:
     """What trainer and inference answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: Client) -> None:
+        self.connection = connection
         self.references = {"trainer": References(), "inference": References()}
         self.deployments = DeploymentList()
+        self.silent, self.in_vain = False, 0
+
+    async def was_asked_in_vain(self) -> bool:
+        return self.in_vain > 1
 
     async def answer(self, message: Msg) -> None:
         _, service, verb = message.subject.split(".")
+        if self.silent:
+            self.in_vain += 1
+            error = Unavailable()
+            headers = {ERROR_HEADER: error.code}
+            await self.connection.publish(message.reply, json.dumps(error.to_wire()).encode(), headers=headers)
+            return
         answer = self.deployments if verb == "list_deployments" else self._page(service, message)
         await message.respond(answer.model_dump_json().encode())
 
@@ -82,8 +99,8 @@ async def registry(
 
 @pytest.fixture
 async def neighbours(nats: NatsServer) -> AsyncIterator[Neighbours]:
-    found = Neighbours()
     connection = await nats_client.connect(nats.url)
+    found = Neighbours(connection)
     for service in ("trainer", "inference"):
         await connection.subscribe(f"rpc.{service}.>", cb=found.answer)
     await connection.flush()
@@ -147,6 +164,47 @@ async def test_nothing_goes_while_a_service_does_not_answer(ask: Ask, artifacts:
     with pytest.raises(Unavailable):
         await ask(CollectGarbage(dry_run=False, grace_seconds=0))
     assert await digests(artifacts) == {lost}
+
+
+async def test_it_is_collected_by_schedule(
+    registry: Running, artifacts: Artifacts, neighbours: Neighbours, tmp_path: Path, settings_of: Any
+) -> None:
+    """Again and again, also where a service did not answer once; what is young stays."""
+    facts = settings_of("registry").model_dump() | {"collect_hours": 0.05 / 3600}
+    assert registry.service.database is not None
+    settings = Settings.model_validate(facts)
+    parts = Parts(Files(artifacts, settings), registry.service.bus, artifacts)
+    old, young = await aged(artifacts, tmp_path, b"old"), await artifacts.put(b"young")
+    loop = asyncio.create_task(Cleaning(registry.service.database, parts, settings).run())
+    await until(lambda: lacks(artifacts, old))
+    neighbours.silent = True
+    later = await aged(artifacts, tmp_path, b"later")
+    await until(neighbours.was_asked_in_vain)
+    assert later in await digests(artifacts)
+    neighbours.silent = False
+    await until(lambda: lacks(artifacts, later))
+    assert await digests(artifacts) == {young}
+    loop.cancel()
+
+
+async def test_a_schedule_of_nothing_is_off(artifacts: Artifacts, registry: Running) -> None:
+    settings = Settings(collect_hours=0)
+    parts = Parts(Files(artifacts, settings), registry.service.bus, artifacts)
+    assert registry.service.database is not None
+    await Cleaning(registry.service.database, parts, settings).run()
+
+
+async def aged(artifacts: Artifacts, folder: Path, content: bytes) -> str:
+    """The digest of an artifact that was stored two days ago."""
+    digest = await artifacts.put(content)
+    (file,) = (folder / "artifacts").rglob(f"*{digest}*")
+    before = time.time() - 2 * 86_400
+    os.utime(file, (before, before))
+    return digest
+
+
+async def lacks(artifacts: Artifacts, digest: str) -> bool:
+    return digest not in await digests(artifacts)
 
 
 async def test_foreign_files_in_the_store_stay(
