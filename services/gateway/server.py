@@ -6,6 +6,7 @@ import socket
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.gateway.corked import CorkedProtocol
 from services.gateway.inference_protocol import ROOT
 from services.gateway.settings import Settings
 from services.gateway.sse import Followers
@@ -36,7 +37,7 @@ class HttpServer:
         self._server = Server(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=CorkedProtocol,
                 ws="none",
                 lifespan="off",
                 access_log=False,
