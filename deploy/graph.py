@@ -54,11 +54,11 @@ def request_edges(declared: list[Declaration]) -> Iterator[Edge]:
 def subject_edges(declared: list[Declaration]) -> Iterator[Edge]:
     """From who publishes on a further subject to who listens there, or to the stream that keeps it."""
     for publisher in declared:
-        for subject in sorted(further_subjects(publisher)):
-            listeners = [d.service for d in declared if root(subject) in map(root, d.subscribes)]
-            kept = [node(s.name or "") for s in STREAMS if root(subject) in map(root, s.subjects or [])]
+        for begun in sorted(set(map(root, further_subjects(publisher)))):
+            listeners = [d.service for d in declared if begun in map(root, d.subscribes)]
+            kept = [node(s.name or "") for s in STREAMS if begun in map(root, s.subjects or [])]
             for listener in listeners or kept:
-                yield publisher.service, root(subject), listener
+                yield publisher.service, begun, listener
 
 
 def further_subjects(declaration: Declaration) -> set[str]:

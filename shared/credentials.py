@@ -13,7 +13,7 @@ KEY_PREFIX = "aim_"
 
 
 class Credential(BaseModel):
-    """An entry of the key-value bucket `credentials`, under the digest of the key."""
+    """An entry of the key-value bucket `credentials`: an API key under its digest, or a user, who has an epoch."""
 
     model_config = ConfigDict(frozen=True)
     key_id: str
@@ -21,6 +21,7 @@ class Credential(BaseModel):
     project: Slug = DEFAULT_PROJECT
     roles: tuple[Role, ...] = ()
     expires_at: datetime | None = None
+    epoch: int | None = None
 
 
 def key_digest(secret: str) -> str:
@@ -28,5 +29,6 @@ def key_digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def credential_subject(digest: str) -> str:
-    return f"{CREDENTIAL_SUBJECT}.{digest}"
+def credential_subject(name: str) -> str:
+    """The subject of an entry; an API key's name is its digest."""
+    return f"{CREDENTIAL_SUBJECT}.{name}"

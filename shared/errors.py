@@ -28,7 +28,7 @@ class InvalidInput(AimassError):
 
 
 class Unauthenticated(AimassError):
-    """A valid API key is needed: send it as 'Authorization: Bearer aim_...'."""
+    """A valid API key or access token is needed: send it as 'Authorization: Bearer ...'."""
 
     code = "unauthenticated"
     status = 401
@@ -71,6 +71,13 @@ class Unavailable(AimassError):
 
     def __init__(self, message: str | None = None, *, field: str | None = None, retry_after: int | None = 1) -> None:
         super().__init__(message, field=field, retry_after=retry_after)
+
+
+class TooManyAttempts(AimassError):
+    """Too many attempts; wait before the next one."""
+
+    code = "too_many_attempts"
+    status = 429
 
 
 class ModelFailed(AimassError):

@@ -120,7 +120,7 @@ class Relay:
         async with self._database.transaction() as tx:
             work: Work[None] = Work(tx, context, None)
             yield work
-            await write(tx, work.said, context, self._source)
+            work.written = await write(tx, work.said, context, self._source)
         for name in [type(said).__name__ for said in work.said] or ["nothing"]:
             failpoints.reach("committed", name)
         self.wake()

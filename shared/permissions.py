@@ -22,6 +22,8 @@ class Permission(StrEnum):
     OPS_READ = "ops:read"
     INFER = "infer"
     KEYS_MANAGE = "keys:manage"
+    USERS_MANAGE = "users:manage"
+    PASSWORD_CHANGE = "password:change"  # noqa: S105
 
 
 class Role(StrEnum):
@@ -34,6 +36,7 @@ class Role(StrEnum):
 
 
 _VIEW = frozenset(permission for permission in Permission if permission.value.endswith(":read")) - {Permission.OPS_READ}
+_VIEW |= {Permission.PASSWORD_CHANGE}
 _READ = _VIEW | {Permission.OPS_READ}
 GRANTS: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: frozenset(Permission),

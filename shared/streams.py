@@ -25,6 +25,7 @@ MAX_ATTEMPTS = 10
 CREDENTIALS = "credentials"
 CREDENTIAL_SUBJECT = f"$KV.{CREDENTIALS}"
 REVOKED_SUBJECT = "auth.revoked"
+CHANGED_SUBJECT = "auth.changed"
 
 
 def _stream(name: str, subject: str, mib: int, days: float, discard: DiscardPolicy, work_queue: bool) -> StreamConfig:

@@ -34,6 +34,7 @@ class Work(Generic[Parts]):
     envelope: Envelope | None = None
     said: list[Event | Outgoing] = field(default_factory=list)
     afterwards: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
 
     @property
     def project(self) -> str:

@@ -2,22 +2,36 @@
 
 from services.auth.bootstrap import AdminKey, BucketKeeper
 from services.auth.handlers import HANDLERS, Parts
+from services.auth.keyring import Keyring, SigningKeys
+from services.auth.login import Doorman
+from services.auth.passwords import Passwords
 from services.auth.settings import Settings
 from shared.service import Service
+
+PUBLISHED_SECONDS = 3.0
 
 
 def build() -> Service:
     settings = Settings()
     service = Service("auth", settings)
-    assert service.relay, "auth needs AUTH_DATABASE_URL"
+    relay = service.relay
+    assert relay, "auth needs AUTH_DATABASE_URL"
 
     async def broadcast(subject: str, payload: bytes) -> None:
         await service.bus.connection.publish(subject, payload)
 
-    admin_key = AdminKey(settings.admin_key_file, service.relay.work)
-    keeper = BucketKeeper(service.relay.work, lambda: service.bus.js)
-    service.handle(HANDLERS, Parts(broadcast))
+    async def published(ids: list[str]) -> None:
+        await relay.wait_published(ids, PUBLISHED_SECONDS)
+
+    admin_key = AdminKey(settings.admin_key_file, relay.work)
+    keeper = BucketKeeper(relay.work, lambda: service.bus.js)
+    keyring, passwords = Keyring(settings.home_dir / "signing.keys"), Passwords()
+    signing_keys = SigningKeys(keyring, relay.work)
+    doorman = Doorman(relay.work, published, passwords, keyring, settings.token_seconds)
+    service.handle(HANDLERS, Parts(broadcast, passwords, doorman, signing_keys))
     service.add_loop("admin key", admin_key.ensure)
     service.add_check("admin key", admin_key.problem)
+    service.add_loop("signing keys", signing_keys.run)
+    service.add_check("signing key", signing_keys.problem)
     service.add_loop("bucket keeper", keeper.run)
     return service

@@ -12,8 +12,7 @@ import nats.errors
 import nats.js.errors
 from nats.js import JetStreamContext
 
-from services.auth import domain, store
-from services.auth.handlers import publish_credential
+from services.auth import domain, entries, store
 from shared import observe
 from shared.context import Context
 from shared.credentials import credential_subject
@@ -22,6 +21,7 @@ from shared.events.identity import ApiKeyCreated
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import Role
 from shared.streams import CREDENTIALS
+from shared.tokens import signing_key_name
 from shared.work import Work
 
 RECONCILE_SECONDS = 15.0
@@ -42,7 +42,7 @@ class AdminKey:
 
     async def ensure(self) -> None:
         async with self._transaction(Context(actor="auth")) as work:
-            await store.lock_bootstrap(work.tx)
+            await store.lock_bootstrap(work.tx, "admin key")
             if not await store.has_admin(work.tx):
                 await self._make(work)
         self._problem = ""
@@ -58,7 +58,7 @@ class AdminKey:
             now=datetime.now(UTC),
         )
         await store.insert(work.tx, key)
-        publish_credential(work, key)
+        entries.put_api_key(work, key)
         work.say(ApiKeyCreated(key_id=key.id, name=key.name, roles=key.roles, actor="auth"))
         await asyncio.to_thread(write_private, self._file, secret + "\n")
         observe.log().info("admin key made", key_id=key.id, file=str(self._file))
@@ -91,21 +91,29 @@ class BucketKeeper:
             await asyncio.sleep(RECONCILE_SECONDS)
 
     async def refill(self) -> int:
-        """Publish the keys that the bucket misses; returns their number."""
+        """Publish the entries that the bucket misses; returns their number."""
         missing = await self._missing()
         for start in range(0, len(missing), BATCH):
             async with self._transaction(Context(actor="auth")) as work:
-                for key in await store.lock_active(work.tx, missing[start : start + BATCH]):
-                    publish_credential(work, key)
+                await self._put(work, missing[start : start + BATCH])
         if missing:
             observe.log().warning("credentials put back", count=len(missing))
         return len(missing)
 
+    async def _put(self, work: Work[None], names: list[str]) -> None:
+        for key in await store.lock_active(work.tx, names):
+            entries.put_api_key(work, key)
+        for user in await store.lock_enabled(work.tx, names):
+            entries.put_user(work, user)
+        for signing_key in await store.signing_keys(work.tx):
+            if signing_key_name(signing_key.kid) in names:
+                entries.put_signing_key(work, signing_key)
+
     async def _missing(self) -> list[str]:
         async with self._transaction(Context(actor="auth")) as work:
-            active = await store.active_digests(work.tx)
+            active = await store.active_names(work.tx)
         present = await self._present()
-        return sorted(digest for digest in active if credential_subject(digest) not in present)
+        return sorted(name for name in active if credential_subject(name) not in present)
 
     async def _present(self) -> dict[str, int]:
         try:

@@ -1,20 +1,29 @@
 """What auth answers: load, decide, save, say; every change reaches the gateways through the outbox."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
-from services.auth import domain, store
-from services.auth.domain import ApiKey
-from shared.credentials import credential_subject
-from shared.events.identity import ApiKeyCreated, ApiKeyRevoked
+from services.auth import domain, entries, store, tokens, users
+from services.auth.keyring import SigningKeys
+from services.auth.login import Doorman
+from services.auth.passwords import Passwords
+from services.auth.users import User
+from shared.events.identity import (
+    ApiKeyCreated,
+    ApiKeyRevoked,
+    PasswordChanged,
+    SigningKeyRotated,
+    UserCreated,
+    UserDisabled,
+    UserEnabled,
+    UserRolesChanged,
+)
 from shared.handlers import Handlers
 from shared.rpc import auth as rpc
-from shared.streams import CREDENTIAL_SUBJECT, CREDENTIALS, REVOKED_SUBJECT
+from shared.rpc.base import Done
+from shared.streams import CHANGED_SUBJECT, CREDENTIAL_SUBJECT, CREDENTIALS, REVOKED_SUBJECT
 from shared.work import Work
-
-KV_DELETE = {"KV-Operation": "DEL"}
 
 
 @dataclass(frozen=True)
@@ -22,12 +31,9 @@ class Parts:
     """`broadcast` tells every gateway at once, over core NATS."""
 
     broadcast: Callable[[str, bytes], Awaitable[None]]
-
-
-def publish_credential(work: Work[Any], key: ApiKey) -> None:
-    """Give the key to the gateways."""
-    body = key.credential().model_dump_json().encode()
-    work.send(f"key/{key.id}", credential_subject(key.digest), body, {})
+    passwords: Passwords
+    doorman: Doorman
+    signing_keys: SigningKeys
 
 
 async def create_api_key(request: rpc.CreateApiKey, work: Work[Parts]) -> rpc.ApiKeyCreated:
@@ -42,7 +48,7 @@ async def create_api_key(request: rpc.CreateApiKey, work: Work[Parts]) -> rpc.Ap
         expires_at=request.expires_at,
     )
     await store.insert(work.tx, key)
-    publish_credential(work, key)
+    entries.put_api_key(work, key)
     work.say(ApiKeyCreated(key_id=key.id, name=key.name, roles=key.roles, actor=key.created_by))
     return rpc.ApiKeyCreated(**key.view().model_dump(), secret=secret)
 
@@ -59,9 +65,79 @@ async def revoke_api_key(request: rpc.RevokeApiKey, work: Work[Parts]) -> rpc.Ap
     if key.revoked_at is None:
         await store.save_revoked(work.tx, revoked)
         work.say(ApiKeyRevoked(key_id=key.id, name=key.name, actor=work.context.actor))
-    work.send(f"key/{key.id}", credential_subject(key.digest), b"", KV_DELETE)
+    entries.remove_api_key(work, key)
     work.then(lambda: work.parts.broadcast(REVOKED_SUBJECT, key.digest.encode()))
     return revoked.view()
+
+
+def put_user(work: Work[Parts], user: User) -> None:
+    """Give the user to the gateways, and let them look at once."""
+    entries.put_user(work, user)
+    work.then(lambda: work.parts.broadcast(CHANGED_SUBJECT, b""))
+
+
+async def create_user(request: rpc.CreateUser, work: Work[Parts]) -> rpc.UserWithPassword:
+    password, by, now = users.make_password(), work.context.actor, datetime.now(UTC)
+    password_hash = await work.parts.passwords.hash(password)
+    user = users.draft(request.name, request.roles, password_hash, project=work.project, by=by, now=now)
+    await store.insert_user(work.tx, user)
+    put_user(work, user)
+    work.say(UserCreated(user_id=user.id, name=user.name, roles=user.roles, actor=by))
+    return rpc.UserWithPassword(**user.view().model_dump(), password=password)
+
+
+async def list_users(_: rpc.ListUsers, work: Work[Parts]) -> rpc.UserList:
+    return rpc.UserList(users=[user.view() for user in await store.list_users(work.tx, work.project)])
+
+
+async def update_user(request: rpc.UpdateUser, work: Work[Parts]) -> rpc.UserView:
+    user = await store.lock_user(work.tx, work.project, request.user_id)
+    changed = replace(user, roles=users.ordered(request.roles or user.roles))
+    if request.disabled is not None:
+        changed = users.disabled(changed, datetime.now(UTC)) if request.disabled else users.enabled(changed)
+    await store.save_user(work.tx, changed)
+    put_user(work, changed)
+    say_changes(work, user, changed)
+    return changed.view()
+
+
+def say_changes(work: Work[Parts], before: User, after: User) -> None:
+    about = {"user_id": after.id, "name": after.name, "actor": work.context.actor}
+    if after.roles != before.roles:
+        work.say(UserRolesChanged(roles=after.roles, **about))
+    if after.disabled_at and not before.disabled_at:
+        work.say(UserDisabled(**about))
+    if before.disabled_at and not after.disabled_at:
+        work.say(UserEnabled(**about))
+
+
+async def reset_password(request: rpc.ResetPassword, work: Work[Parts]) -> rpc.UserWithPassword:
+    password = users.make_password()
+    password_hash = await work.parts.passwords.hash(password)
+    user = users.with_password(await store.lock_user(work.tx, work.project, request.user_id), password_hash)
+    await store.save_user(work.tx, user)
+    put_user(work, user)
+    work.say(PasswordChanged(user_id=user.id, name=user.name, actor=work.context.actor))
+    return rpc.UserWithPassword(**user.view().model_dump(), password=password)
+
+
+async def rotate_signing_key(_: rpc.RotateSigningKey, work: Work[Parts]) -> rpc.SigningKeyView:
+    """The gateways learn the key before it signs."""
+    key = await work.parts.signing_keys.rotate(work)
+    work.then(lambda: work.parts.broadcast(CHANGED_SUBJECT, b""))
+    work.say(SigningKeyRotated(kid=key.kid, actor=work.context.actor))
+    made = key.created_at
+    return rpc.SigningKeyView(kid=key.kid, signs_from=made + tokens.LEAD, older_count_until=made + tokens.GRACE)
+
+
+async def login(request: rpc.Login, parts: Parts) -> rpc.LoggedIn:
+    return await parts.doorman.log_in(request)
+
+
+async def change_password(request: rpc.ChangePassword, parts: Parts) -> Done:
+    done = await parts.doorman.change_password(request)
+    await parts.broadcast(CHANGED_SUBJECT, b"")
+    return done
 
 
 HANDLERS = Handlers(
@@ -70,7 +146,13 @@ HANDLERS = Handlers(
         rpc.CreateApiKey: create_api_key,
         rpc.ListApiKeys: list_api_keys,
         rpc.RevokeApiKey: revoke_api_key,
+        rpc.CreateUser: create_user,
+        rpc.ListUsers: list_users,
+        rpc.UpdateUser: update_user,
+        rpc.ResetPassword: reset_password,
+        rpc.RotateSigningKey: rotate_signing_key,
     },
-    publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT),
+    memory_rpc={rpc.Login: login, rpc.ChangePassword: change_password},
+    publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT),
     reads=(f"KV_{CREDENTIALS}",),
 )

@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
+from shared.tokens import LONGEST_SECONDS
 
 
 class Settings(ServiceSettings):
-    """The admin key that is made at the first start is written to `admin_key_file`, for its owner's eyes only."""
+    """The admin key of the first start is written to `admin_key_file`, for its owner's eyes only; so are the keys that
+    sign tokens, to `signing.keys` in `home_dir`.
+    """
 
     model_config = SettingsConfigDict(env_prefix="AUTH_", extra="ignore", frozen=True)
 
     admin_key_file: Path
+    token_seconds: int = Field(default=LONGEST_SECONDS, ge=1, le=LONGEST_SECONDS, description="how long a token lasts")

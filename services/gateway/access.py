@@ -1,31 +1,39 @@
-"""Who asks, and whether they may: bearer keys against the memory of credentials, permissions against roles."""
+"""Who asks, and whether they may: API keys and access tokens against memory, permissions against roles."""
 
 import time
+from dataclasses import replace
+from typing import Any
 
 from services.gateway import metrics
 from services.gateway.credentials import CredentialCache, Principal
+from services.gateway.tokens import LONGEST_TOKEN, Tokens
 from shared.credentials import KEY_PREFIX, key_digest
 from shared.errors import Forbidden, Unauthenticated, Unavailable
 from shared.permissions import Permission
+from shared.tokens import user_name
 
 LONGEST_KEY = 200
 
 
 class Gatekeeper:
-    """Knows a caller by the key in the Authorization header."""
+    """Knows a caller by the API key or the access token in the Authorization header."""
 
     def __init__(self, cache: CredentialCache) -> None:
         self._cache = cache
+        self._tokens = Tokens(cache.signing_key)
 
     def identify(self, headers: dict[bytes, bytes]) -> Principal:
-        """The owner of the key.
+        """The owner of the key, or the user of the token with the roles of now.
 
-        Raises Unauthenticated for no key, an unknown, a revoked or an expired one; Unavailable while the keys are
-        not loaded or not fresh.
+        Raises Unauthenticated for none, an unknown, a revoked or an expired one; Unavailable while the memory of
+        credentials is not loaded or not fresh.
         """
-        key = _bearer(headers)
+        given = _bearer(headers)
         if problem := self._cache.problem():
-            raise Unavailable(f"API keys cannot be checked now: {problem}")
+            raise Unavailable(f"API keys and tokens cannot be checked now: {problem}")
+        return self._owner(given) if given.startswith(KEY_PREFIX) else self._user(given)
+
+    def _owner(self, key: str) -> Principal:
         principal = self._cache.find(key_digest(key))
         if principal is None:
             raise _refused("unknown", "this API key is unknown or revoked")
@@ -33,26 +41,47 @@ class Gatekeeper:
             raise _refused("expired", "this API key has expired")
         return principal
 
+    def _user(self, token: str) -> Principal:
+        try:
+            claims = self._tokens.read(token)
+        except Unauthenticated as error:
+            raise _refused("token", error.message) from None
+        user = self._cache.find(user_name(claims.sub))
+        if user is None or user.project != claims.project or (user.epoch or 0) > claims.epoch:
+            raise _refused("ended", "this session has ended: log in again")
+        return replace(user, expires=claims.exp, epoch=claims.epoch)
+
+    def signing_keys(self) -> list[dict[str, Any]]:
+        """The public keys, as others may read them.
+
+        Raises Unavailable while they are not loaded or not fresh.
+        """
+        if problem := self._cache.problem():
+            raise Unavailable(f"the keys that sign tokens are not known now: {problem}")
+        return [key.document for key in self._cache.signing_keys()]
+
     def is_valid(self, principal: Principal) -> bool:
-        """Whether the key still counts; for answers that last."""
-        current = self._cache.find(principal.digest)
-        return current is not None and (current.expires is None or current.expires > time.time())
+        """Whether the key or the session still counts; for answers that last."""
+        current = self._cache.find(principal.name)
+        if current is None or (current.epoch or 0) > (principal.epoch or 0):
+            return False
+        return principal.expires is None or principal.expires > time.time()
 
 
 def authorise(principal: Principal, permission: Permission) -> None:
     """Raises Forbidden when none of the caller's roles grants the permission."""
     if permission not in principal.permissions:
         metrics.REFUSED.labels("forbidden").inc()
-        raise Forbidden(f"this needs the permission '{permission.value}', which the roles of your key do not grant")
+        raise Forbidden(f"this needs the permission '{permission.value}', which your roles do not grant")
 
 
 def _bearer(headers: dict[bytes, bytes]) -> str:
-    scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-    if scheme.lower() != "bearer" or not key:
+    scheme, _, given = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    if scheme.lower() != "bearer" or not given:
         raise _refused("anonymous", None)
-    if not key.startswith(KEY_PREFIX) or len(key) > LONGEST_KEY:
-        raise _refused("malformed", f"this is not an API key of ours: they start with {KEY_PREFIX}")
-    return key
+    if len(given) > (LONGEST_KEY if given.startswith(KEY_PREFIX) else LONGEST_TOKEN):
+        raise _refused("malformed", "this is neither an API key nor an access token of ours: it is too long")
+    return given
 
 
 def _refused(reason: str, message: str | None) -> Unauthenticated:

@@ -37,7 +37,7 @@ class Edges:
 
 
 class Caller:
-    """The owner of the key that came with this request."""
+    """The owner of the key or token that came with this request."""
 
     def __init__(self, request: Request) -> None:
         self.edges: Edges = request.app.state.edges

@@ -13,17 +13,17 @@ from services.gateway import docs, metrics, operations, problems
 from services.gateway.access import Gatekeeper
 from services.gateway.bodies import read_body, replayed
 from services.gateway.caller import Edges
-from services.gateway.credentials import Principal
-from services.gateway.routes import events, insight, keys, models, operators, tasks, uploads
+from services.gateway.credentials import ANONYMOUS, Principal
+from services.gateway.routes import events, insight, keys, models, operators, tasks, uploads, users
 from services.gateway.routes.declare import GuardedRoute
 from shared import observe
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unauthenticated
 from shared.names import new_id
 
-PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI}
+PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, users.JWKS, users.LOGIN}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
-THEMES = (tasks, models, uploads, insight, events, keys, operators)
+THEMES = (tasks, models, uploads, insight, events, keys, users, operators)
 
 
 def control_app(edges: Edges) -> FastAPI:
@@ -42,6 +42,7 @@ def control_app(edges: Edges) -> FastAPI:
     app.state.edges = edges
     problems.install(app)
     docs.install(app)
+    users.install_jwks(app)
     for theme in THEMES:
         theme.ROUTES.install(app)
     return app
@@ -82,15 +83,16 @@ class ControlEdge:
             _describe(span, scope["method"], route, sender.status)
         metrics.HTTP_SECONDS.labels(route, scope["method"], sender.status).observe(time.perf_counter() - started)
 
-    def _identify(self, path: str, headers: dict[bytes, bytes]) -> Principal:
+    def _principal(self, path: str, headers: dict[bytes, bytes]) -> Principal:
+        if path in PUBLIC_PATHS:
+            return ANONYMOUS
         return self._gatekeeper.identify(
             operations.with_bearer(headers) if path.startswith(operations.ROOT) else headers
         )
 
     async def _answer(self, scope: Scope, receive: Receive, sender: Sender, headers: dict[bytes, bytes]) -> None:
         try:
-            if scope["path"] not in PUBLIC_PATHS:
-                scope["state"]["principal"] = self._identify(scope["path"], headers)
+            scope["state"]["principal"] = self._principal(scope["path"], headers)
             _check_path(scope)
             if not uploads.is_streamed(scope):
                 receive = replayed(await _read_in_time(receive, headers), receive)

@@ -1,12 +1,12 @@
 """What the gateway may do on the bus: it hears nothing and answers nobody there."""
 
 from shared.handlers import Handlers
-from shared.streams import CREDENTIALS, INFERRED, REVOKED_SUBJECT
+from shared.streams import CHANGED_SUBJECT, CREDENTIALS, INFERRED, REVOKED_SUBJECT
 
 HANDLERS = Handlers(
     "gateway",
     asks=("auth", "registry", "trainer", "inference", "evaluator", "monitor"),
     publishes=("infer.*.*",),
-    subscribes=(REVOKED_SUBJECT, f"{INFERRED}gateway.>"),
+    subscribes=(REVOKED_SUBJECT, CHANGED_SUBJECT, f"{INFERRED}gateway.>"),
     reads=(f"KV_{CREDENTIALS}", "EVT", "LOG"),
 )

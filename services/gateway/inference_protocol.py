@@ -16,17 +16,16 @@ from starlette.types import Receive, Scope, Send
 
 from services.gateway import metrics
 from services.gateway.access import Gatekeeper, authorise
-from services.gateway.credentials import Principal
+from services.gateway.credentials import ANONYMOUS, Principal
 from services.gateway.problems import MethodNotAllowed
 from shared import observe
 from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated
-from shared.names import DEFAULT_PROJECT, is_slug
+from shared.names import is_slug
 from shared.permissions import Permission
 
 ROOT = "/v2"
 MODELS = "/v2/models/"
 JSON = b"application/json"
-ANONYMOUS = Principal("", "", DEFAULT_PROJECT, frozenset())
 Headers = list[tuple[bytes, bytes]]
 
 

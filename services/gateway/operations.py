@@ -15,7 +15,7 @@ from shared import observe
 from shared.errors import NotFound, Unavailable
 
 ROOT = "/ops/"
-CHALLENGE = 'Basic realm="AI Mass: any name, an API key as password", charset="UTF-8"'
+CHALLENGE = 'Basic realm="AI Mass: any name, an API key or an access token as password", charset="UTF-8"'
 PAGES = frozenset(
     {"", "status", "status.js", "ops.css", "asyncapi", "asyncapi.js", "asyncapi.json", "metrics", "readyz"}
 )

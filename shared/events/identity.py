@@ -22,3 +22,58 @@ class ApiKeyRevoked(Event):
     key_id: str = ""
     name: str = ""
     actor: str = ""
+
+
+class UserCreated(Event):
+    """A person may log in; no password is ever in an event."""
+
+    about: ClassVar[str] = "user_id"
+    user_id: str = ""
+    name: str = ""
+    roles: tuple[str, ...] = ()
+    actor: str = ""
+
+
+class UserRolesChanged(Event):
+    """A user has these roles from now on, also in sessions that last."""
+
+    about: ClassVar[str] = "user_id"
+    user_id: str = ""
+    name: str = ""
+    roles: tuple[str, ...] = ()
+    actor: str = ""
+
+
+class UserDisabled(Event):
+    """A user may not log in any more, and all sessions ended."""
+
+    about: ClassVar[str] = "user_id"
+    user_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class UserEnabled(Event):
+    """A user who was disabled may log in again."""
+
+    about: ClassVar[str] = "user_id"
+    user_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class PasswordChanged(Event):
+    """A user has another password, and all sessions ended."""
+
+    about: ClassVar[str] = "user_id"
+    user_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class SigningKeyRotated(Event):
+    """Tokens are signed with another key from now on; older keys count until the last of their tokens ends."""
+
+    about: ClassVar[str] = "kid"
+    kid: str = ""
+    actor: str = ""

@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 
 from shared.errors import Conflict
 from shared.permissions import Role
-from shared.rpc.base import Reply, Request
+from shared.rpc.base import Done, Reply, Request
 
 KeyName = Annotated[
     str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]+$")
@@ -66,3 +66,106 @@ class RevokeApiKey(Request[ApiKeyView]):
 
     awaits_publication: ClassVar[bool] = True
     key_id: str
+
+
+UserName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._@+-]{0,63}$")]
+NewPassword = Annotated[str, Field(min_length=12, max_length=256, repr=False)]
+GivenPassword = Annotated[str, Field(min_length=1, max_length=256, repr=False)]
+
+
+class UserView(Reply):
+    """A person who may log in."""
+
+    id: str
+    name: str
+    project: str
+    roles: list[Role]
+    created_by: str = ""
+    created_at: datetime | None = None
+    disabled_at: datetime | None = None
+
+
+class UserWithPassword(UserView):
+    """A user and a password that was made for them; it is shown this once."""
+
+    password: str = Field(repr=False)
+
+
+class UserList(Reply):
+    """Users of a project, newest first."""
+
+    users: list[UserView] = []
+
+
+class CreateUser(Request[UserWithPassword]):
+    """Let a person log in, with a password made here."""
+
+    awaits_publication: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
+    not_kept: ClassVar[frozenset[str]] = frozenset({"password"})
+    name: UserName
+    roles: list[Role] = Field(min_length=1, max_length=len(Role))
+
+    @classmethod
+    def repeated(cls, kept: dict[str, Any]) -> UserWithPassword:
+        """Raises Conflict: the password is not known any more."""
+        message = f"this Idempotency-Key made the user {kept['id']}, whose password was shown once: reset it"
+        raise Conflict(message, field="Idempotency-Key")
+
+
+class ListUsers(Request[UserList]):
+    """Show the users of the project."""
+
+
+class UpdateUser(Request[UserView]):
+    """Give a user other roles, or let the user in or out; who is let out has no session any more."""
+
+    awaits_publication: ClassVar[bool] = True
+    user_id: str
+    roles: list[Role] | None = Field(default=None, min_length=1, max_length=len(Role))
+    disabled: bool | None = None
+
+
+class ResetPassword(Request[UserWithPassword]):
+    """Make another password for a user who lost it; all sessions end."""
+
+    awaits_publication: ClassVar[bool] = True
+    user_id: str
+
+
+class ChangePassword(Request[Done]):
+    """Take another password; all sessions end. Answered when the bus holds that."""
+
+    user_id: str
+    current_password: GivenPassword
+    new_password: NewPassword
+
+
+class LoggedIn(Reply):
+    """A token for the Authorization header (RFC 6750), and the seconds that it lasts."""
+
+    access_token: str = Field(repr=False)
+    token_type: str = "Bearer"  # noqa: S105
+    expires_in: int
+
+
+class Login(Request[LoggedIn]):
+    """Begin a session with name and password."""
+
+    name: UserName
+    password: GivenPassword
+
+
+class SigningKeyView(Reply):
+    """The key that signs tokens from a moment on, and until when older ones count."""
+
+    kid: str
+    signs_from: datetime
+    older_count_until: datetime
+
+
+class RotateSigningKey(Request[SigningKeyView]):
+    """Sign tokens with a new key."""
+
+    awaits_publication: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True

@@ -20,6 +20,8 @@ GOLDEN: dict[Permission, set[Role]] = {
     Permission.OPS_READ: {ADMIN, ENGINEER, OPERATOR},
     Permission.INFER: {ADMIN, ENGINEER, OPERATOR},
     Permission.KEYS_MANAGE: {ADMIN},
+    Permission.USERS_MANAGE: {ADMIN},
+    Permission.PASSWORD_CHANGE: {ADMIN, ENGINEER, OPERATOR, VIEWER},
 }
 
 

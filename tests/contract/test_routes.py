@@ -30,15 +30,19 @@ from shared.permissions import Permission, Role, granted
 from shared.settings import ServiceSettings
 
 NOWHERE = "http://127.0.0.1:1"
-PUBLIC = docs.PATHS | {"/openapi.json", "/v2/health/live", "/v2/health/ready"}
+JWKS, LOGIN = "/.well-known/jwks.json", "/api/v1/login"
+PUBLIC = docs.PATHS | {"/openapi.json", JWKS, "/v2/health/live", "/v2/health/ready"}
 WRITES = {
     Permission.TASKS_WRITE,
     Permission.MODELS_WRITE,
     Permission.MODELS_PROMOTE,
     Permission.ARTIFACTS_COLLECT,
     Permission.KEYS_MANAGE,
+    Permission.USERS_MANAGE,
+    Permission.PASSWORD_CHANGE,
     Permission.INFER,
 }
+SECRET = {Permission.KEYS_MANAGE, Permission.USERS_MANAGE}
 ASKED_WITHIN = {Permission.MODELS_FORCE}  # by a route that needs another one first
 
 
@@ -85,7 +89,7 @@ def guarded() -> list[tuple[str, str, Permission]]:
     found = [
         (method, route.path, route.permission)
         for route in PARTS.control.routes
-        if isinstance(route, GuardedRoute)
+        if isinstance(route, GuardedRoute) and route.permission is not None
         for method in sorted(route.methods or ())
     ]
     return found + [(r.method, r.template, r.permission) for r in PARTS.protocol.routes.values() if r.permission]
@@ -96,6 +100,7 @@ def concrete(path: str) -> str:
         "task_id": "train-01890000-0000-7000-8000-000000000000",
         "evaluation_id": "evaluate-01890000-0000-7000-8000-000000000000",
         "key_id": "01890000-0000-7000-8000-000000000000",
+        "user_id": "01890000-0000-7000-8000-000000000000",
         "version": "1",
         "service": "auth",
         "page": "status",
@@ -104,10 +109,12 @@ def concrete(path: str) -> str:
 
 
 def test_only_these_routes_are_public() -> None:
-    others = {route.path for route in PARTS.control.routes if not isinstance(route, GuardedRoute)}  # type: ignore[attr-defined]
+    open_ones = [route for route in PARTS.control.routes if getattr(route, "permission", None) is None]
+    others: set[str] = {route.path for route in open_ones}  # type: ignore[attr-defined]
     assert others == PUBLIC_PATHS
     health = {route.template for route in PARTS.protocol.routes.values() if route.permission is None}
-    assert others | health == PUBLIC
+    assert others | health == PUBLIC | {LOGIN}
+    assert [route.methods for route in open_ones if isinstance(route, GuardedRoute)] == [{"POST"}]
 
 
 def test_there_are_routes_of_each_kind() -> None:
@@ -126,7 +133,7 @@ def test_a_route_that_declares_no_permission_cannot_be_made() -> None:
 
 def test_routes_that_change_something_need_a_permission_that_a_viewer_lacks() -> None:
     for method, path, permission in guarded():
-        assert (permission in WRITES) == (method not in ("GET", "HEAD") or permission is Permission.KEYS_MANAGE), path
+        assert (permission in WRITES) == (method not in ("GET", "HEAD") or permission in SECRET), path
 
 
 @pytest.mark.parametrize("path", sorted(PUBLIC))
@@ -200,6 +207,9 @@ async def test_keys_that_are_not_loaded_let_nobody_in(client: httpx.AsyncClient,
 async def test_openapi_names_the_permission_of_each_route(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     operations = [operation for path in document["paths"].values() for operation in path.values()]
+    public = [operation for operation in operations if operation["x-permission"] == "public"]
+    assert public == [document["paths"][LOGIN]["post"]] and "security" not in public[0]
+    operations.remove(public[0])
     assert len(operations) > 20
     assert all(Permission(operation["x-permission"]) for operation in operations)
     assert all(operation["security"] == [{"HTTPBearer": []}] for operation in operations)

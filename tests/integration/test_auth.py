@@ -65,6 +65,7 @@ def start(
     monkeypatch.setenv("AUTH_NATS_PASSWORD", settings.nats_password.get_secret_value())
     monkeypatch.setenv("AUTH_DATABASE_URL", settings.database_url.get_secret_value())
     monkeypatch.setenv("AUTH_ADMIN_KEY_FILE", str(key_file))
+    monkeypatch.setenv("AUTH_HOME_DIR", str(key_file.parent.parent / "home"))
 
     @asynccontextmanager
     async def run() -> AsyncIterator[Service]:

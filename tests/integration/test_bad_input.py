@@ -29,6 +29,7 @@ UNKNOWN = {
     "task_id": f"train-{new_id()}",
     "evaluation_id": f"evaluate-{new_id()}",
     "key_id": new_id(),
+    "user_id": new_id(),
     "page": "status",
 }
 HOSTILE = [
@@ -74,6 +75,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /api/v1/models/{model}": {"archived": True},
     "PATCH /api/v1/models/{model}/versions/{version}": {"archived": True},
     "POST /api/v1/api-keys": {"name": "n", "roles": ["viewer"]},
+    "POST /api/v1/users": {"name": "ada", "roles": ["viewer"]},
+    "PATCH /api/v1/users/{user_id}": {"roles": ["viewer"]},
+    "POST /api/v1/login": {"name": "nobody", "password": "a password of nobody"},
+    "PUT /api/v1/me/password": {"current_password": "one", "new_password": "a password of nobody"},
     "POST /api/v1/artifacts/collection": {"dry_run": True},
 }
 

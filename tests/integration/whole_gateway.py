@@ -35,8 +35,8 @@ MODEL = "digits-cnn"
 class Whole:
     """What a test asks over HTTP as the administrator."""
 
-    def __init__(self, http: httpx.AsyncClient, openapi: dict[str, Any]) -> None:
-        self.http, self.openapi = http, openapi
+    def __init__(self, http: httpx.AsyncClient, openapi: dict[str, Any], services: dict[str, Service]) -> None:
+        self.http, self.openapi, self.services = http, openapi, services
 
     async def send(self, method: str, path: str, **given: Any) -> httpx.Response:
         """An answer that does not say that a part of the platform is too busy now."""
@@ -102,7 +102,9 @@ async def whole_gateway(urls: DatabaseUrls, folder: Path) -> AsyncIterator[Whole
         server = stack.enter_context(nats_server(folder / "nats", users))
         port = stack.enter_context(environment(server, urls, folder))
         await provision_bus_over(server.url, declarations())
+        started: dict[str, Service] = {}
         for service, handlers in services():
+            started[service.name] = service
             await stack.enter_async_context(running_service(service, handlers, server))
         connection = await nats_client.connect(server.url)
         stack.push_async_callback(connection.close)
@@ -115,4 +117,4 @@ async def whole_gateway(urls: DatabaseUrls, folder: Path) -> AsyncIterator[Whole
             return (await http.get("/v2")).status_code == 200
 
         await until(let_in)
-        yield Whole(http, (await http.get("/openapi.json")).json())
+        yield Whole(http, (await http.get("/openapi.json")).json(), started)

@@ -15,7 +15,10 @@ from shared.permissions import Permission
 
 PREFIX = "/api/v1"
 PERMISSION = "x-permission"
-BEARER = Security(HTTPBearer(auto_error=False, description="an API key, aim_..."))
+PUBLIC = "public"
+BEARER = Security(
+    HTTPBearer(auto_error=False, description="an API key, aim_..., or an access token from /api/v1/login")
+)
 LONGEST = 2**63 - 2
 Position = Annotated[int, Query(ge=0, le=LONGEST, description="a sequence of the stream; what follows it comes")]
 LastEventId = Annotated[int, Header(ge=0, le=LONGEST)]
@@ -23,17 +26,18 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 class GuardedRoute(APIRoute):
-    """A route that lets nobody in who lacks its permission; one without a permission cannot be made."""
+    """A route that lets nobody in who lacks its permission, or says that it is public; no other can be made."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         declared = (options.get("openapi_extra") or {}).get(PERMISSION)
         if declared is None:
             raise TypeError(f"the route {path} declares no permission")
-        self.permission = Permission(declared)
+        self.permission = None if declared == PUBLIC else Permission(declared)
         super().__init__(path, endpoint, **options)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        authorise(scope["state"]["principal"], self.permission)
+        if self.permission is not None:
+            authorise(scope["state"]["principal"], self.permission)
         await super().handle(scope, receive, send)
 
 
@@ -49,15 +53,15 @@ class Routes:
         self,
         method: str,
         path: str,
-        permission: Permission,
+        permission: Permission | None,
         extra: Mapping[str, Any] = MappingProxyType({}),
         **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
-        """Declare a route; `extra` goes into its documentation."""
+        """Declare a route, public without a permission; `extra` goes into its documentation."""
 
         def declare(endpoint: Endpoint) -> Endpoint:
-            documented = {PERMISSION: permission.value, **extra}
-            guard = {"openapi_extra": documented, "dependencies": [BEARER]}
+            documented = {PERMISSION: permission.value if permission else PUBLIC, **extra}
+            guard = {"openapi_extra": documented, "dependencies": [BEARER] if permission else []}
             given = {"methods": [method], "tags": [self.tag]} | guard | options
             self.declared.append((self.prefix + path, endpoint, given))
             return endpoint

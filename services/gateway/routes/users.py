@@ -1,0 +1,101 @@
+"""People who log in: sessions, passwords, and the users that an administrator lets in."""
+
+from typing import Annotated
+
+from fastapi import FastAPI, Path, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from services.gateway.caller import CallerOf
+from services.gateway.routes.declare import PREFIX, Routes
+from services.gateway.routes.tasks import IdempotencyKey
+from shared.errors import Forbidden
+from shared.permissions import Permission, Role
+from shared.rpc import auth as rpc
+
+ROUTES = Routes("users")
+LOGIN = f"{PREFIX}/login"
+JWKS = "/.well-known/jwks.json"
+JWKS_HEADERS = {"Cache-Control": "max-age=60"}
+UserId = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")]
+
+
+class UserChange(BaseModel):
+    """What is named changes."""
+
+    model_config = ConfigDict(extra="forbid")
+    roles: list[Role] | None = Field(default=None, min_length=1, max_length=len(Role))
+    disabled: bool | None = None
+
+
+class PasswordChange(BaseModel):
+    """The current password proves who asks."""
+
+    model_config = ConfigDict(extra="forbid")
+    current_password: rpc.GivenPassword
+    new_password: rpc.NewPassword
+
+
+@ROUTES.add("POST", "/login", None)
+async def log_in(body: rpc.Login, caller: CallerOf, response: Response) -> rpc.LoggedIn:
+    """Begin a session: a token for the Authorization header, in place of an API key."""
+    response.headers["Cache-Control"] = "no-store"
+    return await caller.ask(body)
+
+
+@ROUTES.add("PUT", "/me/password", Permission.PASSWORD_CHANGE, status_code=204)
+async def change_password(body: PasswordChange, caller: CallerOf) -> None:
+    """Take another password; all sessions end, this one too."""
+    if caller.principal.epoch is None:
+        raise Forbidden("only a user who logged in has a password: an API key has none")
+    given = {"current_password": body.current_password, "new_password": body.new_password}
+    await caller.ask(rpc.ChangePassword(user_id=caller.principal.key_id, **given))
+
+
+@ROUTES.add("GET", "/users", Permission.USERS_MANAGE)
+async def list_users(caller: CallerOf) -> rpc.UserList:
+    """The users of the project, newest first."""
+    return await caller.ask(rpc.ListUsers())
+
+
+@ROUTES.add("POST", "/users", Permission.USERS_MANAGE, status_code=201)
+async def create_user(
+    body: rpc.CreateUser, caller: CallerOf, response: Response, idempotency_key: IdempotencyKey = ""
+) -> rpc.UserWithPassword:
+    """Let a person log in; the first password is in this answer and nowhere else.
+
+    The same Idempotency-Key makes no second user: a repeat is answered with 409, which names the one that was made.
+    """
+    response.headers["Cache-Control"] = "no-store"
+    return await caller.ask(body, idempotency_key=idempotency_key)
+
+
+@ROUTES.add("PATCH", "/users/{user_id}", Permission.USERS_MANAGE)
+async def update_user(user_id: UserId, body: UserChange, caller: CallerOf) -> rpc.UserView:
+    """Give a user other roles, which count at once; disable a user, which ends all sessions, or enable again."""
+    return await caller.ask(rpc.UpdateUser(user_id=user_id, roles=body.roles, disabled=body.disabled))
+
+
+@ROUTES.add("POST", "/users/{user_id}/password", Permission.USERS_MANAGE)
+async def reset_password(user_id: UserId, caller: CallerOf, response: Response) -> rpc.UserWithPassword:
+    """Make another password for a user who lost it; all sessions end."""
+    response.headers["Cache-Control"] = "no-store"
+    return await caller.ask(rpc.ResetPassword(user_id=user_id))
+
+
+@ROUTES.add("POST", "/signing-keys", Permission.KEYS_MANAGE, status_code=201)
+async def rotate_signing_key(caller: CallerOf, idempotency_key: IdempotencyKey = "") -> rpc.SigningKeyView:
+    """Sign tokens with a new key; those signed before go on until they end."""
+    return await caller.ask(rpc.RotateSigningKey(), idempotency_key=idempotency_key)
+
+
+def install_jwks(app: FastAPI) -> None:
+    """Let the app show the public keys that sign tokens (RFC 7517), in the place where others look for them."""
+    app.router.routes.append(Route(JWKS, _show_jwks, methods=["GET"]))
+
+
+async def _show_jwks(request: Request) -> Response:
+    keys = request.app.state.edges.gatekeeper.signing_keys()
+    return JSONResponse({"keys": keys}, headers=JWKS_HEADERS)

@@ -1,0 +1,41 @@
+"""Access tokens: what auth signs and every gateway checks by itself. Signed JWTs (RFC 7519, 9068), EdDSA alone."""
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.names import Slug
+
+ALGORITHM = "EdDSA"
+TOKEN_TYPE = "at+jwt"  # noqa: S105
+ISSUER = "urn:aimass:auth"
+AUDIENCE = "urn:aimass:gateway"
+LONGEST_SECONDS = 900
+LEEWAY_SECONDS = 5
+USER = "user"
+SIGNING_KEY = "signing"
+
+
+class Claims(BaseModel):
+    """What a token says. A session ends when its epoch is lower than its user's; roles are the user's, never here."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    iss: str
+    aud: str
+    sub: str
+    iat: int
+    exp: int
+    jti: str
+    project: Slug
+    epoch: int
+
+
+REQUIRED = tuple(Claims.model_fields)
+
+
+def user_name(user_id: str) -> str:
+    """The name of a user's entry in the bucket of credentials; no digest of an API key has a dot."""
+    return f"{USER}.{user_id}"
+
+
+def signing_key_name(kid: str) -> str:
+    """The name of a public key's entry in the bucket."""
+    return f"{SIGNING_KEY}.{kid}"
