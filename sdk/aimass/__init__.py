@@ -9,6 +9,7 @@ from aimass.errors import (
     Invalid,
     NotFound,
     TooLarge,
+    TooManyAttempts,
     Unauthenticated,
     Unavailable,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "Invalid",
     "NotFound",
     "TooLarge",
+    "TooManyAttempts",
     "Unauthenticated",
     "Unavailable",
 ]

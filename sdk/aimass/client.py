@@ -19,7 +19,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 
 class Client:
-    """Talks to one gateway with one API key.
+    """Talks to one gateway with one API key, or with an access token in its place.
 
     `authorization` is the header's value, for other clients. Every method raises an ApiError when the platform
     refuses, and Unavailable or DeadlineExceeded when it does not answer.
@@ -28,6 +28,19 @@ class Client:
     def __init__(self, url: str, key: str, *, timeout: float = 30.0) -> None:
         self._connection = Connection(url, key, timeout)
         self.authorization = self._connection.authorization
+
+    @classmethod
+    def login(cls, url: str, name: str, password: str, *, timeout: float = 30.0) -> Self:
+        """A client in the name of a user; its token lasts for 15 minutes at most, then log in again.
+
+        Raises Unauthenticated for a wrong name or password, and TooManyAttempts after many of them.
+        """
+        anonymous = Connection(url, "", timeout)
+        try:
+            session: t.Session = anonymous.call("POST", "login", json={"name": name, "password": password})
+        finally:
+            anonymous.close()
+        return cls(url, session["access_token"], timeout=timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -255,6 +268,32 @@ class Client:
     def revoke_api_key(self, key_id: str) -> t.ApiKey:
         revoked: t.ApiKey = self._connection.call("DELETE", f"api-keys/{key_id}")
         return revoked
+
+    def users(self) -> list[t.User]:
+        """The people who may log in."""
+        users: list[t.User] = self._get("users")["users"]
+        return users
+
+    def create_user(self, name: str, roles: Sequence[str]) -> t.NewUser:
+        """Let a person log in; the first password is in this answer and nowhere else."""
+        made: t.NewUser = self._connection.call("POST", "users", json={"name": name, "roles": list(roles)})
+        return made
+
+    def update_user(self, user_id: str, *, roles: Sequence[str] | None = None, disabled: bool | None = None) -> t.User:
+        """Give a user other roles; disable one, which ends all sessions, or enable again."""
+        body = {"roles": None if roles is None else list(roles), "disabled": disabled}
+        changed: t.User = self._connection.call("PATCH", f"users/{user_id}", json=body)
+        return changed
+
+    def reset_password(self, user_id: str) -> t.NewUser:
+        """Make another password for a user who lost it; all sessions end."""
+        reset: t.NewUser = self._connection.call("POST", f"users/{user_id}/password")
+        return reset
+
+    def change_password(self, current: str, new: str) -> None:
+        """Take another password; all sessions end, this one too."""
+        body = {"current_password": current, "new_password": new}
+        self._connection.send("PUT", f"{API}/me/password", json=body)
 
     def infer(self, model: str, inputs: Sequence[t.Tensor], version: int | None = None) -> dict[str, Any]:
         """Ask a model by the Open Inference Protocol in JSON."""

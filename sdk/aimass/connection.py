@@ -25,11 +25,12 @@ class ServerEvent(NamedTuple):
 
 
 class Connection:
-    """Sends requests with an API key."""
+    """Sends requests with an API key or an access token; with neither where none is needed."""
 
     def __init__(self, url: str, key: str, timeout: float) -> None:
         self.authorization = f"Bearer {key}"
-        self._http = httpx.Client(base_url=url, headers={"Authorization": self.authorization}, timeout=timeout)
+        headers = {"Authorization": self.authorization} if key else {}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
 
     def close(self) -> None:
         self._http.close()

@@ -49,6 +49,10 @@ class Unavailable(ApiError):
     """A part of the platform, or all of it, is not reachable now; `status` is 0 where nothing answered at all."""
 
 
+class TooManyAttempts(ApiError):
+    """Wait for `retry_after` seconds before the next attempt."""
+
+
 class DeadlineExceeded(ApiError):
     """The answer did not come in time."""
 
@@ -61,6 +65,7 @@ KINDS: dict[int, type[ApiError]] = {
     409: Conflict,
     413: TooLarge,
     422: Invalid,
+    429: TooManyAttempts,
     503: Unavailable,
     504: DeadlineExceeded,
 }

@@ -261,6 +261,32 @@ class NewApiKey(ApiKey):
     secret: str
 
 
+class User(TypedDict):
+    """A person who may log in."""
+
+    id: str
+    name: str
+    project: str
+    roles: list[str]
+    created_by: str
+    created_at: str | None
+    disabled_at: str | None
+
+
+class NewUser(User):
+    """A user with the password that is shown this once."""
+
+    password: str
+
+
+class Session(TypedDict):
+    """A token for the Authorization header, and the seconds that it lasts."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+
+
 class Tensor(TypedDict):
     """A tensor of the Open Inference Protocol as JSON."""
 

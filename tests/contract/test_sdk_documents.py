@@ -31,6 +31,9 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (types.HostMetrics, monitor.HostMetrics),
     (types.ApiKey, auth.ApiKeyView),
     (types.NewApiKey, auth.ApiKeyCreated),
+    (types.User, auth.UserView),
+    (types.NewUser, auth.UserWithPassword),
+    (types.Session, auth.LoggedIn),
 ]
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 Given = dict[str, Any]
 HEADER = "Idempotency-Key"
 API = "/api/v1"
-TASKS, KEYS = f"{API}/tasks", f"{API}/api-keys"
+TASKS, KEYS, USERS = f"{API}/tasks", f"{API}/api-keys", f"{API}/users"
 VERSIONS, IMPORTS = f"{API}/models/{{model}}/versions", f"{API}/models/{{model}}/imports"
 TASK = {"kind": "train", "model": MODEL, "config": {"epochs": 1}}
 API_KEY = {"name": "ci", "roles": ["viewer"]}
@@ -92,6 +92,23 @@ async def test_api_keys(whole: Whole) -> None:
     assert [key["id"] for key in listed if key["name"] in ("ci", "other")] == [made["id"]]
     operation = whole.openapi["paths"][KEYS]["post"]
     assert "409" in operation["description"]
+
+
+async def test_users(whole: Whole) -> None:
+    """As with API keys: the password was shown once."""
+    headers, body = {HEADER: "one-user"}, {"name": "ada", "roles": ["viewer"]}
+    made = (await whole.send("POST", USERS, headers=headers, json=body)).json()
+    for given in (body, body | {"name": "other"}):
+        refused = await whole.send("POST", USERS, headers=headers, json=given)
+        assert (refused.status_code, refused.json()["field"]) == (409, HEADER)
+        assert made["password"] not in refused.text
+    assert [user["id"] for user in (await whole.send("GET", USERS)).json()["users"]] == [made["id"]]
+
+
+async def test_signing_keys(whole: Whole) -> None:
+    headers = {HEADER: "one-rotation"}
+    one, again = [(await whole.send("POST", f"{API}/signing-keys", headers=headers)).json() for _ in range(2)]
+    assert one == again and one["kid"]
 
 
 async def test_a_request_that_failed_does_not_use_its_key_up(whole: Whole) -> None:

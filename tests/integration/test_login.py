@@ -4,9 +4,11 @@ import asyncio
 import json
 import stat
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import aimass
 import httpx
 import jwt
 import pytest
@@ -191,6 +193,59 @@ async def test_a_stock_client_verifies_a_token_with_the_served_keys(whole: Whole
     assert all(key.keys() == {"kty", "crv", "x", "kid", "use", "alg"} for key in served.json()["keys"])
     file = folder / "auth" / "signing.keys"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600 and kid in json.loads(file.read_text())
+
+
+async def test_the_python_client_logs_in(whole: Whole) -> None:
+    url, header = str(whole.http.base_url), whole.http.headers["authorization"]
+
+    def administrator() -> aimass.Client:
+        return aimass.Client(url, header.removeprefix("Bearer "))
+
+    def as_user(name: str, password: str) -> None:
+        with aimass.Client.login(url, name, password) as client:
+            assert client.models() == []
+            with pytest.raises(aimass.Forbidden, match="users:manage"):
+                client.users()
+            with pytest.raises(aimass.Invalid, match="guess"):
+                client.change_password(password, "passwordpassword")
+            client.change_password(password, NEW)
+
+    def work() -> None:
+        with administrator() as admin:
+            made = admin.create_user("ida", ["viewer"])
+            as_user("ida", made["password"])
+            with pytest.raises(aimass.Unauthenticated, match="wrong"):
+                aimass.Client.login(url, "ida", made["password"])
+            assert admin.update_user(made["id"], disabled=True)["disabled_at"]
+            with pytest.raises(aimass.Unauthenticated, match="wrong"):
+                aimass.Client.login(url, "ida", NEW)
+            as_enabled = admin.update_user(made["id"], roles=["operator"], disabled=False)
+            assert (as_enabled["roles"], as_enabled["disabled_at"]) == (["operator"], None)
+            aimass.Client.login(url, "ida", admin.reset_password(made["id"])["password"]).close()
+            with pytest.raises(aimass.TooManyAttempts) as refused:
+                for _ in range(FREE_FAILURES + 1):
+                    with suppress(aimass.Unauthenticated):
+                        aimass.Client.login(url, "ida", "wrong")
+            assert refused.value.retry_after
+            assert "ida" in [user["name"] for user in admin.users()]
+
+    await asyncio.to_thread(work)
+
+
+async def test_secrets_stand_nowhere(whole: Whole, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither a password nor a private key, in tables, outbox, events or logs."""
+    user = await make(whole, "jan")
+    assert (await log_in(whole, "jan", user["password"])).status_code == 200
+    private = json.loads((folder / "auth" / "signing.keys").read_text()).values()
+    secret = [user["password"], *(key["d"] for key in private)]
+    database = whole.services["auth"].database
+    assert database is not None
+    async with database.connection() as connection:
+        for table in ("users", "login_attempts", "signing_keys", "outbox", "idempotency"):
+            rows = await connection.fetch(f"SELECT t::text AS row FROM {table} t")
+            assert not any(hidden in row["row"] for row in rows for hidden in secret), table
+    said = "".join(capfd.readouterr())
+    assert not any(hidden in said for hidden in secret)
 
 
 async def test_tokens_count_while_auth_is_away(whole: Whole) -> None:
