@@ -22,6 +22,7 @@ Document = dict[str, Any]
 References = dict[Any, Document]
 SCHEMAS = "#/components/schemas/{model}"
 DESCRIPTION = "Bodies are JSON; events carry their CloudEvents attributes in headers that begin with ce-."
+JSON, BINARY = "application/json", "application/octet-stream"
 HEADERS = {"type": "object", "properties": {"ce-type": {"type": "string"}, "ce-id": {"type": "string"}}}
 
 
@@ -37,6 +38,12 @@ def document(declaration: Declaration) -> Document:
         found.add_message(said, "send")
     for request in declaration.answers:
         found.add_request(request)
+    for asked in declaration.asks:
+        found.add_subject("send", f"rpc.{asked}.{{verb}}", JSON, f"What {asked} answers: see its own document.")
+    for subject in declaration.publishes:
+        found.add_subject("send", subject, BINARY, "Messages that are no events.")
+    for subject in declaration.subscribes:
+        found.add_subject("receive", subject, BINARY, "Messages that are no events.")
     return found.document
 
 
@@ -64,7 +71,7 @@ class _Builder:
         self.document: Document = {
             "asyncapi": "3.0.0",
             "info": {"title": f"AI Mass {service}", "version": VERSION, "description": DESCRIPTION},
-            "defaultContentType": "application/json",
+            "defaultContentType": JSON,
             "channels": {},
             "operations": {},
             "components": {"messages": {}, "schemas": schemas},
@@ -72,23 +79,34 @@ class _Builder:
 
     def add_message(self, kind: type[Event] | type[Command], action: str) -> None:
         name = snake(kind.__name__)
-        address, parameters = _address(kind.subject("{project}"))
+        address, parameters = _address(kind.subject("{project}"), "model", "part")
         self._add_channel(name, address, kind, {"headers": HEADERS})
         self.document["channels"][name]["parameters"] = parameters
-        self.document["operations"][f"{action}_{name}"] = _operation(action, name, kind)
+        self.document["operations"][f"{action}_{name}"] = _operation(action, name, _summary(kind))
 
     def add_request(self, request: type[Request[Any]]) -> None:
         """A request is answered on the inbox that its caller names."""
         name, reply = request.verb(), f"{request.verb()}_reply"
         self._add_channel(name, request.subject(self._service), request)
         self._add_channel(reply, None, request.reply_type())
-        operation = _operation("receive", name, request)
+        operation = _operation("receive", name, _summary(request))
         operation["reply"] = {
             "address": {"location": "$message.header#/reply", "description": "the inbox of the caller"},
             "channel": {"$ref": f"#/channels/{reply}"},
             "messages": [{"$ref": f"#/channels/{reply}/messages/{reply}"}],
         }
         self.document["operations"][f"receive_{name}"] = operation
+
+    def add_subject(self, action: str, subject: str, content_type: str, summary: str) -> None:
+        """A subject of which the declaration names no bodies."""
+        name = re.sub(r"\W+", "_", subject.lower().partition("{")[0].strip("$.*>"))
+        address, parameters = _address(subject.replace(">", "{rest}"), "project", "model")
+        message = {"title": name, "contentType": content_type}
+        self.document["components"]["messages"][name] = message
+        messages = {name: {"$ref": f"#/components/messages/{name}"}}
+        channel = {"address": address, "messages": messages} | ({"parameters": parameters} if parameters else {})
+        self.document["channels"][name] = channel
+        self.document["operations"][f"{action}_{name}"] = _operation(action, name, summary)
 
     def _add_channel(self, name: str, address: str | None, body: type[BaseModel], more: Document | None = None) -> None:
         message = {"title": body.__name__, "payload": self._references[body]} | (more or {})
@@ -97,17 +115,21 @@ class _Builder:
         self.document["channels"][name] = {"address": address, "messages": messages}
 
 
-def _operation(action: str, channel: str, model: type[BaseModel]) -> Document:
+def _summary(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().splitlines()[0]
+
+
+def _operation(action: str, channel: str, summary: str) -> Document:
     return {
         "action": action,
         "channel": {"$ref": f"#/channels/{channel}"},
-        "summary": (model.__doc__ or "").strip().splitlines()[0],
+        "summary": summary,
         "messages": [{"$ref": f"#/channels/{channel}/messages/{channel}"}],
     }
 
 
-def _address(subject: str) -> tuple[str, Document]:
+def _address(subject: str, *names: str) -> tuple[str, Document]:
     """The subject with a name for each of its parts that varies."""
-    names = iter(["model", "part"])
-    address = re.sub(r"[*>]", lambda _: "{" + next(names) + "}", subject)
+    unnamed = iter(names)
+    address = re.sub(r"[*>]", lambda _: "{" + next(unnamed) + "}", subject)
     return address, {name: {"description": f"the {name}"} for name in re.findall(r"\{(\w+)\}", address)}

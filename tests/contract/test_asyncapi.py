@@ -17,7 +17,7 @@ from shared.events import said_by
 from shared.handlers import Handlers
 from shared.ops.asyncapi import document
 from shared.settings import ServiceSettings
-from shared.streams import SERVICES, retry_subject
+from shared.streams import SERVICES, Declaration, retry_subject, rpc_wildcard
 from shared.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,8 +50,39 @@ def test_it_is_valid(service: str) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_it_says_all_that_the_service_says(service: str) -> None:
     found = document(handlers_of(service).declaration)
-    sent = {name for name, operation in found["operations"].items() if operation["action"] == "send"}
+    declaration = handlers_of(service).declaration
+    sent = {
+        name
+        for name, operation in found["operations"].items()
+        if operation["action"] == "send" and not is_further(address_of(found, operation), declaration)
+    }
     assert sent == {f"send_{event.fact()}" for event in said_by(service)}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_it_names_whom_the_service_asks_and_its_further_subjects(service: str) -> None:
+    declaration = handlers_of(service).declaration
+    found = document(declaration)
+    further = [
+        (operation["action"], re.sub(r"\{\w+\}", "*", address))
+        for operation in found["operations"].values()
+        if is_further(address := address_of(found, operation), declaration)
+    ]
+    expected = [("send", rpc_wildcard(asked).replace(">", "*")) for asked in declaration.asks]
+    expected += [("send", subject.replace(">", "*")) for subject in declaration.publishes]
+    expected += [("receive", subject.replace(">", "*")) for subject in declaration.subscribes]
+    assert sorted(further) == sorted(expected)
+
+
+def address_of(found: dict[str, Any], operation: dict[str, Any]) -> str:
+    return str(found["channels"][operation["channel"]["$ref"].rpartition("/")[2]]["address"])
+
+
+def is_further(address: str, declaration: Declaration) -> bool:
+    """Whether it is neither an event, nor a command, nor a request that the service answers."""
+    asked = {f"rpc.{service}.{{verb}}" for service in declaration.asks}
+    plain = re.sub(r"\{\w+\}", "*", address)
+    return address in asked or plain in {s.replace(">", "*") for s in (*declaration.publishes, *declaration.subscribes)}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -69,7 +100,8 @@ def received(handlers: Handlers) -> set[str]:
     """The subjects that the document says are received; commands have one wildcard for all at FastStream."""
     found = document(handlers.declaration)
     operations = [each for each in found["operations"].values() if each["action"] == "receive"]
-    return {found["channels"][each["channel"]["$ref"].rpartition("/")[2]]["address"] for each in operations}
+    addresses = {address_of(found, each) for each in operations}
+    return {address for address in addresses if not is_further(address, handlers.declaration)}
 
 
 def test_the_version_is_that_of_the_project() -> None:

@@ -11,7 +11,8 @@ function element(tag, text = "", className = "") {
 const follow = (spec, reference) => reference.slice(2).split("/").reduce((node, name) => node[name], spec);
 
 function bodyOf(spec, message) {
-  const { title, payload } = follow(spec, follow(spec, message.$ref).$ref);
+  const { title, payload, contentType } = follow(spec, follow(spec, message.$ref).$ref);
+  if (!payload) return element("span", contentType, "quiet");
   const details = element("details");
   details.append(element("summary", title));
   details.append(element("pre", JSON.stringify(follow(spec, payload.$ref), null, 2)));
