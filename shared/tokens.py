@@ -1,5 +1,7 @@
 """Access tokens: what auth signs and every gateway checks by itself. Signed JWTs (RFC 7519, 9068), EdDSA alone."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from shared.names import Slug
@@ -26,6 +28,18 @@ class Claims(BaseModel):
     jti: str
     project: Slug
     epoch: int
+
+
+class PublicJwk(BaseModel):
+    """A public key as others may read it (RFC 8037); whatever else an entry holds is not taken over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    x: str
+    kid: str
+    use: Literal["sig"]
+    alg: Literal["EdDSA"]
 
 
 REQUIRED = tuple(Claims.model_fields)

@@ -5,7 +5,6 @@ so is word of other changes, which are then read at once.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,7 +26,7 @@ from shared.errors import Unavailable
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import Permission, granted
 from shared.streams import CHANGED_SUBJECT, CREDENTIAL_SUBJECT, CREDENTIALS, REVOKED_SUBJECT
-from shared.tokens import ALGORITHM, SIGNING_KEY, signing_key_name
+from shared.tokens import ALGORITHM, SIGNING_KEY, PublicJwk, signing_key_name
 
 CHECK_SECONDS = 0.25
 BUCKET = f"KV_{CREDENTIALS}"
@@ -201,5 +200,5 @@ def _entry(stored: Stored) -> Entry | None:
 
 
 def _public_key(name: str, data: bytes) -> PublicKey:
-    document = json.loads(data)
+    document = PublicJwk.model_validate_json(data).model_dump()
     return PublicKey(name, jwt.PyJWK(document, ALGORITHM), document)
