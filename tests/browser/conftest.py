@@ -18,9 +18,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     if not CHROMIUM.exists():
         pytest.skip(f"{CHROMIUM} is missing: apt-get install chromium")
     stack = Stack(tmp_path_factory.mktemp("browser"))
-    stack.up()
-    yield House(stack)
-    stack.down()
+    try:
+        stack.up()
+        yield House(stack)
+    finally:
+        stack.down()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

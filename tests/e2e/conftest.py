@@ -11,9 +11,11 @@ from tests.house import House
 @pytest.fixture(scope="package")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     stack = Stack(tmp_path_factory.mktemp("e2e"))
-    stack.up()
-    yield House(stack)
-    stack.down()
+    try:
+        stack.up()
+        yield House(stack)
+    finally:
+        stack.down()
 
 
 @pytest.fixture(scope="package")

@@ -29,9 +29,11 @@ def failpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def house(tmp_path_factory: pytest.TempPathFactory, failpoints: Path) -> Iterator[House]:
     settings = {service: {"FAILPOINTS": str(failpoints / service), **OWN.get(service, {})} for service in SERVICES}
     stack = Stack(tmp_path_factory.mktemp("faults"), settings=settings)
-    stack.up()
-    yield House(stack)
-    stack.down()
+    try:
+        stack.up()
+        yield House(stack)
+    finally:
+        stack.down()
 
 
 @pytest.fixture(scope="package")
