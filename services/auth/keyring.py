@@ -20,7 +20,7 @@ class Keyring:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._keys: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
+        self._keys = _read(file)
 
     @property
     def kids(self) -> frozenset[str]:
@@ -39,6 +39,18 @@ class Keyring:
     async def _keep(self, keys: dict[str, dict[str, Any]]) -> None:
         await asyncio.to_thread(write_private, self._file, json.dumps(keys))
         self._keys = keys
+
+
+def _read(file: Path) -> dict[str, dict[str, Any]]:
+    """None in a file that is missing or broken: another key is made then, and tokens of before go on."""
+    try:
+        found: dict[str, dict[str, Any]] = json.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        observe.log().error("keys that sign tokens cannot be read", file=str(file))
+        return {}
+    return found
 
 
 class SigningKeys:

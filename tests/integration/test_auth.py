@@ -25,10 +25,11 @@ from shared.context import Context
 from shared.credentials import Credential, credential_subject, key_digest
 from shared.errors import Conflict, InvalidInput, NotFound, Unavailable
 from shared.permissions import Role
-from shared.rpc.auth import ApiKeyCreated, CreateApiKey, ListApiKeys, RevokeApiKey
+from shared.rpc.auth import ApiKeyCreated, CreateApiKey, CreateUser, ListApiKeys, RevokeApiKey, UpdateUser
 from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.streams import REVOKED_SUBJECT
+from shared.tokens import signing_key_name, user_name
 
 DEADLINE = 15
 ADMIN = Context(actor="key-of-admin")
@@ -211,6 +212,9 @@ async def test_a_lost_bucket_is_filled_again(start: Any, admin: Any, gateway: Bu
     async with start():
         kept, revoked = await create(gateway), await create(gateway)
         await gateway.ask(RevokeApiKey(key_id=revoked.id), ADMIN)
+        person = await gateway.ask(CreateUser(name="ada", roles=[Role.VIEWER]), ADMIN)
+        gone = await gateway.ask(CreateUser(name="bob", roles=[Role.VIEWER]), ADMIN)
+        await gateway.ask(UpdateUser(user_id=gone.id, disabled=True), ADMIN)
     await admin.jetstream().delete_stream("KV_credentials")
     await provision_bus_over(admin.connected_url.geturl(), [])
     async with start():
@@ -220,6 +224,52 @@ async def test_a_lost_bucket_is_filled_again(start: Any, admin: Any, gateway: Bu
 
         await eventually(is_back)
         assert await entry(admin, key_digest(revoked.secret)) is None
+        assert len(await signing_keys(admin)) == 1
+        assert Credential.model_validate_json((await entry(admin, user_name(person.id))).data).epoch == 1
+        assert await entry(admin, user_name(gone.id)) is None
+
+
+async def signing_keys(admin: Any) -> dict[str, dict[str, Any]]:
+    """The public keys in the bucket, by id."""
+    prefix = credential_subject(signing_key_name(""))
+    info = await admin.jetstream().stream_info("KV_credentials", subjects_filter=f"{prefix}>")
+    found = [await admin.jetstream().get_last_msg("KV_credentials", subject) for subject in info.state.subjects or ()]
+    kept = [message for message in found if "KV-Operation" not in (message.headers or {})]
+    return {message.subject.removeprefix(prefix): json.loads(message.data) for message in kept}
+
+
+async def published(service: Service) -> None:
+    async def is_empty() -> bool:
+        async with service.database.connection() as connection:  # type: ignore[union-attr]
+            return not await connection.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL")
+
+    await eventually(is_empty)
+
+
+async def test_a_key_signs_until_it_is_lost_or_its_time_is_over(start: Any, admin: Any, key_file: Path) -> None:
+    file = key_file.parent.parent / "home" / "signing.keys"
+    async with start() as service:
+        await published(service)
+        first = await signing_keys(admin)
+        assert first.keys() == json.loads(file.read_text()).keys() and len(first) == 1
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert not any("d" in key for key in first.values())
+    async with start() as service:
+        await published(service)
+        assert await signing_keys(admin) == first
+    file.write_text("{broken")
+    async with start() as service:
+        await published(service)
+        both = await signing_keys(admin)
+        assert len(both) == 2 and both.keys() > first.keys(), "tokens of the lost key go on"
+        assert json.loads(file.read_text()).keys() == both.keys() - first.keys()
+        async with service.database.connection() as connection:
+            await connection.execute("UPDATE signing_keys SET retires_at = now() - interval '1 second'")
+    async with start() as service:
+        await published(service)
+        last = await signing_keys(admin)
+        assert len(last) == 1 and not last.keys() & both.keys()
+        assert json.loads(file.read_text()).keys() == last.keys()
 
 
 async def test_a_revoke_without_a_bus_is_not_answered_as_done(
