@@ -116,7 +116,7 @@ class TestStockClient:
     async def test_errors_are_its_own_with_our_message(self, gateway: Gateway, key: str) -> None:
         client = Stock(gateway, key)
         for error, status, text in (
-            (await Stock(gateway, "").refused(MODEL, pixels()), "401", "API key is needed"),
+            (await Stock(gateway, "").refused(MODEL, pixels()), "401", "API key or access token is needed"),
             (await Stock(gateway, "aim_no").refused(MODEL, pixels()), "401", "unknown or revoked"),
             (await client.refused("nothing", pixels()), "404", "no model 'nothing'"),
             (await client.refused(MODEL, pixels(name="pixel")), "400", "has no input 'pixel'"),
