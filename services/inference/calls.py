@@ -65,7 +65,7 @@ class Calls:
         """Begin as many calls as may be under way."""
         queue = self._queues[name]
         while queue and self._under_way[name] < self._at_once:
-            batch = merging.take(queue, _kind, MAX_BATCH)
+            batch = merging.take(queue, _kind, merging.portion(len(queue)), MAX_BATCH)
             self._under_way[name] += 1
             call = asyncio.create_task(self._run(name, batch))
             self._calls.add(call)

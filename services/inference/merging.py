@@ -12,6 +12,7 @@ from shared.signatures import is_batched
 from shared.tensors import Raw, Tensor
 
 Key = tuple[object, ...]
+FEW = 8
 _LENGTH = struct.Struct("<I")
 _Item = TypeVar("_Item")
 
@@ -24,15 +25,25 @@ def merge_key(request: InferRequest, signature: Signature) -> Key | None:
     return inputs, frozenset(output.name for output in request.outputs)
 
 
-def take(queue: deque[_Item], kind: Callable[[_Item], tuple[Key | None, int]], max_rows: int) -> list[_Item]:
-    """Take from a queue its first item, and those behind it that share its key while their rows fit.
+def portion(waiting: int) -> int:
+    """How many requests the next call takes: half of what waits, where that is many.
+
+    The gateway works on one half while Triton works on the other; all in one call, each would wait for the other.
+    """
+    return max(FEW, -(-waiting // 2))
+
+
+def take(
+    queue: deque[_Item], kind: Callable[[_Item], tuple[Key | None, int]], max_items: int, max_rows: int
+) -> list[_Item]:
+    """Take from a queue its first item, and those behind it that share its key while there is room.
 
     Items of one key keep their order. `kind` gives an item's key and rows.
     """
     first = queue.popleft()
     taken, left = [first], []
     key, rows = kind(first)
-    while key is not None and queue and rows < max_rows:
+    while key is not None and queue and len(taken) < max_items and rows < max_rows:
         other, more = kind(queue[0])
         if other != key:
             left.append(queue.popleft())

@@ -58,16 +58,16 @@ def test_joined_and_split_again_each_has_its_own_rows(columns: list[tuple[str, l
 KINDS = st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(1, 8)), min_size=1, max_size=30)
 
 
-@given(KINDS, st.integers(1, 12))
+@given(KINDS, st.integers(1, 30), st.integers(1, 12))
 def test_a_queue_is_emptied_in_order_and_never_beyond_the_largest_batch(
-    kinds: list[tuple[str | None, int]], max_rows: int
+    kinds: list[tuple[str | None, int]], max_items: int, max_rows: int
 ) -> None:
     queue = deque(enumerate(kinds))
     taken: list[tuple[int, tuple[str | None, int]]] = []
     while queue:
         first = queue[0]
-        batch = merging.take(queue, lambda item: (item[1][0] and (item[1][0],), item[1][1]), max_rows)
-        assert batch[0] == first
+        batch = merging.take(queue, lambda item: (item[1][0] and (item[1][0],), item[1][1]), max_items, max_rows)
+        assert batch[0] == first and len(batch) <= max_items
         assert len(batch) == 1 or sum(rows for _, (_, rows) in batch) <= max_rows
         assert len(batch) == 1 or ({key for _, (key, _) in batch} == {first[1][0]} and first[1][0] is not None)
         taken += batch
@@ -75,6 +75,12 @@ def test_a_queue_is_emptied_in_order_and_never_beyond_the_largest_batch(
     for name in ("a", "b"):
         of_one = [number for number, (key, _) in taken if key == name]
         assert of_one == sorted(of_one)
+
+
+@given(st.integers(1, 10_000))
+def test_a_call_takes_all_of_a_few_and_half_of_many(waiting: int) -> None:
+    taken = min(waiting, merging.portion(waiting))
+    assert taken == waiting if waiting <= merging.FEW else waiting / 2 <= taken < waiting
 
 
 SIGNATURE = Signature(
