@@ -11,6 +11,7 @@ import httpx
 import nats
 
 from shared.streams import CREDENTIALS
+from shared.tokens import signing_key_name, user_name
 from tests.house import House
 
 MODEL = "digits-cnn"
@@ -183,7 +184,7 @@ def _differences(owned: list[dict[str, Any]], shown: list[dict[str, Any]]) -> in
 
 
 async def _misprojected_keys(house: House) -> int:
-    """API keys in force that the gateways' bucket lacks, and those in the bucket that are not in force."""
+    """API keys, users and keys of tokens in force that the gateways' bucket lacks, and what it has beyond these."""
     connection = await nats.connect(house.stack.info["nats"])
     try:
         bucket = await connection.jetstream().key_value(CREDENTIALS)
@@ -193,8 +194,10 @@ async def _misprojected_keys(house: House) -> int:
             known = set()
     finally:
         await connection.close()
-    active = house.rows("auth", "SELECT digest FROM api_keys WHERE revoked_at IS NULL")
-    return len(known ^ {row["digest"] for row in active})
+    active = {row["digest"] for row in house.rows("auth", "SELECT digest FROM api_keys WHERE revoked_at IS NULL")}
+    active |= {user_name(row["id"]) for row in house.rows("auth", "SELECT id FROM users WHERE disabled_at IS NULL")}
+    active |= {signing_key_name(row["kid"]) for row in house.rows("auth", "SELECT kid FROM signing_keys")}
+    return len(known ^ active)
 
 
 def _unsound_artifacts(house: House) -> int:
