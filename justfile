@@ -55,10 +55,10 @@ logs *arguments: install
 provision *arguments: install
     @"{{ python }}" -m deploy.embedded provision "$@"
 
-# run the tests against real servers on free ports, in two processes, since they wait more than they work
+# run the tests against real servers on free ports, in three processes, since they wait more than they work
 [group('checks')]
 test *arguments: install
-    @"{{ python }}" -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
+    @"{{ python }}" -m pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"
 
 # kill, freeze and restart every part at every point of the main job, one fault at a time, and print the table
 [group('checks')]

@@ -36,7 +36,7 @@ async def publish(credentials: dict[str, str], data: dict[str, Any], command_id:
     try:
         await connection.jetstream().publish(credentials["command"], json.dumps(data).encode(), headers=headers)
     finally:
-        await connection.drain()
+        await connection.close()
     return command_id
 
 

@@ -30,7 +30,8 @@ async def read(credentials: dict[str, str], most: int, seconds: float) -> None:
     except nats.errors.TimeoutError:
         print(f"no event for {seconds:g} s")
     finally:
-        await connection.drain()
+        await connection.flush()
+        await connection.close()
 
 
 def event(message: Msg) -> dict[str, Any]:

@@ -46,6 +46,11 @@ class Home:
         return self.folder("run") / "endpoints.json"
 
     @property
+    def provisioned_file(self) -> Path:
+        """Stands there once the admin step was done for the process manager that runs."""
+        return self.folder("run") / "provisioned"
+
+    @property
     def processes_file(self) -> Path:
         return self.folder("run") / "processes.json"
 

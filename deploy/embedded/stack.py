@@ -57,7 +57,7 @@ class Stack:
         self._check_place()
         with self._locked():
             self._begun = time.monotonic()
-            if self.is_up():
+            if self.is_up() and self.home.provisioned_file.exists():
                 self._say(f"already running: {self.info['gateway']}")
                 return
             if not self.manager.answers():
@@ -187,6 +187,7 @@ class Stack:
         for name in self._reap():
             self._say(f"{self._elapsed()}  {name} was left over from a crash and was killed")
         self.home.stack_file.unlink(missing_ok=True)
+        self.home.provisioned_file.unlink(missing_ok=True)
         self._plan = Plan.make(self.home, self.settings)
         users = provision.bus_users(self._plan.passwords("nats"))
         catalogue.write_bus_config(self._plan, users)
@@ -209,6 +210,7 @@ class Stack:
         self._say_started(servers)
         if not provisioned:
             self.provision()
+            write_private(self.home.provisioned_file, "")
             self._say(f"{self._elapsed()}  database and bus provisioned")
         self.manager.start(services)
         self.wait_ready(services)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,17 @@ def finished(house: House) -> str:
     finish(house, task)
     assert settled(house, task, whole=True) == UNDISTURBED
     return task
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process that ran a part of the tests hands its counts to the one that started it."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["faults"] = table.counts()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    table.add(*getattr(node, "workeroutput", {}).get("faults", ({}, {})))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

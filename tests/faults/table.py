@@ -16,6 +16,17 @@ def trial(*faults: str) -> Iterator[None]:
     EQUAL.update(faults)
 
 
+def counts() -> tuple[dict[str, int], dict[str, int]]:
+    """What was tried here, and what was equal."""
+    return dict(TRIED), dict(EQUAL)
+
+
+def add(tried: dict[str, int], equal: dict[str, int]) -> None:
+    """Count what another process tried."""
+    TRIED.update(tried)
+    EQUAL.update(equal)
+
+
 def lines() -> Iterator[str]:
     width = max(map(len, TRIED), default=0)
     yield f"{'fault':<{width}}  runs  equal"
