@@ -62,6 +62,15 @@ async def connect(service: str, settings: ServiceSettings, **options: Any) -> Cl
     )
 
 
+async def settle(connection: Client, seconds: int = 2) -> None:
+    """Return when the bus knows all subscriptions and messages of before.
+
+    One flush does not tell: in nats-py its ping overtakes what the flushing task has not written yet.
+    """
+    for _ in range(2):
+        await connection.flush(seconds)
+
+
 def _server_with_login(settings: ServiceSettings, service: str) -> str:
     scheme, _, address = settings.nats_url.partition("://")
     return f"{scheme}://{settings.nats_user or service}:{settings.nats_password.get_secret_value()}@{address}"

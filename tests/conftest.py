@@ -17,6 +17,7 @@ from deploy.embedded.testing_servers import NatsServer, PostgresServer, nats_ser
 from shared.settings import ServiceSettings
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime otherwise reports home
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several test processes only wait for each other
 
 
 @pytest.fixture(scope="session")

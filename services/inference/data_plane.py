@@ -20,12 +20,12 @@ from services.inference.merging import Key, merge_key
 from services.inference.prediction_log import PredictionLog
 from services.inference.replies import Replies, answer, refusal
 from shared import frames, observe, oip
+from shared.bus import settle
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unavailable
 from shared.signatures import batch_size, validate
 from shared.streams import infer_subject
 
 QUEUE = "inference"
-FLUSH_SECONDS = 2
 DRAIN_SECONDS = 10
 
 
@@ -62,7 +62,7 @@ class DataPlane:
         for key in changed - ready:
             await self._subscriptions.pop(key).unsubscribe()
         if changed:
-            await self._connection.flush(FLUSH_SECONDS)
+            await settle(self._connection)
         for name in self._layouts.keys() - self._routing.wanted.keys():
             del self._layouts[name]
 

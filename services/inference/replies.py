@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from nats.aio.client import Client
 
 from shared import frames, observe, oip
+from shared.bus import settle
 from shared.errors import AimassError, InvalidInput, TooLarge
 from shared.frames import MAX_FRAME_BYTES, MAX_RECORD_BYTES
 from shared.streams import INFERRED
@@ -43,7 +44,7 @@ class Replies:
             if self._sending:
                 await asyncio.wait(self._sending)
         if self._connection is not None and self._connection.is_connected:
-            await self._connection.flush()
+            await settle(self._connection)
 
     def _start_sending(self) -> None:
         unsent, self._unsent = self._unsent, defaultdict(list)

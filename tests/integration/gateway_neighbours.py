@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from deploy.embedded.testing_servers import NatsServer
 from services.gateway.app import build
 from shared import frames, oip
-from shared.bus import ERROR_HEADER
+from shared.bus import ERROR_HEADER, settle
 from shared.credentials import Credential, credential_subject, key_digest
 from shared.errors import AimassError, InvalidInput
 from shared.events.common import Signature, TensorSpec
@@ -64,7 +64,7 @@ class Neighbours:
     async def serve(self, model: str) -> Any:
         """Answer predictions for a model, as inference does."""
         subscription = await self.connection.subscribe(f"infer.default.{model}", queue="inference", cb=self._predict)
-        await self.connection.flush()
+        await settle(self.connection)
         return subscription
 
     async def _answer(self, message: Msg) -> None:

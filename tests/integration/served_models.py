@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from shared import frames, oip
+from shared.bus import settle
 from shared.tensors import from_numpy, to_numpy
 from tests.integration.onnx_models import Served, served, spec
 
@@ -79,7 +80,7 @@ async def data_plane(url: str) -> AsyncIterator[DataPlane]:
         task.add_done_callback(running.discard)
 
     await connection.subscribe("infer.>", queue="inference", cb=receive)
-    await connection.flush()
+    await settle(connection)
     try:
         yield plane
     finally:

@@ -20,7 +20,7 @@ from services.registry.handlers import HANDLERS
 from services.registry.parts import Parts
 from services.registry.settings import Settings
 from shared.artifacts import Artifacts
-from shared.bus import ERROR_HEADER
+from shared.bus import ERROR_HEADER, settle
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.events.models import VersionArchived, VersionDeleted, VersionRegistered
 from shared.rpc.artifacts import References
@@ -103,7 +103,7 @@ async def neighbours(nats: NatsServer) -> AsyncIterator[Neighbours]:
     found = Neighbours(connection)
     for service in ("trainer", "inference"):
         await connection.subscribe(f"rpc.{service}.>", cb=found.answer)
-    await connection.flush()
+    await settle(connection)
     yield found
     await connection.close()
 

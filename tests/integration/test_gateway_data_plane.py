@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from deploy.embedded.testing_servers import NatsServer
 from services.gateway.data_plane import DataPlane, NobodyServes
 from shared import bus, frames
+from shared.bus import settle
 from shared.errors import Unavailable
 from shared.settings import ServiceSettings
 
@@ -50,7 +51,7 @@ async def serving(nats: NatsServer, answering: Answering) -> AsyncIterator[list[
             await connection.publish(message.reply, frames.encode_replies(replies))
 
     await connection.subscribe(f"infer.default.{MODEL}", cb=answer)
-    await connection.flush()
+    await settle(connection)
     yield came
     await connection.close()
 
@@ -117,6 +118,6 @@ async def test_a_reply_that_cannot_be_read_ends_no_connection(plane: DataPlane, 
         await connection.publish(message.reply, frames.encode_replies([reply(asked)]))
 
     await connection.subscribe(f"infer.default.{MODEL}", cb=garbage)
-    await connection.flush()
+    await settle(connection)
     assert (await infer(plane, request(7))).status == 200
     await connection.close()
