@@ -16,13 +16,13 @@ from shared.bus import Bus
 from shared.streams import log_subject
 from shared.tasks.store import Task
 
-ROOM = 2000
+LINES = 2000
+ROOM = LINES + 200
 LINE_CHARACTERS = 8000
 BATCH = 64
 PUBLISH_SECONDS = 2.0
 RETRY_SECONDS = 0.25
-FULL_SECONDS = 0.2
-FLUSH_SECONDS = 3.0
+STALL_SECONDS = 3.0
 LAST_LINES = 50
 
 
@@ -40,23 +40,34 @@ class TaskLog:
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(ROOM)
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._published = 0
+        self._taken = 0
+        self._stalled_at: int | None = None
         self._dropped = 0
 
     async def write(self, stream: str, line: str) -> None:
-        """Add a line; a full log holds the writer up a little while the bus takes lines."""
+        """Add a line; a full log holds the writer up as long as the bus takes lines."""
         self.last_lines.append(line)
         body = entry(self._task, stream, line=line[:LINE_CHARACTERS])
-        if self._waiting.full() and self._bus.is_connected():
+        if self._has_enough() and self._bus.is_connected():
             await self._await_room()
-        self._offer(body)
+        if self._has_enough():
+            self._drop(1)
+        else:
+            self._offer(body)
 
     def tell(self, stream: str, **facts: Any) -> None:
-        """Add an entry without ever waiting."""
+        """Add an entry without ever waiting; lines leave room for it."""
         self._offer(entry(self._task, stream, **facts))
 
+    def _has_enough(self) -> bool:
+        return self._waiting.qsize() >= LINES
+
     async def _await_room(self) -> None:
-        deadline = time.monotonic() + FULL_SECONDS
-        while self._waiting.full() and time.monotonic() < deadline:
+        """A bus that took nothing for STALL_SECONDS holds no writer up again until it takes something."""
+        deadline = time.monotonic() + STALL_SECONDS
+        while self._has_enough() and self._taken != self._stalled_at:
+            if time.monotonic() > deadline:
+                self._stalled_at = self._taken
             await asyncio.sleep(0.01)
 
     def _offer(self, body: bytes) -> None:
@@ -81,14 +92,19 @@ class TaskLog:
             await asyncio.wait({pumping})
 
     async def flush(self) -> None:
-        """Wait until the bus has all lines, but not for long."""
-        try:
-            async with asyncio.timeout(FLUSH_SECONDS):
-                await self._waiting.join()
-        except TimeoutError:
-            left = self._waiting.qsize()
-            self._drop(left)
-            observe.log().warning("task log not taken by the bus", task=self._task.id, lines=left)
+        """Wait until the bus has all lines, or took none for STALL_SECONDS."""
+        taken = -1
+        while taken != self._taken:
+            taken = self._taken
+            try:
+                async with asyncio.timeout(STALL_SECONDS):
+                    await self._waiting.join()
+                return
+            except TimeoutError:
+                continue
+        left = self._waiting.qsize()
+        self._drop(left)
+        observe.log().warning("task log not taken by the bus", task=self._task.id, lines=left)
 
     async def _pump(self) -> None:
         while True:
@@ -97,6 +113,7 @@ class TaskLog:
                 batch.append(self._waiting.get_nowait())
             bodies = [*self._notice(), *batch]
             await asyncio.gather(*(self._publish(self._next_id(), body) for body in bodies))
+            self._taken += len(batch)
             for _ in batch:
                 self._waiting.task_done()
 

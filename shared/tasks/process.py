@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OPENBLAS
 TERMINATE_SECONDS = 1.0
 EXIT_SECONDS = 5.0
 OUTPUT_SECONDS = 3.0
+LAST_SECONDS = 30.0
 MEMORY_SECONDS = 0.1
 EXIT_POLL_SECONDS = 0.02
 PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
@@ -124,21 +126,43 @@ async def _open_pipe(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.Rea
     return reader, transport
 
 
-async def _copy_output(stream: asyncio.StreamReader, log: LogLine) -> None:
-    """Log every line; of one that is too long, only that it was left out."""
-    left_out = False
-    while True:
-        try:
-            line = await stream.readline()
-        except ValueError:
-            if not left_out:
-                await log("output", f"(a line of more than {LINE_BYTES} bytes was left out)")
-            left_out = True
-            continue
-        if not line:
-            return
+class OutputCopy:
+    """What the process prints, on its way to the log."""
+
+    def __init__(self, stream: asyncio.StreamReader, log: LogLine) -> None:
+        self._stream, self._log = stream, log
+        self._read = 0
+        self._copying = asyncio.create_task(self._copy())
+
+    async def _copy(self) -> None:
+        """Log every line; of one that is too long, only that it was left out."""
         left_out = False
-        await log("output", line.decode(errors="replace").rstrip("\n"))
+        while True:
+            try:
+                line = await self._stream.readline()
+            except ValueError:
+                if not left_out:
+                    await self._log("output", f"(a line of more than {LINE_BYTES} bytes was left out)")
+                left_out = True
+                continue
+            if not line:
+                return
+            left_out = False
+            self._read += 1
+            await self._log("output", line.decode(errors="replace").rstrip("\n"))
+
+    async def finish(self) -> None:
+        """Copy what an ended process has left, until nothing comes for OUTPUT_SECONDS; LAST_SECONDS in all."""
+        deadline, read = time.monotonic() + LAST_SECONDS, -1
+        while read != self._read and time.monotonic() < deadline:
+            read = self._read
+            done, _ = await asyncio.wait({self._copying}, timeout=OUTPUT_SECONDS)
+            if done:
+                return
+        await self._log("output", "(the output is still open; what comes after this is left out)")
+
+    def stop(self) -> None:
+        self._copying.cancel()
 
 
 async def _start(module: str, folder: Path, descriptor: int, threads: int) -> asyncio.subprocess.Process:
@@ -203,7 +227,7 @@ async def task_process(
     started, transport = await _start_with_pipe(module, folder, threads)
     process = started.process
     assert process.stdin and process.stdout
-    copying = asyncio.create_task(_copy_output(process.stdout, log))
+    output = OutputCopy(process.stdout, log)
     watching = asyncio.create_task(started.watch_memory())
     try:
         given = spec.model_dump_json() if isinstance(spec, BaseModel) else json.dumps(spec)
@@ -214,7 +238,7 @@ async def task_process(
         watching.cancel()
         try:
             await _end(process)
-            await asyncio.wait({copying}, timeout=OUTPUT_SECONDS)
+            await output.finish()
         finally:
-            copying.cancel()
+            output.stop()
             transport.close()

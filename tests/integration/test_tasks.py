@@ -15,8 +15,11 @@ from shared.events.tasks import TaskChanged
 from shared.events.training import EpochCompleted, TrainingCancelled, TrainingFailed
 from shared.rpc.tasks import CancelTask, GetTask, GetTaskMetrics
 from shared.settings import ServiceSettings
+from shared.tasks import log as log_module
+from shared.tasks import process as process_module
 from shared.tasks import runner as runner_module
 from shared.tasks import store
+from shared.tasks.log import TaskLog
 from tests.integration.running import asking, guarded_bus, running_service, until
 from tests.integration.task_service import HANDLERS, build
 from tests.integration.tasks_kit import Tasks, children, folders, settings_with
@@ -166,6 +169,22 @@ async def test_many_reports_and_lines_flood_neither_database_nor_log(tasks: Task
     assert lines[-1] == "after the long line"
     assert len(await tasks.log(task_id, "progress")) < 30
     assert len(await tasks.running.said(TaskChanged)) < 10
+
+
+async def test_a_slow_bus_loses_no_line(tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = TaskLog._publish
+
+    async def publish_slowly(log: TaskLog, message_id: str, body: bytes) -> None:
+        await asyncio.sleep(0.05)
+        await publish(log, message_id, body)
+
+    monkeypatch.setattr(TaskLog, "_publish", publish_slowly)
+    monkeypatch.setattr(log_module, "STALL_SECONDS", 0.4)
+    monkeypatch.setattr(process_module, "OUTPUT_SECONDS", 0.4)
+    task_id = await tasks.submit(steps=0, end="chatter")
+    await tasks.ended(task_id)
+    assert (await tasks.lines(task_id))[:3000] == [f"line {number}" for number in range(3000)]
+    assert not await tasks.lines(task_id, "dropped")
 
 
 async def test_progress_is_told_while_it_moves(tasks: Tasks) -> None:
