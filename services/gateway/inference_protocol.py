@@ -25,6 +25,7 @@ from shared.permissions import Permission
 
 ROOT = "/v2"
 MODELS = "/v2/models/"
+STATISTICS = "/v2/models/stats"
 JSON = b"application/json"
 Headers = list[tuple[bytes, bytes]]
 
@@ -39,13 +40,17 @@ class Answer(NamedTuple):
 
 @dataclass(slots=True)
 class Call:
-    """A request: its route's template, the names in its path, and its caller once he is known."""
+    """A request: its route's template, the names in its path, and its caller once he is known.
+
+    `operation` is how a span names one that came otherwise than over HTTP.
+    """
 
     receive: Receive
     headers: dict[bytes, bytes]
     template: str
     model: str = ""
     version: str = ""
+    operation: str = ""
     principal: Principal = ANONYMOUS
     prediction_id: bytes = b""
     traceparent: str = ""
@@ -92,14 +97,17 @@ class InferenceProtocol:
         started = time.perf_counter()
         method = scope["method"]
         call = Call(receive, dict(scope["headers"]), *split(scope["path"]))
-        route = self.routes.get((method, call.template))
-        if route is not None and route.predicts:
-            answer = await self._predict(route, call)
-        else:
-            answer = await self._answer(route, call, method)
+        answer = await self.answer(method, call)
         await _send(answer, send)
         name = call.template if call.template in self._templates else "unknown"
         _seconds(name, method, answer.status).observe(time.perf_counter() - started)
+
+    async def answer(self, method: str, call: Call) -> Answer:
+        """What a call gets, whatever it came over."""
+        route = self.routes.get((method, call.template))
+        if route is not None and route.predicts:
+            return await self._predict(route, call)
+        return await self._answer(route, call, method)
 
     async def _predict(self, route: ProtocolRoute, call: Call) -> Answer:
         """Every answer carries the prediction's id, a refusal too."""
@@ -116,7 +124,7 @@ class InferenceProtocol:
         return answer
 
     async def _recorded(self, route: ProtocolRoute, call: Call) -> Answer:
-        with observe.recorded_span(f"POST {route.template}", call.traceparent) as span:
+        with observe.recorded_span(call.operation or f"POST {route.template}", call.traceparent) as span:
             call.traceparent = observe.current_traceparent()
             answer = await self._answer(route, call, route.method)
             span.set_attribute("http.response.status_code", answer.status)
@@ -155,7 +163,7 @@ def _seconds(route: str, method: str, status: int) -> Histogram:
 def split(path: str) -> tuple[str, str, str]:
     """A path's template, and the model and the version that it names."""
     path = path.removesuffix("/")
-    if not path.startswith(MODELS):
+    if not path.startswith(MODELS) or path == STATISTICS:
         return path, "", ""
     parts = path.split("/")
     model, parts[3] = parts[3], "{model}"
