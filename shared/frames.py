@@ -74,7 +74,7 @@ def decode_replies(frame: Body) -> list[Reply]:
     return _decode(frame, _REPLIES, _read_reply)
 
 
-def shared(items: Sequence[_Item], body: Callable[[_Item], Body]) -> Iterator[list[_Item]]:
+def grouped(items: Sequence[_Item], body: Callable[[_Item], Body]) -> Iterator[list[_Item]]:
     """The items in order, as many to a frame as it has room for."""
     taken: list[_Item] = []
     size = 0

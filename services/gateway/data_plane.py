@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 from services.gateway import metrics
 from shared import frames, observe
 from shared.errors import AimassError, InvalidInput, Unavailable
+from shared.names import new_id
 from shared.streams import infer_subject, inferred_subject
 
 NO_RESPONDERS = "503"
@@ -56,7 +57,7 @@ class DataPlane:
     async def run(self) -> None:
         """Connect, once; the connection comes back by itself after that."""
         connection = await self._connect(disconnected_cb=self._on_disconnected)
-        self._inbox = inferred_subject("gateway", connection._nuid.next().decode())
+        self._inbox = inferred_subject("gateway", new_id())
         await connection.subscribe(f"{self._inbox}.*", cb=self._on_reply)
         self._connection = connection
 
@@ -146,7 +147,7 @@ def _messages(unsent: list[Waiting]) -> Iterator[list[Waiting]]:
         if not waiting.reply.done():
             by_subject.setdefault(waiting.subject, []).append(waiting)
     for found in by_subject.values():
-        yield from frames.shared(found, lambda waiting: waiting.request.body)
+        yield from frames.grouped(found, lambda waiting: waiting.request.body)
 
 
 def _expire(waiting: Waiting) -> None:

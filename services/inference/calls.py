@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 from services.inference import merging
 from services.inference.domain import Deployment
 from services.inference.engine import Triton
+from services.inference.replies import unforeseen
 from shared import frames, observe, oip
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, ModelFailed
 from shared.signatures import MAX_BATCH
@@ -109,9 +110,9 @@ class Calls:
             for waiting in batch:
                 self._end(waiting, error)
         except Exception as error:
-            observe.log().error("inference failed", model=batch[0].model, exc_info=error)
+            told = unforeseen(error)
             for waiting in batch:
-                self._end(waiting, AimassError("inference failed; the log of the service says more"))
+                self._end(waiting, told)
         else:
             for waiting, found in zip(batch, outputs, strict=True):
                 self._end(waiting, found)

@@ -95,7 +95,7 @@ class DataPlane:
                 waiting = self._admit(project, model, subject, request, started)
                 self._calls.add(waiting)
                 asked.add(waiting.deployment.name)
-            except AimassError as error:
+            except Exception as error:
                 self._reply(project, model, subject, request, refusal(request, error), 0, started)
         for name in asked:
             self._calls.start(name)
@@ -129,7 +129,7 @@ class DataPlane:
             if isinstance(outcome, AimassError):
                 raise outcome
             reply = answer(request, waiting.asked, model, str(version), outcome)
-        except AimassError as error:
+        except Exception as error:
             reply = refusal(request, error)
         self._reply(waiting.project, model, waiting.subject, request, reply, waiting.rows, waiting.started)
 

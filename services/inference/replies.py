@@ -55,19 +55,26 @@ class Replies:
     async def _send(self, by_sender: list[list[tuple[str, frames.Reply]]]) -> None:
         try:
             assert self._connection is not None
-            for message in chain.from_iterable(frames.shared(found, _body) for found in by_sender):
+            for message in chain.from_iterable(frames.grouped(found, _body) for found in by_sender):
                 frame = frames.encode_replies([reply for _, reply in message])
                 await self._connection.publish(message[0][0], frame)
         except Exception as error:
             observe.log().error("replies not sent", error=repr(error))
 
 
+def unforeseen(reason: Exception) -> AimassError:
+    """What a caller hears of an error that is not ours."""
+    observe.log().error("inference failed", exc_info=reason)
+    return AimassError("inference failed; the log of the service says more")
+
+
 def _body(addressed: tuple[str, frames.Reply]) -> frames.Body:
     return addressed[1].body
 
 
-def refusal(request: frames.Request, error: AimassError) -> frames.Reply:
-    """Flat error bodies, as the Open Inference Protocol has them."""
+def refusal(request: frames.Request, reason: Exception) -> frames.Reply:
+    """Flat error bodies, as the Open Inference Protocol has them; an error that is not ours is logged, not told."""
+    error = reason if isinstance(reason, AimassError) else unforeseen(reason)
     status = 400 if isinstance(error, InvalidInput) else error.status
     body = json.dumps({"error": error.message}).encode()
     return frames.Reply(request.prediction_id, status, body, retry_after=error.retry_after)

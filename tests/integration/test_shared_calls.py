@@ -1,13 +1,16 @@
 """Requests that share messages and calls on a real Triton: each gets its own answer, and pays for nobody else."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
+from itertools import count
 from typing import Any
 
 import numpy as np
 import pytest
 
+from services.inference import data_plane
 from services.inference.calls import Calls, Outputs, Waiting
 from services.inference.domain import Deployment
 from services.inference.merging import merge_key
@@ -90,6 +93,24 @@ async def test_a_bad_request_fails_alone(house: House, send: Send) -> None:
     assert [reply.status for reply in replies] == [400, 200, replies[2].status, 200, 200, 504]
     assert replies[2].status in (400, 500)
     assert [output(replies[place]).item() for place in (1, 3, 4)] == [30.0, 0.0, 90.0]
+
+
+@pytest.mark.parametrize("step", ["validate", "answer"])
+async def test_an_error_of_ours_is_told_to_the_one_whom_it_meets(
+    house: House, send: Send, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage(house, affine())
+    inner, times = getattr(data_plane, step), count()
+
+    def fail_once(*given: Any) -> Any:
+        if next(times) == 1:
+            raise RuntimeError("unforeseen")
+        return inner(*given)
+
+    monkeypatch.setattr(data_plane, step, fail_once)
+    replies, _ = await send([request("x", np.ones((rows, 4), np.float32)) for rows in (1, 2, 3)])
+    assert [reply.status for reply in replies] == [200, 500, 200]
+    assert json.loads(bytes(replies[1].body)) == {"error": "inference failed; the log of the service says more"}
 
 
 async def test_models_without_a_batch_axis_answer_one_by_one(house: House, send: Send) -> None:

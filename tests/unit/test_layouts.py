@@ -104,7 +104,7 @@ def test_an_answer_that_no_message_takes_is_refused() -> None:
 @given(st.lists(st.integers(0, frames.MAX_FRAME_BYTES // 3), max_size=12))
 def test_shared_frames_hold_all_in_order_and_fit(sizes: list[int]) -> None:
     requests = [frames.Request(UUID(int=number).bytes, 0, bytes(size)) for number, size in enumerate(sizes)]
-    found = list(frames.shared(requests, lambda request: request.body))
+    found = list(frames.grouped(requests, lambda request: request.body))
     assert [request for taken in found for request in taken] == requests
     for taken in found:
         frames.encode_requests(taken)
