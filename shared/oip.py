@@ -12,7 +12,7 @@ from shared.errors import InvalidInput
 from shared.tensors import DATATYPES, MAX_DIMENSION, MAX_RANK, Raw, Tensor, check_raw, from_json, to_json
 
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
-EXTENSIONS: Final = ["binary_tensor_data"]
+EXTENSIONS: Final = ["binary_tensor_data", "statistics", "model_configuration"]
 MAX_NAME: Final = 256
 
 Scalar = str | int | float | bool

@@ -20,7 +20,7 @@ def build(settings: Settings | None = None) -> Service:
     routing, log = Routing(), PredictionLog(settings.node)
     data_plane = DataPlane(triton, routing, log, settings.max_waiting, settings.calls_at_once)
     reconciler = Reconciler(settings, service.database, service.relay, triton, routing, data_plane)
-    service.handle(HANDLERS, Parts(routing, reconciler, data_plane))
+    service.handle(HANDLERS, Parts(routing, reconciler, data_plane, triton))
 
     async def reconcile() -> None:
         data_plane.connect(await bus.connect("inference", settings))

@@ -61,11 +61,18 @@ class Routing:
 
     def versions(self, project: str, model: str) -> list[int]:
         """The versions of a model that are ready here."""
-        return sorted(
-            deployment.version
-            for name, deployment in self.wanted.items()
-            if (deployment.project, deployment.model) == (project, model) and name in self.ready
-        )
+        return sorted(deployment.version for deployment in self.served(project, model).values())
+
+    def served(self, project: str, model: str | None = None, version: int | None = None) -> dict[str, Deployment]:
+        """What is ready here of a project, of one model or of one version, by the name in Triton."""
+        return {
+            name: found
+            for name, found in self.wanted.items()
+            if name in self.ready
+            and found.project == project
+            and model in (None, found.model)
+            and version in (None, found.version)
+        }
 
     def models(self) -> set[tuple[str, str]]:
         """The models of which a version is ready here."""

@@ -111,6 +111,18 @@ class Triton:
         """The models that can answer; Triton goes on to call a model ready whose process has crashed."""
         return {name for name, state in (await self.states()).items() if state == "READY"} - self._crashed
 
+    async def statistics(self) -> list[dict[str, Any]]:
+        """What Triton has counted for every model that is loaded."""
+        async with self._control(CONTROL_SECONDS) as client:
+            found: dict[str, list[dict[str, Any]]] = await client.get_inference_statistics()
+        return found["model_stats"]
+
+    async def configuration(self, name: str) -> dict[str, Any]:
+        """The configuration of a loaded version, with all that Triton fills in."""
+        async with self._control(CONTROL_SECONDS) as client:
+            found: dict[str, Any] = await client.get_model_config(name)
+        return found
+
     async def load(self, name: str, timeout: float = LOAD_SECONDS) -> None:
         """Load a version and return when it is ready; raises ModelFailed with the reason."""
         async with self._control(timeout) as client:

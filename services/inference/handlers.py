@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from services.inference import store
 from services.inference.data_plane import DataPlane
 from services.inference.domain import Deployment, Routing
+from services.inference.engine import Triton
 from services.inference.reconciler import Reconciler
 from shared.errors import NotFound, Unavailable
 from shared.events.common import Verdict
@@ -14,7 +15,16 @@ from shared.events.models import VersionDeleted, VersionPromoted, VersionRegiste
 from shared.handlers import Handlers
 from shared.names import triton_name
 from shared.rpc.artifacts import PAGE, ListReferences, References
-from shared.rpc.inference import DeploymentList, GetServedModel, ListDeployments, ServedModel
+from shared.rpc.inference import (
+    DeploymentList,
+    GetInferenceStatistics,
+    GetModelConfiguration,
+    GetServedModel,
+    InferenceStatistics,
+    ListDeployments,
+    ModelConfiguration,
+    ServedModel,
+)
 from shared.streams import INFERRED
 from shared.work import Work
 
@@ -28,6 +38,7 @@ class Parts:
     routing: Routing
     reconciler: Reconciler
     data_plane: DataPlane
+    triton: Triton
 
 
 async def on_version_registered(event: VersionRegistered, work: Work[Parts]) -> None:
@@ -110,6 +121,30 @@ async def get_served_model(request: GetServedModel, parts: Parts) -> ServedModel
     )
 
 
+async def get_inference_statistics(request: GetInferenceStatistics, parts: Parts) -> InferenceStatistics:
+    """Triton counts under a name of its own for each version, always as its version 1."""
+    if request.model and request.version is not None:
+        parts.routing.pick(request.project, request.model, str(request.version))
+    served = parts.routing.served(request.project, request.model, request.version)
+    if request.model and not served:
+        raise NotFound(f"model '{request.model}' is not deployed")
+    counted = [entry for entry in await parts.triton.statistics() if entry["name"] in served]
+    return InferenceStatistics(model_stats=[entry | _names(served[entry["name"]]) for entry in counted])
+
+
+def _names(deployment: Deployment) -> dict[str, str]:
+    return {"name": deployment.model, "version": str(deployment.version)}
+
+
+async def get_model_configuration(request: GetModelConfiguration, parts: Parts) -> ModelConfiguration:
+    version = "" if request.version is None else str(request.version)
+    deployment = parts.routing.pick(request.project, request.model, version)
+    config = await parts.triton.configuration(deployment.name)
+    for group in config.get("instance_group", []):
+        group["name"] = group["name"].replace(deployment.name, deployment.model)
+    return ModelConfiguration(config=config | {"name": deployment.model})
+
+
 HANDLERS = Handlers(
     "inference",
     events={
@@ -119,7 +154,11 @@ HANDLERS = Handlers(
         VersionDeleted: on_version_deleted,
     },
     rpc={ListDeployments: list_deployments, ListReferences: list_references},
-    memory_rpc={GetServedModel: get_served_model},
+    memory_rpc={
+        GetServedModel: get_served_model,
+        GetInferenceStatistics: get_inference_statistics,
+        GetModelConfiguration: get_model_configuration,
+    },
     publishes=(f"{INFERRED}>",),
     subscribes=("infer.>",),
 )

@@ -1,6 +1,7 @@
 """Requests that inference answers."""
 
 from datetime import datetime
+from typing import Any
 
 from shared.events.common import Signature
 from shared.names import DEFAULT_PROJECT, Slug
@@ -37,6 +38,18 @@ class ServedModel(Reply):
     signature: Signature = Signature()
 
 
+class InferenceStatistics(Reply):
+    """What the Triton of one node counted since it loaded each version; documents of Triton under our names."""
+
+    model_stats: list[dict[str, Any]] = []
+
+
+class ModelConfiguration(Reply):
+    """How a version is configured; the document of Triton under our names."""
+
+    config: dict[str, Any] = {}
+
+
 class ListDeployments(Request[DeploymentList]):
     """Show the deployments of the project."""
 
@@ -45,6 +58,22 @@ class ListDeployments(Request[DeploymentList]):
 
 class GetServedModel(Request[ServedModel]):
     """Say from memory what is served; works with the database down."""
+
+    project: Slug = DEFAULT_PROJECT
+    model: Slug
+    version: int | None = None
+
+
+class GetInferenceStatistics(Request[InferenceStatistics]):
+    """Ask Triton for its counts: of one version, of all of a model that are ready, or of all of the project."""
+
+    project: Slug = DEFAULT_PROJECT
+    model: Slug | None = None
+    version: int | None = None
+
+
+class GetModelConfiguration(Request[ModelConfiguration]):
+    """Ask Triton for a version's configuration; without a number, that of the version that answers."""
 
     project: Slug = DEFAULT_PROJECT
     model: Slug

@@ -24,7 +24,7 @@ from services.gateway.handlers import HANDLERS
 from shared import frames
 from shared.errors import NotFound, Unavailable
 from shared.permissions import Role
-from shared.rpc.inference import ServedModel
+from shared.rpc.inference import InferenceStatistics, ModelConfiguration, ServedModel
 from shared.rpc.registry import ModelView
 from tests.integration.gateway_neighbours import SIGNATURE, Gateway, bearer, echo, running_gateway
 from tests.integration.running import guarded_bus, until
@@ -102,6 +102,23 @@ class TestStockClient:
         assert metadata["inputs"] == [{"name": "pixels", "datatype": "FP32", "shape": [-1, 4]}]
         with pytest.raises(InferenceServerException, match="API key"):
             await anonymous.call("get_server_metadata")
+
+    async def test_statistics_and_configuration(self, gateway: Gateway, key: str) -> None:
+        client, answers = Stock(gateway, key), gateway.neighbours.answers
+        entry = {"name": MODEL, "version": "3", "inference_count": 5}
+        answers["get_inference_statistics"] = InferenceStatistics(model_stats=[entry])
+        answers["get_model_configuration"] = ModelConfiguration(config={"name": MODEL, "max_batch_size": 64})
+        for arguments, asked in ((), (None, None)), ((MODEL,), (MODEL, None)), ((MODEL, "3"), (MODEL, 3)):
+            assert await client.call("get_inference_statistics", *arguments) == {"model_stats": [entry]}
+            body = gateway.neighbours.asked[-1].body
+            assert (body["project"], body["model"], body["version"]) == ("default", *asked)
+        assert (await client.call("get_model_config", MODEL))["max_batch_size"] == 64
+        answers["get_inference_statistics"] = answers["get_model_configuration"] = NotFound("unknown")
+        for method in ("get_inference_statistics", "get_model_config"):
+            for version in ("", "7"):
+                with pytest.raises(InferenceServerException) as caught:
+                    await client.call(method, "nothing", version)
+                assert caught.value.status() == "404"
 
     async def test_it_infers_with_json_and_binary_tensors(self, gateway: Gateway, key: str) -> None:
         client = Stock(gateway, key)

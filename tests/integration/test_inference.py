@@ -21,12 +21,13 @@ from shared import frames, oip
 from shared.artifacts import Artifacts
 from shared.context import Context
 from shared.envelope import Envelope
+from shared.errors import NotFound
 from shared.events.base import Event
 from shared.events.common import Verdict
 from shared.events.evaluation import EvaluationCompleted
 from shared.events.models import VersionPromoted, VersionRegistered
 from shared.names import new_id
-from shared.rpc.inference import GetServedModel, ListDeployments
+from shared.rpc.inference import GetInferenceStatistics, GetModelConfiguration, GetServedModel, ListDeployments
 from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.tensors import from_numpy, to_numpy
@@ -145,6 +146,31 @@ async def test_stage_switch_answer_and_drain(house: House) -> None:
     ]
     served = await house.service.bus.ask(GetServedModel(model="affine"), Context())
     assert (served.ready, served.version, served.versions) == (True, 2, [2])
+    await check_triton_documents(house)
+
+
+async def check_triton_documents(house: House) -> None:
+    """Triton's counts and configuration of version 2, under our names, and of nothing else."""
+    ask = house.service.bus.ask
+    for request in (
+        GetInferenceStatistics(),
+        GetInferenceStatistics(model="affine"),
+        GetInferenceStatistics(model="affine", version=2),
+    ):
+        (entry,) = (await ask(request, Context())).model_stats
+        assert (entry["name"], entry["version"], entry["inference_stats"]["success"]["count"]) == ("affine", "2", 1)
+    assert (await ask(GetInferenceStatistics(project="other"), Context())).model_stats == []
+    config = (await ask(GetModelConfiguration(model="affine"), Context())).config
+    assert (config["name"], config["max_batch_size"], config["input"][0]["name"]) == ("affine", 64, "x")
+    assert "default." not in json.dumps(config)
+    for unknown in (
+        GetInferenceStatistics(model="other"),
+        GetInferenceStatistics(model="affine", version=1),
+        GetModelConfiguration(model="affine", version=9),
+        GetModelConfiguration(project="other", model="affine"),
+    ):
+        with pytest.raises(NotFound):
+            await ask(unknown, Context())
 
 
 async def test_a_failed_gate_unstages(house: House) -> None:

@@ -3,16 +3,20 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from services.gateway.bodies import read_body
 from services.gateway.data_plane import DataPlane, NobodyServes
-from services.gateway.inference_protocol import Answer, Call, ProtocolRoute, json_answer
+from services.gateway.inference_protocol import STATISTICS, Answer, Call, ProtocolRoute, json_answer
 from shared import frames, observe, oip
 from shared.bus import Bus
 from shared.context import Context
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, NotFound, Unavailable
 from shared.permissions import Permission
-from shared.rpc.inference import GetServedModel, ServedModel
+from shared.rpc.base import Request
+from shared.rpc.inference import GetInferenceStatistics, GetModelConfiguration, GetServedModel, ServedModel
 from shared.rpc.registry import GetModel
 from shared.signatures import model_metadata
 
@@ -24,6 +28,7 @@ HEADER_LENGTH = oip.HEADER_LENGTH.lower().encode()
 OCTETS = b"application/octet-stream"
 MODEL = "/v2/models/{model}"
 VERSIONED = "/v2/models/{model}/versions/{version}"
+Reply_co = TypeVar("Reply_co", bound=BaseModel, covariant=True)
 
 
 class InferenceRoutes:
@@ -47,6 +52,11 @@ class InferenceRoutes:
             ProtocolRoute("GET", VERSIONED, read, self.model),
             ProtocolRoute("GET", f"{MODEL}/ready", read, self.model_ready),
             ProtocolRoute("GET", f"{VERSIONED}/ready", read, self.model_ready),
+            ProtocolRoute("GET", STATISTICS, read, self.statistics),
+            ProtocolRoute("GET", f"{MODEL}/stats", read, self.statistics),
+            ProtocolRoute("GET", f"{VERSIONED}/stats", read, self.statistics),
+            ProtocolRoute("GET", f"{MODEL}/config", read, self.configuration),
+            ProtocolRoute("GET", f"{VERSIONED}/config", read, self.configuration),
             ProtocolRoute("POST", f"{MODEL}/infer", infer, self.infer, predicts=True),
             ProtocolRoute("POST", f"{VERSIONED}/infer", infer, self.infer, predicts=True),
         ]
@@ -71,6 +81,15 @@ class InferenceRoutes:
         if not served.ready:
             raise Unavailable(f"model '{call.model}' is not ready now; try again")
         return json_answer({"name": call.model, "ready": True})
+
+    async def statistics(self, call: Call) -> Answer:
+        project, model, version = call.principal.project, call.model or None, _version(call)
+        ask = GetInferenceStatistics(project=project, model=model, version=version)
+        return json_answer((await self._ask(ask, call)).model_dump())
+
+    async def configuration(self, call: Call) -> Answer:
+        ask = GetModelConfiguration(project=call.principal.project, model=call.model, version=_version(call))
+        return json_answer((await self._ask(ask, call)).config)
 
     async def infer(self, call: Call) -> Answer:
         seconds = self._seconds_of(call)
@@ -113,13 +132,15 @@ class InferenceRoutes:
         return int(given) / 1000
 
     async def _served(self, call: Call) -> ServedModel:
-        """What inference says of the model; what it does not know may still exist."""
-        version = int(call.version) if call.version else None
-        ask = GetServedModel(project=call.principal.project, model=call.model, version=version)
+        ask = GetServedModel(project=call.principal.project, model=call.model, version=_version(call))
+        return await self._ask(ask, call)
+
+    async def _ask(self, ask: Request[Reply_co], call: Call) -> Reply_co:
+        """What inference says; a model that it does not know may still exist."""
         try:
             return await self._bus.ask(ask, self._context(call))
         except NotFound as error:
-            raise (await self._why_nobody(call) if version is None else error) from None
+            raise (error if call.version else await self._why_nobody(call)) from None
 
     async def _why_nobody(self, call: Call) -> AimassError:
         """The model is unknown, or known and not served now."""
@@ -134,6 +155,10 @@ class InferenceRoutes:
     def _context(self, call: Call) -> Context:
         trace = call.traceparent or call.header(b"traceparent")
         return Context(project=call.principal.project, actor=call.principal.key_id, traceparent=trace)
+
+
+def _version(call: Call) -> int | None:
+    return int(call.version) if call.version else None
 
 
 def _header_length(call: Call, size: int) -> int | None:
