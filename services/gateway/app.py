@@ -1,5 +1,7 @@
 """The composition root of the gateway."""
 
+import asyncio
+from collections.abc import Iterable
 from functools import partial
 
 from services.gateway.access import Gatekeeper
@@ -18,7 +20,7 @@ from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads
 from shared import bus
 from shared.artifacts import Artifacts
-from shared.service import Service
+from shared.service import Loop, Service
 
 
 def build() -> Service:
@@ -34,13 +36,31 @@ def build() -> Service:
     uploads = Uploads(Artifacts(settings.artifacts_url), settings.home_dir, *settings.upload_limits)
     edges = Edges(service.bus, gatekeeper, followers, *readers, uploads, OpsPorts(settings.ops_urls))
     control = ControlEdge(control_app(edges), gatekeeper)
-    server = HttpServer(settings, Edge(control, InferenceProtocol(inference.routes(), gatekeeper)), followers)
+    protocol = InferenceProtocol(inference.routes(), gatekeeper)
+    server = HttpServer(settings, Edge(control, protocol), followers)
     service.handle(HANDLERS, None)
     service.add_loop("http", server.serve, early=True)
     service.add_loop("data plane", plane.run, early=True)
     service.add_loop("credentials", CredentialFeed(cache, service.bus, StreamReader(service.bus, BUCKET)).run)
     service.add_check("data plane", plane.problem)
     service.add_check("credentials", cache.report)
-    service.add_closing(server.close)
+    closing: list[Loop] = [server.close]
+    if settings.grpc_port:
+        closing.append(_serve_grpc(service, settings, protocol))
+    service.add_closing(partial(_close_all, closing))
     service.add_closing(plane.close)
     return service
+
+
+def _serve_grpc(service: Service, settings: Settings, protocol: InferenceProtocol) -> Loop:
+    """Only who serves it imports it, since it takes 15 MB."""
+    from services.gateway.grpc_inference import GrpcServer
+
+    server = GrpcServer(settings, protocol)
+    service.add_loop("grpc", server.serve, early=True)
+    return server.close
+
+
+async def _close_all(closing: Iterable[Loop]) -> None:
+    """Drain all edges at the same time."""
+    await asyncio.gather(*(close() for close in closing))

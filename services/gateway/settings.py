@@ -18,6 +18,7 @@ class Settings(ServiceSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(ge=1, le=65535)
+    grpc_port: int | None = Field(default=None, ge=1, le=65535, description="without it, gRPC is not served")
     infer_seconds: float = Field(default=10, gt=0, description="deadline of a request that names none")
     infer_seconds_max: float = Field(default=120, gt=0)
     max_in_flight: int = Field(default=1024, ge=1, description="predictions waited for at once")

@@ -1,0 +1,174 @@
+"""The Open Inference Protocol over gRPC: each call is answered as the same request over HTTP, by the same routes."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import grpc
+from starlette.types import Message
+from tritonclient.grpc import service_pb2 as pb
+
+from services.gateway import metrics
+from services.gateway.grpc_conversion import encode_request
+from services.gateway.grpc_methods import METHODS, SERVICE, STREAM, UNARY, request_class, response_class
+from services.gateway.inference_protocol import Answer, Call, InferenceProtocol
+from services.gateway.routes.inference import BODY_LIMIT, HEADER_LENGTH, TIMEOUT
+from services.gateway.settings import Settings
+from shared import observe
+
+CODES = {
+    200: grpc.StatusCode.OK,
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    409: grpc.StatusCode.FAILED_PRECONDITION,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+NOT_LET_IN = frozenset({401, 403})
+PASSED_ON = ("authorization", "traceparent")
+GIVEN_BACK = (b"x-prediction-id", b"retry-after")
+LONGEST_DETAILS = 2000
+STREAM_WINDOW = 32
+OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", BODY_LIMIT))
+
+
+class GrpcInference:
+    """Serves GRPCInferenceService with the routes of HTTP."""
+
+    def __init__(self, protocol: InferenceProtocol, seconds: float, seconds_max: float) -> None:
+        self._protocol = protocol
+        self._seconds, self._seconds_max = seconds, seconds_max
+        self._reading: set[asyncio.Task[None]] = set()
+
+    def handler(self) -> Any:
+        methods = {
+            name: grpc.unary_unary_rpc_method_handler(partial(self._answer, name), **_serializers(name))
+            for name in UNARY
+        }
+        methods[STREAM] = grpc.stream_stream_rpc_method_handler(self._stream, **_serializers(STREAM))
+        return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
+
+    def end_streams(self) -> None:
+        """Read no more requests from streams; they end when what was read is answered."""
+        for reading in self._reading:
+            reading.cancel()
+
+    async def _answer(self, name: str, request: Any, context: Any) -> Any:
+        answer = await self._ask(name, request, context, self._seconds_max)
+        if _code(name, answer) is not grpc.StatusCode.OK:
+            await _refuse(name, answer, context)
+        context.set_trailing_metadata(_metadata(answer))
+        return METHODS[name].read(answer)
+
+    async def _stream(self, requests: AsyncIterator[Any], context: Any) -> None:
+        """Answer in the order of the requests, of which some are under way at once."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                reading = group.create_task(self._read(requests, context, group))
+                self._reading.add(reading)
+                reading.add_done_callback(self._reading.discard)
+        except* grpc.aio.AbortError as refused:
+            observe.log().debug("stream refused", error=repr(refused.exceptions[0]))
+
+    async def _read(self, requests: AsyncIterator[Any], context: Any, group: asyncio.TaskGroup) -> None:
+        window = asyncio.Semaphore(STREAM_WINDOW)
+        before: asyncio.Task[None] | None = None
+        async for request in requests:
+            await window.acquire()
+            before = group.create_task(self._respond(request, context, before))
+            before.add_done_callback(lambda _: window.release())
+
+    async def _respond(self, request: Any, context: Any, before: "asyncio.Task[None] | None") -> None:
+        answer = await self._ask(STREAM, request, context, self._seconds)
+        if before is not None:
+            await before
+        if answer.status in NOT_LET_IN:
+            await _refuse(STREAM, answer, context)
+        await context.write(_streamed(request, answer))
+
+    async def _ask(self, name: str, request: Any, context: Any, most_seconds: float) -> Answer:
+        started = time.perf_counter()
+        code = grpc.StatusCode.CANCELLED
+        try:
+            call = _call(name, request, context, most_seconds)
+            answer = await self._protocol.answer(METHODS[name].verb, call)
+            code = _code(name, answer)
+            return answer
+        finally:
+            metrics.GRPC_SECONDS.labels(name, code.name).observe(time.perf_counter() - started)
+
+
+def _call(name: str, request: Any, context: Any, most_seconds: float) -> Call:
+    """The call over HTTP that this one is; its request is converted when it is read, which is after it was let in."""
+    given = dict(context.invocation_metadata())
+    headers = {key.encode(): given[key].encode("latin-1", "replace") for key in PASSED_ON if key in given}
+    if (left := context.time_remaining()) is not None:
+        headers[TIMEOUT] = str(max(1, int(min(left, most_seconds) * 1000))).encode()
+
+    async def receive() -> Message:
+        body, header_length = encode_request(request)
+        headers[HEADER_LENGTH] = str(header_length).encode()
+        return {"type": "http.request", "body": body}
+
+    return Call(receive, headers, *METHODS[name].target(request), operation=f"{SERVICE.full_name}/{name}")
+
+
+def _serializers(method: str) -> dict[str, Any]:
+    return {
+        "request_deserializer": request_class(method).FromString,
+        "response_serializer": response_class(method).SerializeToString,
+    }
+
+
+def _code(name: str, answer: Answer) -> Any:
+    if answer.status in METHODS[name].no:
+        return grpc.StatusCode.OK
+    return CODES.get(answer.status, grpc.StatusCode.INTERNAL)
+
+
+def _streamed(request: Any, answer: Answer) -> Any:
+    if answer.status != 200:
+        return pb.ModelStreamInferResponse(error_message=_details(answer), infer_response={"id": request.id})
+    return pb.ModelStreamInferResponse(infer_response=METHODS[STREAM].read(answer))
+
+
+async def _refuse(name: str, answer: Answer, context: Any) -> None:
+    """Raises AbortError."""
+    await context.abort(_code(name, answer), _details(answer), _metadata(answer))
+
+
+def _metadata(answer: Answer) -> tuple[tuple[str, str], ...]:
+    return tuple((name.decode(), value.decode()) for name, value in answer.headers if name in GIVEN_BACK)
+
+
+def _details(answer: Answer) -> str:
+    message: str = json.loads(answer.body)["error"]
+    return message.encode()[:LONGEST_DETAILS].decode(errors="ignore")
+
+
+class GrpcServer:
+    """Serves until it is closed; then finishes what is in flight, within `drain_seconds`."""
+
+    def __init__(self, settings: Settings, protocol: InferenceProtocol) -> None:
+        self._address = f"{settings.host}:{settings.grpc_port}"
+        self._drain_seconds = settings.drain_seconds
+        self._inference = GrpcInference(protocol, settings.infer_seconds, settings.infer_seconds_max)
+        self._server: Any = None
+
+    async def serve(self) -> None:
+        self._server = grpc.aio.server(handlers=[self._inference.handler()], options=OPTIONS)
+        self._server.add_insecure_port(self._address)
+        await self._server.start()
+        await self._server.wait_for_termination()
+
+    async def close(self) -> None:
+        self._inference.end_streams()
+        if self._server is not None:
+            await self._server.stop(self._drain_seconds)
