@@ -14,7 +14,7 @@ NATS_IMAGE = "nats:2.15.1-alpine"
 POSTGRES_IMAGE = "pgvector/pgvector:pg18"
 TRITON_IMAGE = "nvcr.io/nvidia/tritonserver:25.10-py3"
 VERSION = "${AIMASS_VERSION:?run ./justw secrets first}"
-OPS_PORT, HTTP_PORT = 9100, 8080
+OPS_PORT, HTTP_PORT, GRPC_PORT = 9100, 8080, 8081
 INSIDE, TRITON_ONLY, OUTSIDE = "inside", "triton", "outside"
 KEY = "$$(cat /run/secrets/inference_triton_access_header_value)"
 HEADING = """# The whole system in containers: ./justw secrets writes .env once, then: docker compose up --build --wait
@@ -110,7 +110,7 @@ def service(name: str) -> dict[str, Any]:
         "secrets": list(service_secrets(name)),
         "volumes": ["artifacts:/artifacts", *own_volumes(name)],
         "networks": [INSIDE, *own_networks(name)],
-        **({"ports": [f"127.0.0.1:${{AIMASS_PORT:-{HTTP_PORT}}}:{HTTP_PORT}"]} if name == "gateway" else {}),
+        **({"ports": list(published())} if name == "gateway" else {}),
         "depends_on": {"provision": Inline(condition="service_completed_successfully")},
         "stop_grace_period": "30s",
         **kept_alive(["CMD", "python", "-c", READY]),
@@ -131,12 +131,19 @@ def kept_alive(check: list[str]) -> dict[str, Any]:
 def own_settings(name: str) -> dict[str, Any]:
     triton_settings = {"TRITON_URL": "http://triton:8000", "TRITON_REPOSITORY": "/models"}
     triton_settings |= {"TRITON_BACKEND": "onnxruntime", "TRITON_ACCESS_HEADER_NAME": ACCESS_HEADER}
+    gateway_ports = {"HOST": "0.0.0.0", "PORT": HTTP_PORT, "GRPC_PORT": GRPC_PORT}  # noqa: S104
     own: dict[str, dict[str, Any]] = {
         "auth": {"ADMIN_KEY_FILE": "/keys/admin.key"},
         "inference": triton_settings,
-        "gateway": {"HOST": "0.0.0.0", "PORT": HTTP_PORT, "OPS_URLS": json.dumps(ops_urls())},  # noqa: S104
+        "gateway": {**gateway_ports, "OPS_URLS": json.dumps(ops_urls())},
     }
     return own.get(name, {})
+
+
+def published() -> Iterator[str]:
+    """The gateway's ports on the host, for those who are on it."""
+    for variable, port in (("AIMASS_PORT", HTTP_PORT), ("AIMASS_GRPC_PORT", GRPC_PORT)):
+        yield f"127.0.0.1:${{{variable}:-{port}}}:{port}"
 
 
 def ops_urls() -> dict[str, str]:

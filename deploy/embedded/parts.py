@@ -22,6 +22,7 @@ PARTS = (*SERVERS, *SERVICES)
 USING_LIBRARY = ("trainer", "evaluator")
 USUAL_PORTS = {
     "gateway": 8080,
+    "gateway-grpc": 8081,
     "nats": 4222,
     "nats-monitor": 8222,
     "postgres": 5432,
@@ -100,6 +101,7 @@ class Plan:
         """The lasting part of stack.json, which its owner alone may read: addresses let the administrator in."""
         return {
             "gateway": self.url("gateway"),
+            "gateway_grpc": f"{LOOPBACK}:{self.ports['gateway-grpc']}",
             "nats": self.bus_admin_url,
             "postgres": self.admin_dsn_for(DATABASE),
             "triton": {
@@ -155,6 +157,7 @@ def own_settings(plan: Plan, service: str) -> dict[str, str]:
         own["DATABASE_URL"] = f"postgresql://{service}:{password}@{plan.database_address}/{DATABASE}"
     if service == "gateway":
         own["PORT"] = str(plan.ports["gateway"])
+        own["GRPC_PORT"] = str(plan.ports["gateway-grpc"])
         own["OPS_URLS"] = json.dumps({name: plan.url(f"ops-{name}") for name in SERVICES})
     if service == "auth":
         own["ADMIN_KEY_FILE"] = str(plan.home.admin_key_file)

@@ -58,13 +58,13 @@ class Stack:
         with self._locked():
             self._begun = time.monotonic()
             if self.is_up() and self.home.provisioned_file.exists():
-                self._say(f"already running: {self.info['gateway']}")
+                self._say(f"already running: {self.address}")
                 return
             if not self.manager.answers():
                 check_space(self.home.path, self.home.space_needed(), "The stack")
                 self._prepare()
             self._start(self.parts, provisioned=False)
-            self._say(f"{self._elapsed()}  ready: {self.info['gateway']}")
+            self._say(f"{self._elapsed()}  ready: {self.address}")
 
     def down(self) -> None:
         """Stop services, then servers, then the process manager; what does not stop in time is killed."""
@@ -117,6 +117,11 @@ class Stack:
             raise StackError(f"no stack runs in {self.home.path}: start one with ./justw up")
         content: dict[str, Any] = json.loads(self.home.stack_file.read_text())
         return content
+
+    @property
+    def address(self) -> str:
+        """Where the gateway is; a stack that an earlier release started has no gRPC."""
+        return ", gRPC ".join(self.info[name] for name in ("gateway", "gateway_grpc") if name in self.info)
 
     def check_running(self) -> None:
         if not self.home.path.exists() or not self.manager.answers():

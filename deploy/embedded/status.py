@@ -50,7 +50,7 @@ def manager_row(stack: Stack) -> Row:
 def show(stack: Stack) -> int:
     """Print the table; 0 when all that runs is ready."""
     found = rows(stack)
-    table = Table("part", "state", "pid", "uptime", "memory", "ready", title=str(stack.home.path))
+    table = Table("part", "state", "pid", "uptime", "memory", "ready", title=f"{stack.home.path}\n{stack.address}")
     for entry in found:
         ready = "[green]yes" if entry.ready else "[red]no"
         uptime, memory = duration(entry.uptime), f"{entry.memory / MIB:.0f} MB"

@@ -205,7 +205,7 @@ def listening(pids: list[int]) -> set[str]:
 class TestStack:
     def test_stack_json_says_where_everything_is(self, stack: Stack) -> None:
         info = stack.info
-        assert set(info) == {"gateway", "nats", "postgres", "triton", "admin_key_file", "processes"}
+        assert set(info) == {"gateway", "gateway_grpc", "nats", "postgres", "triton", "admin_key_file", "processes"}
         assert set(info["triton"]) == {"http", "grpc", "metrics", "access_header"}
         assert set(info["processes"]) == {*SERVERS, "supervisord"}
         assert all(psutil.pid_exists(pid) for pid in info["processes"].values())
