@@ -1,6 +1,7 @@
 """The gateway over gRPC with stock clients, against a neighbour that gives every tensor back."""
 
 import asyncio
+import signal
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -31,6 +32,7 @@ from shared.rpc.inference import InferenceStatistics, ModelConfiguration, Served
 from shared.tensors import from_numpy
 from tests.integration.gateway_neighbours import SIGNATURE, Gateway, running_gateway
 from tests.integration.running import guarded_bus, until
+from tests.integration.test_gateway_inference import another_process, answers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -396,3 +398,40 @@ class TestStreams:
 
 async def reached(found: list[Any], count: int) -> bool:
     return len(found) >= count
+
+
+async def test_it_finishes_what_is_in_flight_and_ends(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    port, released = free_port(), asyncio.Event()
+    monkeypatch.setenv("GATEWAY_GRPC_PORT", str(port))
+
+    async def held(request: frames.Request) -> frames.Reply:
+        await released.wait()
+        return await mirror(request)
+
+    async def lasting() -> AsyncIterator[dict[str, Any]]:
+        yield {"model_name": MODEL, "inputs": [tensor("BOOL")]}
+        await asyncio.Event().wait()
+
+    async with (
+        another_process(edge.gateway) as (process, url),
+        stock.InferenceServerClient(f"127.0.0.1:{port}") as client,
+    ):
+        key = edge.headers["authorization"].removeprefix("Bearer ")
+        listens = answers(edge.gateway.http, f"{url}/v2", key)
+        await until(listens, 60)
+        stream = aiter(client.stream_infer(lasting(), headers=edge.headers))
+        assert (await anext(stream))[1] is None
+        edge.gateway.neighbours.infer = held
+        waiting = asyncio.create_task(client.infer(MODEL, [tensor("FP32")], headers=edge.headers))
+        await until(lambda: reached(edge.gateway.neighbours.requests, 2))
+        process.send_signal(signal.SIGTERM)
+        await until(lambda: refuses(listens))
+        released.set()
+        assert (await waiting).as_numpy("y_FP32").shape == (2, 2)
+        assert [answer async for answer in stream] == []
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+
+
+async def refuses(listens: Callable[[], Any]) -> bool:
+    return not await listens()
