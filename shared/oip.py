@@ -12,7 +12,8 @@ from shared.errors import InvalidInput
 from shared.tensors import DATATYPES, MAX_DIMENSION, MAX_RANK, Raw, Tensor, check_raw, from_json, to_json
 
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
-EXTENSIONS: Final = ["binary_tensor_data", "statistics", "model_configuration"]
+EXTENSIONS: Final = ["binary_tensor_data", "classification", "statistics", "model_configuration"]
+TIMEOUT: Final = "timeout"
 MAX_NAME: Final = 256
 
 Scalar = str | int | float | bool
@@ -20,10 +21,14 @@ NO_PARAMETERS: Final[Mapping[str, Scalar]] = MappingProxyType({})
 
 
 class RequestedOutput(NamedTuple):
-    """An output that a request asks for; binary is None where the request-level default holds."""
+    """An output that a request asks for: as the best `classes` of each row, or as it is where that is 0.
+
+    `binary` is None where the request-level default holds.
+    """
 
     name: str
     binary: bool | None = None
+    classes: int = 0
 
 
 class InferRequest(NamedTuple):
@@ -77,6 +82,20 @@ def parse_request(body: Raw, header_length: int | None = None) -> InferRequest:
         _flag(parameters, "binary_data_output", "the request") or False,
         parameters,
     )
+
+
+def timeout_of(body: bytes, header_length: int | None = None) -> float | None:
+    """The seconds of the parameter `timeout` (microseconds) of a request; None where it has none, or 0.
+
+    Nothing is parsed where the word is not there.
+    """
+    header = body[:header_length]
+    if b'"timeout"' not in header:
+        return None
+    timeout = _parameters(_object(load_json(header), "the request"), "the request").get(TIMEOUT, 0)
+    if type(timeout) is not int or timeout < 0:
+        raise InvalidInput("parameter 'timeout' must be a whole number of microseconds", field=TIMEOUT)
+    return timeout / 1e6 or None
 
 
 def encode_request(request: InferRequest) -> Encoded:
@@ -222,9 +241,12 @@ def _requested(document: dict[str, Any]) -> tuple[RequestedOutput, ...]:
 def _requested_output(entry: dict[str, Any], name: str) -> RequestedOutput:
     parameters = _parameters(entry, repr(name))
     for key in parameters:
-        if key.startswith("shared_memory") or key == "classification":
+        if key.startswith("shared_memory"):
             raise InvalidInput(f"output {name!r} asks for {key!r}, which is not served", field=name)
-    return RequestedOutput(name, _flag(parameters, "binary_data", repr(name)))
+    classes = parameters.get("classification", 0)
+    if type(classes) is not int or classes < 0:
+        raise InvalidInput(f"'classification' of {name!r} must be a whole number from 0", field=name)
+    return RequestedOutput(name, _flag(parameters, "binary_data", repr(name)), classes)
 
 
 def _array(document: dict[str, Any], key: str) -> list[Any]:

@@ -1,12 +1,16 @@
 """What a model's signature says of a request, and of the model in the Open Inference Protocol."""
 
 from collections.abc import Iterable, Sequence
+from math import prod
 from typing import Any, Final
 
+import numpy as np
+
+from shared.classification import CLASSIFIED
 from shared.errors import InvalidInput
 from shared.events.common import Signature, TensorSpec
-from shared.oip import InferRequest
-from shared.tensors import Tensor
+from shared.oip import InferRequest, parse_request
+from shared.tensors import SIZES, Raw, Tensor, check_raw, from_numpy
 
 MAX_BATCH: Final = 64
 PLATFORM: Final = "onnxruntime_onnx"
@@ -31,6 +35,45 @@ def is_batched(signature: Signature) -> bool:
 def batch_size(request: InferRequest) -> int:
     """The size of the first axis of the first input."""
     return request.inputs[0].shape[0] if request.inputs[0].shape else 1
+
+
+def read_request(body: Raw, header_length: int | None, signature: Signature, model: str) -> InferRequest:
+    """A request that the signature allows; one with a header of no length is raw."""
+    if header_length == 0:
+        return raw_request(body, signature, model)
+    request = parse_request(body, header_length)
+    validate(request, signature, model)
+    return request
+
+
+def raw_request(body: Raw, signature: Signature, model: str) -> InferRequest:
+    """The request whose body is the data of the model's only input: one row, where there is a batch axis.
+
+    One axis of any size follows from the length; BYTES are one element, without its length.
+    """
+    if len(signature.inputs) != 1:
+        names = _listed(spec.name for spec in signature.inputs)
+        raise InvalidInput(f"a raw binary request is for a model of one input; model '{model}' takes {names}")
+    (spec,) = signature.inputs
+    shape = _raw_shape(spec, len(body), is_batched(signature), model)
+    if spec.datatype == "BYTES":
+        element = from_numpy(spec.name, np.array([bytes(body)], object))
+        return InferRequest((element._replace(shape=shape),), binary_default=True)
+    tensor = Tensor(spec.name, spec.datatype, shape, body)
+    check_raw(tensor, f"input '{spec.name}'")
+    return InferRequest((tensor,), binary_default=True)
+
+
+def _raw_shape(spec: TensorSpec, length: int, batched: bool, model: str) -> tuple[int, ...]:
+    shape = (1, *spec.shape[1:]) if batched else spec.shape
+    known = prod(size for size in shape if size != -1)
+    if shape.count(-1) > 1 or (spec.datatype == "BYTES" and (-1 in shape or known != 1)):
+        message = f"has shape {list(spec.shape)} in model '{model}', which the length of raw data does not tell"
+        raise InvalidInput(f"input '{spec.name}' {message}", field=spec.name)
+    if -1 not in shape:
+        return shape
+    free = length // (known * SIZES[spec.datatype]) if known else 0
+    return tuple(free if size == -1 else size for size in shape)
 
 
 def validate(request: InferRequest, signature: Signature, model: str, max_batch: int = MAX_BATCH) -> None:
@@ -67,10 +110,13 @@ def fits(shape: Sequence[int], allowed: Sequence[int]) -> bool:
 
 
 def _check_outputs(request: InferRequest, signature: Signature, model: str) -> None:
-    names = [spec.name for spec in signature.outputs]
+    datatypes = {spec.name: spec.datatype for spec in signature.outputs}
     for output in request.outputs:
-        if output.name not in names:
-            message = f"model '{model}' has no output {output.name!r}; it gives {_listed(names)}"
+        if output.name not in datatypes:
+            message = f"model '{model}' has no output {output.name!r}; it gives {_listed(datatypes)}"
+            raise InvalidInput(message, field=output.name)
+        if output.classes and datatypes[output.name] not in CLASSIFIED:
+            message = f"output '{output.name}' is {datatypes[output.name]}, which has no classification"
             raise InvalidInput(message, field=output.name)
 
 

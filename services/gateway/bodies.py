@@ -20,10 +20,10 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
 
     Raises TooLarge as soon as the announced or the received bytes pass the limit.
     """
-    _check(int(headers.get(b"content-length", b"0")), limit)
+    check_size(int(headers.get(b"content-length", b"0")), limit)
     message = await receive()
     body = _part(message)
-    _check(len(body), limit)
+    check_size(len(body), limit)
     return await _read_rest(receive, body, limit) if message.get("more_body") else body
 
 
@@ -32,7 +32,7 @@ async def _read_rest(receive: Receive, start: bytes, limit: int) -> bytes:
     while more:
         message = await receive()
         body += _part(message)
-        _check(len(body), limit)
+        check_size(len(body), limit)
         more = message.get("more_body", False)
     return bytes(body)
 
@@ -56,6 +56,7 @@ def _part(message: Message) -> bytes:
     return body
 
 
-def _check(size: int, limit: int) -> None:
+def check_size(size: int, limit: int) -> None:
+    """Raises TooLarge for a body beyond the limit."""
     if size > limit:
         raise TooLarge(f"the body is larger than {limit} bytes, the most that one request may have")

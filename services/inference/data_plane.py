@@ -22,7 +22,7 @@ from services.inference.replies import Replies, answer, refusal
 from shared import frames, observe, oip
 from shared.bus import settle
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unavailable
-from shared.signatures import batch_size, validate
+from shared.signatures import batch_size, read_request
 from shared.streams import infer_subject
 
 QUEUE = "inference"
@@ -117,18 +117,17 @@ class DataPlane:
         if met := layouts.find(request.body, request.header_length):
             (bare, key), tensors = met
             return bare._replace(inputs=tensors), key
-        asked = oip.parse_request(request.body, request.header_length)
-        validate(asked, deployment.signature, model)
+        asked = read_request(request.body, request.header_length, deployment.signature, model)
         key = merge_key(asked, deployment.signature)
         layouts.keep(request.body, request.header_length, (asked._replace(inputs=()), key), asked.inputs)
         return asked, key
 
     def _on_done(self, waiting: Waiting, outcome: Outputs | AimassError) -> None:
-        request, model, version = waiting.request, waiting.model, waiting.deployment.version
+        request, model = waiting.request, waiting.model
         try:
             if isinstance(outcome, AimassError):
                 raise outcome
-            reply = answer(request, waiting.asked, model, str(version), outcome)
+            reply = answer(request, waiting.asked, waiting.deployment, outcome)
         except Exception as error:
             reply = refusal(request, error)
         self._reply(waiting.project, model, waiting.subject, request, reply, waiting.rows, waiting.started)

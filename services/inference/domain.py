@@ -21,6 +21,7 @@ class Deployment:
     digest: str
     signature: Signature
     state: str
+    labels: tuple[str, ...] = ()
     context: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -49,6 +49,7 @@ async def on_version_registered(event: VersionRegistered, work: Work[Parts]) -> 
         digest=event.digest,
         signature=event.signature,
         state="loading",
+        labels=event.labels,
         context=work.context.to_headers(),
     )
     await store.insert(work.tx, deployment)

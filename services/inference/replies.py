@@ -9,10 +9,13 @@ from uuid import UUID, uuid4
 
 from nats.aio.client import Client
 
+from services.inference.domain import Deployment
 from shared import frames, observe, oip
 from shared.bus import settle
+from shared.classification import classified
 from shared.errors import AimassError, InvalidInput, TooLarge
 from shared.frames import MAX_FRAME_BYTES, MAX_RECORD_BYTES
+from shared.signatures import is_batched
 from shared.streams import INFERRED
 from shared.tensors import Tensor
 
@@ -81,26 +84,37 @@ def refusal(request: frames.Request, reason: Exception) -> frames.Reply:
 
 
 def answer(
-    request: frames.Request, asked: oip.InferRequest, model: str, version: str, outputs: tuple[Tensor, ...]
+    request: frames.Request, asked: oip.InferRequest, deployment: Deployment, outputs: tuple[Tensor, ...]
 ) -> frames.Reply:
     """The reply that carries these outputs as the request wants them.
 
     Raises TooLarge where it does not fit into a message.
     """
-    binary = _all_binary(asked, outputs)
-    encoded = _from_template(request, asked, model, version, outputs) if binary else None
-    if encoded is None:
+    model, version = deployment.model, str(deployment.version)
+    if _all_binary(asked):
+        encoded = _from_template(request, asked, model, version, outputs)
+    else:
+        outputs = tuple(_as_asked(tensor, asked, deployment) for tensor in outputs)
         encoded = _encoded(UUID(bytes=request.prediction_id), asked, model, version, outputs)
     if len(encoded.body) > MAX_FRAME_BYTES - MAX_RECORD_BYTES:
         raise TooLarge(f"the answer has {len(encoded.body)} bytes, the bus takes {MAX_FRAME_BYTES}: ask for fewer rows")
     return frames.Reply(request.prediction_id, 200, encoded.body, version, encoded.header_length)
 
 
-def _all_binary(asked: oip.InferRequest, outputs: tuple[Tensor, ...]) -> bool:
-    """Whether every output that Triton gave goes out, as binary data."""
+def _all_binary(asked: oip.InferRequest) -> bool:
+    """Whether every output that Triton gave goes out as it is, as binary data."""
     if not asked.outputs:
         return asked.binary_default
-    return all(asked.binary_default if one.binary is None else one.binary for one in asked.outputs)
+    return all(
+        (asked.binary_default if one.binary is None else one.binary) and not one.classes for one in asked.outputs
+    )
+
+
+def _as_asked(tensor: Tensor, asked: oip.InferRequest, deployment: Deployment) -> Tensor:
+    classes = next((one.classes for one in asked.outputs if one.name == tensor.name), 0)
+    if not classes:
+        return tensor
+    return classified(tensor, classes, deployment.labels, is_batched(deployment.signature))
 
 
 def _encoded(

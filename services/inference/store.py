@@ -10,14 +10,15 @@ from shared.db import Connection
 from shared.events.common import Signature
 from shared.rpc.inference import DeploymentView
 
-COLUMNS = "project, model, version, digest, signature, state, context"
+COLUMNS = "project, model, version, digest, signature, labels, state, context"
 # A live node is one whose lease has not ended by the database's clock.
 LIVE = "SELECT 1 FROM nodes n WHERE n.lease_until > now()"
 NAME = "d.project || '.' || d.model || '.' || d.version"
 
 # Want a version in Triton; a version that was wanted before is left as it is.
 INSERT = """
-INSERT INTO deployments (project, model, version, digest, signature, context) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO deployments (project, model, version, digest, signature, labels, context)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT DO NOTHING
 """
 # All that is wanted in Triton.
@@ -109,13 +110,15 @@ class Route:
 
 
 def _deployment(row: asyncpg.Record) -> Deployment:
-    return Deployment(**(dict(row) | {"signature": Signature.model_validate(row["signature"])}))
+    values = {"signature": Signature.model_validate(row["signature"]), "labels": tuple(row["labels"])}
+    return Deployment(**(dict(row) | values))
 
 
 async def insert(tx: Connection, deployment: Deployment) -> None:
     signature = deployment.signature.model_dump(mode="json")
     key = (deployment.project, deployment.model, deployment.version)
-    await tx.execute(INSERT, *key, deployment.digest, signature, deployment.context)
+    labels = list(deployment.labels)
+    await tx.execute(INSERT, *key, deployment.digest, signature, labels, deployment.context)
 
 
 async def find(tx: Connection, project: str, model: str, version: int) -> Deployment | None:

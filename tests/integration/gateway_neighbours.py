@@ -24,7 +24,7 @@ from shared.errors import AimassError, InvalidInput
 from shared.events.common import Signature, TensorSpec
 from shared.permissions import Role
 from shared.service import Service
-from shared.signatures import validate
+from shared.signatures import read_request
 from shared.tensors import Tensor, from_numpy, to_numpy
 from tests.integration.running import until
 
@@ -90,8 +90,7 @@ class Neighbours:
 async def echo(request: frames.Request) -> frames.Reply:
     """Sums the rows of the input, with the checks and the encoding of inference."""
     try:
-        asked = oip.parse_request(request.body, request.header_length)
-        validate(asked, SIGNATURE, "digits-cnn")
+        asked = read_request(request.body, request.header_length, SIGNATURE, "digits-cnn")
     except InvalidInput as error:
         return frames.Reply(request.prediction_id, 400, json.dumps({"error": error.message}).encode())
     body, header_length = oip.encode_reply(summed(asked.inputs[0]), asked)

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.inference import layouts, replies
+from services.inference.domain import Deployment
 from services.inference.layouts import Layouts
 from shared import frames, oip
 from shared.errors import InvalidInput, TooLarge
-from shared.tensors import Tensor, from_numpy
+from shared.events.common import Signature, TensorSpec
+from shared.tensors import Tensor, from_numpy, to_numpy
 
 NAMES = st.text('abc"é', min_size=1, max_size=5)
 SHAPES = st.lists(st.integers(0, 3), max_size=3)
@@ -80,6 +82,8 @@ def test_what_is_known_does_not_grow() -> None:
 
 
 REQUEST = frames.Request(UUID(int=7).bytes, 0, b"")
+BATCHED = Signature(outputs=(TensorSpec(name="y", datatype="FP32", shape=(-1, 2)),))
+DEPLOYMENT = Deployment("default", "model", 3, "", BATCHED, "serving", ("no", "yes"))
 
 
 @given(TENSORS, st.none() | st.text(max_size=5) | st.just(str(replies.MARK)[:8]), st.booleans(), st.booleans())
@@ -91,14 +95,27 @@ def test_an_answer_by_template_is_the_encoded_one(
         wanted = tuple(oip.RequestedOutput(tensor.name, True) for tensor in outputs) if named else ()
         asked = oip.InferRequest((), wanted, request_id, default)
         plain = oip.InferReply("model", "3", outputs, parameters={"prediction_id": str(UUID(int=7))})
-        reply = replies.answer(REQUEST, asked, "model", "3", outputs)
+        reply = replies.answer(REQUEST, asked, DEPLOYMENT, outputs)
         assert (reply.body, reply.header_length) == oip.encode_reply(plain, asked)
+
+
+@pytest.mark.parametrize("binary", [True, False, None])
+@pytest.mark.parametrize("default", [True, False])
+def test_classes_are_told_as_json_or_binary(binary: bool | None, default: bool) -> None:
+    scores = from_numpy("y", np.array([[0.25, 0.75], [1, 0]], np.float32))
+    asked = oip.InferRequest((), (oip.RequestedOutput("y", binary, 1), oip.RequestedOutput("z")), None, default)
+    reply = replies.answer(REQUEST, asked, DEPLOYMENT, (scores, scores._replace(name="z")))
+    classes, plain = oip.decode_reply(reply.body, reply.header_length).outputs
+    assert (classes.datatype, classes.shape, plain) == ("BYTES", (2, 1), scores._replace(name="z"))
+    assert to_numpy(classes).tolist() == [[b"0.750000:1:yes"], [b"1.000000:0:no"]]
+    described = json.loads(bytes(reply.body[: reply.header_length]))["outputs"][0]
+    assert ("data" in described) == (not (default if binary is None else binary))
 
 
 def test_an_answer_that_no_message_takes_is_refused() -> None:
     outputs = (from_numpy("y", np.zeros(frames.MAX_FRAME_BYTES // 4, np.float32)),)
     with pytest.raises(TooLarge):
-        replies.answer(REQUEST, oip.InferRequest((), binary_default=True), "model", "1", outputs)
+        replies.answer(REQUEST, oip.InferRequest((), binary_default=True), DEPLOYMENT, outputs)
 
 
 @given(st.lists(st.integers(0, frames.MAX_FRAME_BYTES // 3), max_size=12))

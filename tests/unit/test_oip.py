@@ -205,8 +205,8 @@ class TestHostileRequests:
             (json_request(entry(), id=5), "'id' of the request must be a string"),
             (json_request(entry(), outputs=[{"name": "y"}, {"name": "y"}]), "'outputs' names 'y' twice"),
             (
-                json_request(entry(), outputs=[{"name": "y", "parameters": {"classification": 3}}]),
-                "not served",
+                json_request(entry(), outputs=[{"name": "y", "parameters": {"classification": -1}}]),
+                "'classification' of 'y' must be a whole number",
             ),
             (
                 json_request(entry(), outputs=[{"name": "y", "parameters": {"binary_data": 1}}]),
@@ -310,8 +310,35 @@ def test_the_metadata_document_of_the_server() -> None:
     assert oip.server_metadata("aimass", "0.1") == {
         "name": "aimass",
         "version": "0.1",
-        "extensions": ["binary_tensor_data"],
+        "extensions": ["binary_tensor_data", "classification", "statistics", "model_configuration"],
     }
+
+
+@pytest.mark.parametrize(
+    ("parameters", "seconds"),
+    [({}, None), ({"timeout": 0}, None), ({"timeout": 1500}, 0.0015), ({"timeouts": 5}, None)],
+)
+def test_a_timeout_is_read_from_json_and_from_a_header(parameters: dict[str, Any], seconds: float | None) -> None:
+    body, length = binary({"inputs": [binary_entry(8)], "parameters": parameters}, b'"timeout')
+    assert oip.timeout_of(body, length) == seconds
+    assert oip.timeout_of(body[:length]) == seconds
+    assert oip.timeout_of(body, 0) is None
+
+
+@pytest.mark.parametrize("timeout", [-1, 1.5, "1", True])
+def test_a_timeout_that_is_no_number_is_refused(timeout: Any) -> None:
+    with pytest.raises(InvalidInput, match="microseconds"):
+        oip.timeout_of(json_request(entry(), parameters={"timeout": timeout}))
+
+
+@given(JUNK_JSON)
+def test_a_timeout_is_looked_for_in_any_json(junk: Any) -> None:
+    for document in (junk, {"timeout": junk}, {"parameters": {"timeout": junk}}):
+        try:
+            found = oip.timeout_of(json.dumps(document).encode())
+        except InvalidInput:
+            continue
+        assert found is None or found > 0
 
 
 def test_parameters_never_travel_on() -> None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from services.gateway.bodies import read_body
+from services.gateway.compression import IDENTITY, WORTH_IT, compressed, decompressed, preferred
 from services.gateway.data_plane import DataPlane, NobodyServes
 from services.gateway.inference_protocol import STATISTICS, Answer, Call, ProtocolRoute, json_answer
 from shared import frames, observe, oip
@@ -26,6 +27,7 @@ BODY_LIMIT = frames.MAX_FRAME_BYTES - 1024
 TIMEOUT = b"x-request-timeout-ms"
 HEADER_LENGTH = oip.HEADER_LENGTH.lower().encode()
 OCTETS = b"application/octet-stream"
+ACCEPT_ENCODING, CONTENT_ENCODING = b"accept-encoding", b"content-encoding"
 MODEL = "/v2/models/{model}"
 VERSIONED = "/v2/models/{model}/versions/{version}"
 Reply_co = TypeVar("Reply_co", bound=BaseModel, covariant=True)
@@ -92,27 +94,32 @@ class InferenceRoutes:
         return json_answer((await self._ask(ask, call)).config)
 
     async def infer(self, call: Call) -> Answer:
-        seconds = self._seconds_of(call)
+        given = self._given_seconds(call)
+        seconds = given or self._seconds
         started = time.monotonic()
         try:
             body = await self._body(call, seconds)
+            header_length = _header_length(call, len(body))
+            if timeout := oip.timeout_of(body, header_length):
+                seconds = min(timeout, given or self._seconds_max)
             left = seconds - (time.monotonic() - started)
-            return _answer(await self._reply(call, body, left))
+            answer = _answer(await self._reply(call, body, header_length, left))
         except TimeoutError:
             raise DeadlineExceeded(f"the prediction did not come within {seconds:g} s") from None
+        return await _compressed(answer, call.headers.get(ACCEPT_ENCODING))
 
     async def _body(self, call: Call, seconds: float) -> bytes:
-        if call.headers.get(b"content-encoding", b"identity") != b"identity":
-            raise InvalidInput("compressed bodies are not served: send the body as it is")
         async with asyncio.timeout(seconds):
-            return await read_body(call.receive, call.headers, BODY_LIMIT)
+            body = await read_body(call.receive, call.headers, BODY_LIMIT)
+        encoding = call.headers.get(CONTENT_ENCODING)
+        return body if encoding is None else decompressed(body, encoding, BODY_LIMIT)
 
-    async def _reply(self, call: Call, body: bytes, seconds: float) -> frames.Reply:
+    async def _reply(self, call: Call, body: bytes, header_length: int | None, seconds: float) -> frames.Reply:
         request = frames.Request(
             call.prediction_id,
             int((time.time() + seconds) * 1000),
             body,
-            _header_length(call, len(body)),
+            header_length,
             traceparent=call.traceparent,
             credential=call.principal.key_id,
             version=call.version,
@@ -122,10 +129,10 @@ class InferenceRoutes:
         except NobodyServes:
             raise await self._why_nobody(call) from None
 
-    def _seconds_of(self, call: Call) -> float:
+    def _given_seconds(self, call: Call) -> float | None:
         given = call.headers.get(TIMEOUT)
         if given is None:
-            return self._seconds
+            return None
         if not given.isdigit() or not 0 < int(given[:10]) <= self._seconds_max * 1000:
             most = int(self._seconds_max * 1000)
             raise InvalidInput(f"X-Request-Timeout-Ms must be a whole number of milliseconds from 1 to {most}")
@@ -176,3 +183,16 @@ def _answer(reply: frames.Reply) -> Answer:
     if reply.retry_after is not None:
         headers.append((b"retry-after", str(reply.retry_after).encode()))
     return Answer(reply.status, bytes(reply.body), headers)
+
+
+async def _compressed(answer: Answer, accepted: bytes | None) -> Answer:
+    """The answer as its caller likes it, where that makes it smaller; the length of its JSON header stays as it was."""
+    if accepted is None or answer.status != 200 or len(answer.body) < WORTH_IT:
+        return answer
+    encoding = preferred(accepted)
+    if encoding == IDENTITY:
+        return answer
+    body = await compressed(answer.body, encoding)
+    if len(body) >= len(answer.body):
+        return answer
+    return Answer(answer.status, body, [*answer.headers, (CONTENT_ENCODING, encoding)])
