@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from pydantic import SecretStr
 
 from deploy import provision
@@ -18,6 +19,11 @@ from shared.settings import ServiceSettings
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime otherwise reports home
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several test processes only wait for each other
+
+
+# Judged by what they find, never by the time an example takes; in CI by the same examples in every run.
+settings.register_profile("ours", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("ours")
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,10 @@ class Tasks:
     async def log(self, task_id: str, stream: str = "") -> list[dict[str, Any]]:
         """The task's log on the bus."""
         state = (await self.running.js.stream_info("LOG")).state
-        found = [await self.running.js.get_msg("LOG", number) for number in range(state.first_seq, state.last_seq + 1)]
+        found = [
+            await self.running.js.get_msg("LOG", number)
+            for number in range(max(1, state.first_seq), state.last_seq + 1)
+        ]
         ours = [
             json.loads(message.data or b"") for message in found if message.subject == log_subject("default", task_id)
         ]
