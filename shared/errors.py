@@ -95,6 +95,13 @@ class DeadlineExceeded(AimassError):
     transient = True
 
 
+class Withdrawn(AimassError):
+    """The caller has gone before the answer came."""
+
+    code = "withdrawn"
+    status = 499
+
+
 class LeaseLost(AimassError):
     """Another worker holds this task now; its writes are refused by the fencing number."""
 

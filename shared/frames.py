@@ -13,6 +13,7 @@ from shared.errors import InvalidInput, TooLarge
 MAX_FRAME_BYTES = 1024 * 1024 - 16 * 1024
 MAX_RECORD_BYTES = 1024
 MAX_ITEMS = 256
+ID_BYTES = 16
 VERSION = 1
 EVALUATION = 0b1
 SAMPLED = "01"
@@ -72,6 +73,17 @@ def decode_requests(frame: Body) -> list[Request]:
 
 def decode_replies(frame: Body) -> list[Reply]:
     return _decode(frame, _REPLIES, _read_reply)
+
+
+def encode_ids(ids: Sequence[bytes]) -> bytes:
+    """Ids of predictions, and nothing else."""
+    return b"".join(ids)
+
+
+def decode_ids(body: bytes) -> set[bytes]:
+    if len(body) % ID_BYTES:
+        raise InvalidInput(f"ids have {ID_BYTES} bytes each, found {len(body)} bytes")
+    return {body[start : start + ID_BYTES] for start in range(0, len(body), ID_BYTES)}
 
 
 def grouped(items: Sequence[_Item], body: Callable[[_Item], Body]) -> Iterator[list[_Item]]:

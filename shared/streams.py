@@ -66,6 +66,11 @@ def infer_subject(project: str, model: str) -> str:
     return f"infer.{project}.{model}"
 
 
+def withdrawn_subject(project: str, model: str) -> str:
+    """Where nodes hear of requests whose callers have gone."""
+    return f"{infer_subject(project, model)}.withdrawn"
+
+
 INFERRED = "inferred."
 
 

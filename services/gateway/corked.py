@@ -1,9 +1,14 @@
-"""Head and body of a response leave in one write: uvicorn hands them over one by one, each at the cost of a call."""
+"""What uvicorn lacks: a response that leaves in one write, and a request that ends when its client goes away."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+CANCEL = "aimass.cancel"
 
 
 class CorkedTransport:
@@ -32,8 +37,30 @@ class CorkedTransport:
         return getattr(self._transport, name)
 
 
+@contextmanager
+def cancelled_when_gone(scope: Scope) -> Iterator[None]:
+    """End the work on a request, and nothing around it, when its client goes away before it has the response."""
+    task = asyncio.current_task()
+    assert task is not None
+    scope[CANCEL] = task.cancel
+    try:
+        yield
+    except asyncio.CancelledError:
+        if CANCEL in scope:
+            raise
+
+
 class CorkedProtocol(HttpToolsProtocol):
     """HTTP/1.1 over a corked transport."""
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            cast(Scope, self.cycle.scope).pop(CANCEL, _nothing)()
+        super().connection_lost(exc)
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(cast(asyncio.Transport, CorkedTransport(transport)))
+
+
+def _nothing() -> None:
+    """For a request that nobody works on."""

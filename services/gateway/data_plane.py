@@ -4,7 +4,7 @@ It has a connection of its own. A reply is known by its prediction id, whatever 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -17,7 +17,7 @@ from services.gateway import metrics
 from shared import frames, observe
 from shared.errors import AimassError, InvalidInput, Unavailable
 from shared.names import new_id
-from shared.streams import infer_subject, inferred_subject
+from shared.streams import infer_subject, inferred_subject, withdrawn_subject
 
 NO_RESPONDERS = "503"
 UNREACHABLE = "the bus is not reachable now; try again"
@@ -32,9 +32,10 @@ class NobodyServes(Unavailable):
 
 @dataclass(slots=True)
 class Waiting:
-    """A request on its way, and the number of the message that carries it."""
+    """A request on its way, and the number of the message that carries it, if it has left."""
 
     subject: str
+    withdrawn: str
     request: frames.Request
     reply: "asyncio.Future[frames.Reply]"
     message: str = ""
@@ -76,7 +77,8 @@ class DataPlane:
         """
         self._check_room()
         loop = asyncio.get_running_loop()
-        waiting = Waiting(infer_subject(project, model), request, loop.create_future())
+        subjects = infer_subject(project, model), withdrawn_subject(project, model)
+        waiting = Waiting(*subjects, request, loop.create_future())
         self._waiting[request.prediction_id] = waiting
         if not self._unsent:
             loop.call_soon(self._start_sending)
@@ -84,6 +86,9 @@ class DataPlane:
         alarm = loop.call_later(seconds, _expire, waiting)
         try:
             return await waiting.reply
+        except asyncio.CancelledError:
+            self._withdraw(waiting)
+            raise
         finally:
             alarm.cancel()
             del self._waiting[request.prediction_id]
@@ -96,9 +101,24 @@ class DataPlane:
 
     def _start_sending(self) -> None:
         unsent, self._unsent = self._unsent, []
-        sending = asyncio.create_task(self._send(unsent))
-        self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
+        self._in_background(self._send(unsent))
+
+    def _in_background(self, sending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(sending)
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    def _withdraw(self, waiting: Waiting) -> None:
+        """Nobody waits for the reply any more: whoever has the request need not answer it."""
+        if waiting.message:
+            self._in_background(self._tell_withdrawn(waiting))
+
+    async def _tell_withdrawn(self, waiting: Waiting) -> None:
+        assert self._connection is not None
+        try:
+            await self._connection.publish(waiting.withdrawn, frames.encode_ids([waiting.request.prediction_id]))
+        except (nats.errors.Error, OSError) as error:
+            observe.log().debug("withdrawal not sent", error=repr(error))
 
     async def _send(self, unsent: list[Waiting]) -> None:
         for carried in _messages(unsent):

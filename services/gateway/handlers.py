@@ -6,7 +6,7 @@ from shared.streams import CHANGED_SUBJECT, CREDENTIALS, INFERRED, REVOKED_SUBJE
 HANDLERS = Handlers(
     "gateway",
     asks=("auth", "registry", "trainer", "inference", "evaluator", "monitor"),
-    publishes=("infer.*.*",),
+    publishes=("infer.*.*", "infer.*.*.withdrawn"),
     subscribes=(REVOKED_SUBJECT, CHANGED_SUBJECT, f"{INFERRED}gateway.>"),
     reads=(f"KV_{CREDENTIALS}", "EVT", "LOG"),
 )

@@ -16,10 +16,11 @@ from starlette.types import Receive, Scope, Send
 
 from services.gateway import metrics
 from services.gateway.access import Gatekeeper, authorise
+from services.gateway.corked import cancelled_when_gone
 from services.gateway.credentials import ANONYMOUS, Principal
 from services.gateway.problems import MethodNotAllowed
 from shared import observe
-from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated
+from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated, Withdrawn
 from shared.names import is_slug
 from shared.permissions import Permission
 
@@ -36,6 +37,9 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     headers: Headers
+
+
+NOT_TAKEN = Answer(Withdrawn.status, b"", [])
 
 
 @dataclass(slots=True)
@@ -97,9 +101,11 @@ class InferenceProtocol:
         started = time.perf_counter()
         method = scope["method"]
         call = Call(receive, dict(scope["headers"]), *split(scope["path"]))
-        answer = await self.answer(method, call)
-        await _send(answer, send)
         name = call.template if call.template in self._templates else "unknown"
+        answer = NOT_TAKEN
+        with cancelled_when_gone(scope):
+            answer = await self.answer(method, call)
+            await _send(answer, send)
         _seconds(name, method, answer.status).observe(time.perf_counter() - started)
 
     async def answer(self, method: str, call: Call) -> Answer:

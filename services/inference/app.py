@@ -18,7 +18,7 @@ def build(settings: Settings | None = None) -> Service:
     key = settings.triton_access_header_value.get_secret_value()
     triton = Triton(settings.triton_url, (settings.triton_access_header_name, key))
     routing, log = Routing(), PredictionLog(settings.node)
-    data_plane = DataPlane(triton, routing, log, settings.max_waiting, settings.calls_at_once)
+    data_plane = DataPlane(triton, routing, log, settings)
     reconciler = Reconciler(settings, service.database, service.relay, triton, routing, data_plane)
     service.handle(HANDLERS, Parts(routing, reconciler, data_plane, triton))
 

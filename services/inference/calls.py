@@ -3,17 +3,18 @@
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from opentelemetry.trace import SpanKind
 
 from services.inference import merging
+from services.inference.admission import OPEN_SECONDS, Admission
 from services.inference.domain import Deployment
 from services.inference.engine import Triton
 from services.inference.replies import unforeseen
 from shared import frames, observe, oip
-from shared.errors import AimassError, DeadlineExceeded, InvalidInput, ModelFailed
+from shared.errors import AimassError, DeadlineExceeded, InvalidInput, ModelFailed, Unavailable, Withdrawn
 from shared.signatures import MAX_BATCH
 from shared.tensors import Tensor
 
@@ -43,24 +44,21 @@ Done = Callable[[Waiting, "Outputs | AimassError"], None]
 
 
 class Calls:
-    """A queue for each version, and at most `at_once` calls of each under way; `done` hears of every request once."""
+    """A queue for each version, and at most `at_once` calls of each under way; `done` hears of every request once.
 
-    def __init__(self, triton: Triton, done: Done, at_once: int) -> None:
-        self._triton, self._done, self._at_once = triton, done, at_once
+    A call is lost when the connection breaks or no answer comes for `lost_seconds`.
+    """
+
+    def __init__(self, triton: Triton, done: Done, admission: Admission, at_once: int, lost_seconds: float) -> None:
+        self._triton, self._done, self._admission = triton, done, admission
+        self._at_once, self._lost_seconds = at_once, lost_seconds
         self._queues: dict[str, deque[Waiting]] = defaultdict(deque)
         self._under_way: Counter[str] = Counter()
         self._calls: set[asyncio.Task[None]] = set()
-        self.in_flight: Counter[str] = Counter()
-
-    @property
-    def waiting(self) -> int:
-        """Requests that have no answer yet."""
-        return self.in_flight.total()
 
     def add(self, waiting: Waiting) -> None:
-        name = waiting.deployment.name
-        self._queues[name].append(waiting)
-        self.in_flight[name] += 1
+        self._queues[waiting.deployment.name].append(waiting)
+        self._admission.enter(waiting.deployment)
 
     def start(self, name: str) -> None:
         """Begin as many calls as may be under way."""
@@ -73,6 +71,15 @@ class Calls:
             call.add_done_callback(self._calls.discard)
         if not queue:
             del self._queues[name]
+
+    def withdraw(self, project: str, model: str, ids: Set[bytes]) -> None:
+        """Let those go that wait for a call; what is under way stays."""
+        for queue in self._queues.values():
+            if (queue[0].project, queue[0].model) == (project, model):
+                for waiting in [waiting for waiting in queue if waiting.request.prediction_id in ids]:
+                    queue.remove(waiting)
+                    self._end(waiting, Withdrawn())
+        self._queues = defaultdict(deque, {name: queue for name, queue in self._queues.items() if queue})
 
     async def drain(self, seconds: float) -> None:
         """Wait until all that is here is answered."""
@@ -99,7 +106,7 @@ class Calls:
         if not batch:
             return
         try:
-            outputs = await self._infer(batch)
+            outputs = await self._watched(batch)
         except (InvalidInput, ModelFailed) as error:
             if len(batch) == 1:
                 self._end(batch[0], error)
@@ -118,11 +125,33 @@ class Calls:
                 self._end(waiting, found)
 
     def _end(self, waiting: Waiting, outcome: Outputs | AimassError) -> None:
-        name = waiting.deployment.name
-        self.in_flight[name] -= 1
-        if not self.in_flight[name]:
-            del self.in_flight[name]
+        self._admission.leave(waiting.deployment)
         self._done(waiting, outcome)
+
+    async def _watched(self, batch: Sequence[Waiting]) -> list[Outputs]:
+        """The answer, and what its time or its absence says of the version."""
+        name, started = batch[0].deployment.name, time.monotonic()
+        try:
+            found = await self._infer(batch)
+        except (Unavailable, DeadlineExceeded) as error:
+            if isinstance(error, Unavailable) or time.monotonic() - started >= self._lost_seconds:
+                self._on_lost(name)
+            raise
+        except (InvalidInput, ModelFailed):
+            self._admission.on_answered(name, time.monotonic() - started, len(batch))
+            raise
+        self._admission.on_answered(name, time.monotonic() - started, len(batch))
+        return found
+
+    def _on_lost(self, name: str) -> None:
+        """Once calls were lost in a row nobody waits any longer, and the version is to be loaded anew."""
+        if not self._admission.on_lost(name):
+            return
+        observe.log().warning("a version does not answer", model=name)
+        self._triton.suspect(name)
+        error = Unavailable("the model does not answer now; try again", retry_after=int(OPEN_SECONDS))
+        for waiting in self._queues.pop(name, ()):
+            self._end(waiting, error)
 
     async def _infer(self, batch: Sequence[Waiting]) -> list[Outputs]:
         first = batch[0]

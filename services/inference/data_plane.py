@@ -6,12 +6,14 @@ Plain nats-py: FastStream would cost about a hundred microseconds a message. No 
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import chain
 from uuid import UUID
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from services.inference.admission import Admission
 from services.inference.calls import Calls, Outputs, Waiting
 from services.inference.domain import Deployment, Routing
 from services.inference.engine import Triton
@@ -19,11 +21,12 @@ from services.inference.layouts import Layouts
 from services.inference.merging import Key, merge_key
 from services.inference.prediction_log import PredictionLog
 from services.inference.replies import Replies, answer, refusal
+from services.inference.settings import Settings
 from shared import frames, observe, oip
 from shared.bus import settle
-from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unavailable
+from shared.errors import AimassError, DeadlineExceeded, InvalidInput
 from shared.signatures import batch_size, read_request
-from shared.streams import infer_subject
+from shared.streams import infer_subject, withdrawn_subject
 
 QUEUE = "inference"
 DRAIN_SECONDS = 10
@@ -32,14 +35,12 @@ DRAIN_SECONDS = 10
 class DataPlane:
     """Answers requests for the models that are ready here, and only for those."""
 
-    def __init__(
-        self, triton: Triton, routing: Routing, log: PredictionLog, max_waiting: int, calls_at_once: int
-    ) -> None:
+    def __init__(self, triton: Triton, routing: Routing, log: PredictionLog, settings: Settings) -> None:
         self._routing, self._log = routing, log
-        self._max_waiting = max_waiting
-        self._subscriptions: dict[tuple[str, str], Subscription] = {}
+        self._admission = Admission(settings.limits)
+        self._subscriptions: dict[tuple[str, str], tuple[Subscription, ...]] = {}
         self._connection: Client | None = None
-        self._calls = Calls(triton, self._on_done, calls_at_once)
+        self._calls = Calls(triton, self._on_done, self._admission, settings.calls_at_once, settings.lost_seconds)
         self._replies = Replies()
         self._layouts: dict[str, Layouts[tuple[oip.InferRequest, Key | None]]] = {}
 
@@ -49,7 +50,11 @@ class DataPlane:
 
     def in_flight(self, name: str) -> int:
         """Requests that a version has not answered yet."""
-        return self._calls.in_flight[name]
+        return self._admission.versions[name]
+
+    def forget(self, name: str) -> None:
+        """A version is loaded anew, or gone: what it was like before says nothing now."""
+        self._admission.forget(name)
 
     async def follow(self) -> None:
         """Make the subscriptions equal to the models that are ready here; known to the bus on return."""
@@ -60,7 +65,8 @@ class DataPlane:
         for key in changed - self._subscriptions.keys():
             await self._subscribe(self._connection, *key)
         for key in changed - ready:
-            await self._subscriptions.pop(key).unsubscribe()
+            for subscription in self._subscriptions.pop(key):
+                await subscription.unsubscribe()
         if changed:
             await settle(self._connection)
         for name in self._layouts.keys() - self._routing.wanted.keys():
@@ -68,7 +74,7 @@ class DataPlane:
 
     async def drain(self) -> None:
         """Take nothing new and answer what is here."""
-        for subscription in self._subscriptions.values():
+        for subscription in chain.from_iterable(self._subscriptions.values()):
             await subscription.drain()  # type: ignore[no-untyped-call]
         self._subscriptions.clear()
         await self._calls.drain(DRAIN_SECONDS)
@@ -83,8 +89,13 @@ class DataPlane:
                 return
             self._admit_all(project, model, message.reply, requests)
 
-        subject = infer_subject(project, model)
-        self._subscriptions[project, model] = await connection.subscribe(subject, queue=QUEUE, cb=receive)
+        async def withdraw(message: Msg) -> None:
+            self._calls.withdraw(project, model, frames.decode_ids(message.data))
+
+        self._subscriptions[project, model] = (
+            await connection.subscribe(infer_subject(project, model), queue=QUEUE, cb=receive),
+            await connection.subscribe(withdrawn_subject(project, model), cb=withdraw),
+        )
 
     def _admit_all(self, project: str, model: str, subject: str, requests: Iterable[frames.Request]) -> None:
         """Let all of a message wait before the first call, so that they can share it."""
@@ -101,11 +112,11 @@ class DataPlane:
             self._calls.start(name)
 
     def _admit(self, project: str, model: str, subject: str, request: frames.Request, started: float) -> Waiting:
-        if request.deadline <= time.time() * 1000:
+        seconds = request.deadline / 1000 - time.time()
+        if seconds <= 0:
             raise DeadlineExceeded()
-        if self._calls.waiting > self._max_waiting:
-            raise Unavailable("too many requests wait here; try again")
         deployment = self._routing.pick(project, model, request.version)
+        self._admission.check(deployment, seconds)
         asked, key = self._read(deployment, model, request)
         if frames.is_sampled(request):
             key = None

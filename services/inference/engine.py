@@ -123,6 +123,10 @@ class Triton:
             found: dict[str, Any] = await client.get_model_config(name)
         return found
 
+    def suspect(self, name: str) -> None:
+        """Count a version as crashed until it is loaded again: its process hangs."""
+        self._crashed.add(name)
+
     async def load(self, name: str, timeout: float = LOAD_SECONDS) -> None:
         """Load a version and return when it is ready; raises ModelFailed with the reason."""
         async with self._control(timeout) as client:

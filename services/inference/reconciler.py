@@ -128,6 +128,7 @@ class Reconciler:
         except AimassError as error:
             await self._fail(deployment, error.message)
             return
+        self._data_plane.forget(deployment.name)
         self._routing.ready |= {deployment.name}
         self._released.discard(deployment.name)
         if deployment.name in plan.missing:
@@ -149,6 +150,7 @@ class Reconciler:
         await self._triton.unload(name)
         await asyncio.to_thread(self._repository.remove, name)
         self._routing.ready -= {name}
+        self._data_plane.forget(name)
         if name in plan.foreign and name.count(".") == 2:
             await self._tell_difference(name, "absent", "ready", "unloaded")
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from services.inference.admission import Limits
 from shared.settings import ServiceSettings
 
 
@@ -22,7 +23,15 @@ class Settings(ServiceSettings):
     triton_access_header_value: SecretStr = SecretStr("")
     node: str = Field(default_factory=socket.gethostname)
     node_lease_seconds: float = Field(default=10, gt=0)
-    max_waiting: int = Field(default=512, ge=1)
+    max_waiting: int = Field(default=2048, ge=1, description="unanswered requests of a node")
+    max_waiting_project: int = Field(default=1024, ge=1, description="of a project")
+    max_waiting_version: int = Field(default=512, ge=1, description="of a version")
+    max_wait_seconds: float = Field(default=5, gt=0, description="who would probably wait longer is refused at once")
+    lost_seconds: float = Field(default=5, gt=0, description="a call to Triton is lost without an answer for so long")
     calls_at_once: int = Field(default=1, ge=1, description="calls to Triton under way for one version")
     staged_cap: int = Field(default=3, ge=1)
     staged_hours: float = Field(default=24, gt=0)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_waiting, self.max_waiting_project, self.max_waiting_version, self.max_wait_seconds)

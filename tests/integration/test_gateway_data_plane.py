@@ -80,6 +80,27 @@ async def test_what_is_too_large_for_one_message_goes_in_several(plane: DataPlan
     assert [len(message) for message in came] == [3, 3, 1]
 
 
+async def test_nobody_is_left_to_answer_a_caller_who_has_gone(plane: DataPlane, nats: NatsServer) -> None:
+    withdrawn: asyncio.Queue[set[bytes]] = asyncio.Queue()
+
+    async def hear(message: Msg) -> None:
+        await withdrawn.put(frames.decode_ids(message.data))
+
+    async with serving(nats, lambda _: []) as came:
+        connection = await nats_client.connect(nats.url)
+        await connection.subscribe(f"infer.*.{MODEL}.withdrawn", cb=hear)
+        await settle(connection)
+        waits, gone = infer(plane, request(1)), infer(plane, request(2))
+        async with asyncio.timeout(30):
+            while not came:
+                await asyncio.sleep(0.01)
+            gone.cancel()
+            assert await withdrawn.get() == {request(2).prediction_id}
+        assert not waits.done()
+        waits.cancel()
+        await connection.close()
+
+
 async def test_without_anybody_there_all_of_a_message_are_refused_at_once(plane: DataPlane) -> None:
     outcomes = await asyncio.gather(*(infer(plane, request(number)) for number in range(5)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [NobodyServes] * 5

@@ -255,6 +255,21 @@ class TestTrouble:
         statuses = sorted(reply.status_code for reply in await asyncio.gather(*posts))
         assert statuses == [503, 503, 504, 504, 504, 504]
 
+    async def test_a_client_that_goes_away_makes_room(self, gateway: Gateway, key: str) -> None:
+        gateway.neighbours.infer = silence
+        patient = bearer(key) | {"X-Request-Timeout-Ms": "100000"}
+        clients = [asyncio.create_task(gateway.http.post(INFER, json=DOCUMENT, headers=patient)) for _ in range(4)]
+        await until(lambda: arrived(gateway, 4))
+        assert (await gateway.http.post(INFER, json=DOCUMENT, headers=bearer(key))).status_code == 503
+        gateway.neighbours.infer = echo
+        for client in clients:
+            client.cancel()
+
+        async def predicts() -> bool:
+            return (await gateway.http.post(INFER, json=DOCUMENT, headers=bearer(key))).status_code == 200
+
+        await until(predicts)
+
     async def test_without_the_bus_it_is_unavailable_at_once_and_recovers(self, gateway: Gateway, key: str) -> None:
         gateway.neighbours.infer = silence
         waiting = asyncio.create_task(gateway.http.post(INFER, json=DOCUMENT, headers=bearer(key)))

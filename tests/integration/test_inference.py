@@ -102,6 +102,7 @@ async def house(
         triton_access_header_name=name,
         triton_access_header_value=SecretStr(value),
         node_lease_seconds=2,
+        lost_seconds=0.5,
     )
     service = build(settings)
     running = asyncio.create_task(service.run())

@@ -9,16 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
+from deploy.embedded.testing_servers import TritonServer
 from services.inference import data_plane
+from services.inference.admission import Admission
 from services.inference.calls import Calls, Outputs, Waiting
 from services.inference.domain import Deployment
 from services.inference.merging import merge_key
+from services.inference.settings import Settings
 from shared import frames, oip
-from shared.errors import AimassError, DeadlineExceeded
+from shared.errors import AimassError, DeadlineExceeded, Unavailable, Withdrawn
 from shared.tensors import from_numpy, to_numpy
 from tests.integration.onnx_models import Served, affine, doubled, lookup
 from tests.integration.test_inference import House, house, new_id_bytes, triton
+from tests.integration.test_triton import stub_of
 
 __all__ = ["house", "triton"]
 
@@ -95,7 +100,7 @@ async def test_a_bad_request_fails_alone(house: House, send: Send) -> None:
     assert [output(replies[place]).item() for place in (1, 3, 4)] == [30.0, 0.0, 90.0]
 
 
-@pytest.mark.parametrize("step", ["validate", "answer"])
+@pytest.mark.parametrize("step", ["read_request", "answer"])
 async def test_an_error_of_ours_is_told_to_the_one_whom_it_meets(
     house: House, send: Send, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +129,7 @@ class Counted:
 
     def __init__(self, outcome: Callable[[int], AimassError | None]) -> None:
         self.rows: list[int] = []
+        self.suspected: list[str] = []
         self.gate = asyncio.Event()
         self._outcome = outcome
 
@@ -133,6 +139,9 @@ class Counted:
         if error := self._outcome(len(self.rows)):
             raise error
         return oip.InferReply(name, "1", (asked.inputs[0]._replace(name="y"),))
+
+    def suspect(self, name: str) -> None:
+        self.suspected.append(name)
 
 
 def waiting(number: int, seconds: float = 10) -> Waiting:
@@ -147,7 +156,8 @@ def waiting(number: int, seconds: float = 10) -> Waiting:
 async def answered(triton: Any, count: int, seconds: float = 10) -> list[Outputs | AimassError]:
     """The outcomes of requests of which the first is under way when the others come."""
     outcomes: dict[bytes, Outputs | AimassError] = {}
-    calls = Calls(triton, lambda asked, outcome: outcomes.update({asked.request.prediction_id: outcome}), 1)
+    admission = Admission(Settings(database_url=SecretStr("")).limits)
+    calls = Calls(triton, lambda asked, found: outcomes.update({asked.request.prediction_id: found}), admission, 1, 5)
     asked = [waiting(number, seconds if number else 10) for number in range(count)]
     for one in asked:
         calls.add(one)
@@ -156,26 +166,68 @@ async def answered(triton: Any, count: int, seconds: float = 10) -> list[Outputs
     await asyncio.sleep(0.05)
     triton.gate.set()
     await calls.drain(5)
-    assert calls.waiting == 0
+    assert admission.all == 0
     return [outcomes[one.request.prediction_id] for one in asked]
 
 
 async def test_what_waits_goes_into_the_next_call() -> None:
-    triton = Counted(lambda _: None)
+    triton: Any = Counted(lambda _: None)
     outcomes = await answered(triton, 100)
     assert triton.rows == [1, 50, 25, 12, 8, 4]
     assert [to_numpy(found[0]).item() for found in outcomes if isinstance(found, tuple)] == list(range(100))
 
 
 async def test_a_lost_server_is_told_to_all_and_not_asked_once_for_each() -> None:
-    triton = Counted(lambda number: AimassError("gone") if number == 2 else None)
+    triton: Any = Counted(lambda number: AimassError("gone") if number == 2 else None)
     outcomes = await answered(triton, 9)
     assert triton.rows == [1, 8]
     assert [isinstance(found, AimassError) for found in outcomes] == [False] + [True] * 8
 
 
+async def test_nobody_waits_for_a_version_that_has_lost_calls_in_a_row() -> None:
+    triton: Any = Counted(lambda _: Unavailable("gone"))
+    outcomes = await answered(triton, 100)
+    assert triton.rows == [1, 50, 25]
+    assert [type(found) for found in outcomes] == [Unavailable] * 100
+    assert triton.suspected == ["default.m.1"]
+
+
+async def test_a_hung_model_is_let_be_and_then_loaded_anew(house: House, send: Send, triton: TritonServer) -> None:
+    await stage(house, affine())
+    one = np.ones((1, 4), np.float32)
+    process = stub_of(triton, "default.affine.1")
+    process.suspend()
+    while (reply := (await send([request("x", one, seconds=0.6)]))[0][0]).status == 504:
+        pass
+    assert (reply.status, reply.retry_after) == (503, 5)
+    async with asyncio.timeout(60):
+        while (await send([request("x", one)]))[0][0].status != 200:
+            await asyncio.sleep(0.1)
+    process.kill()
+
+
+async def test_who_has_gone_is_not_asked_for() -> None:
+    triton: Any = Counted(lambda _: None)
+    outcomes: dict[bytes, Outputs | AimassError] = {}
+    admission = Admission(Settings(database_url=SecretStr("")).limits)
+    calls = Calls(triton, lambda asked, found: outcomes.update({asked.request.prediction_id: found}), admission, 1, 5)
+    first, gone, other = [waiting(number) for number in range(3)]
+    for one in (first, gone, other):
+        calls.add(one)
+        calls.start(one.deployment.name)
+    ids = {one.request.prediction_id for one in (first, gone)}
+    calls.withdraw("default", "another", ids)
+    assert admission.all == 3
+    calls.withdraw("default", "m", ids)
+    assert {key: type(found) for key, found in outcomes.items()} == {gone.request.prediction_id: Withdrawn}
+    triton.gate.set()
+    await calls.drain(5)
+    assert triton.rows == [1, 1]
+    assert admission.all == 0
+
+
 async def test_who_waited_too_long_is_not_asked_for() -> None:
-    triton = Counted(lambda _: None)
+    triton: Any = Counted(lambda _: None)
     outcomes = await answered(triton, 10, seconds=0.02)
     assert triton.rows == [1]
     assert [isinstance(found, DeadlineExceeded) for found in outcomes] == [False] + [True] * 9
