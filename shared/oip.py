@@ -13,7 +13,6 @@ from shared.tensors import DATATYPES, MAX_DIMENSION, MAX_RANK, Raw, Tensor, chec
 
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 EXTENSIONS: Final = ["binary_tensor_data", "classification", "statistics", "model_configuration"]
-TIMEOUT: Final = "timeout"
 MAX_NAME: Final = 256
 
 Scalar = str | int | float | bool
@@ -89,12 +88,12 @@ def timeout_of(body: bytes, header_length: int | None = None) -> float | None:
 
     Nothing is parsed where the word is not there.
     """
-    header = body[:header_length]
-    if b'"timeout"' not in header:
+    if body.find(b'"timeout"', 0, header_length) < 0:
         return None
-    timeout = _parameters(_object(load_json(header), "the request"), "the request").get(TIMEOUT, 0)
+    document = _object(load_json(body[:header_length]), "the request")
+    timeout = _parameters(document, "the request").get("timeout", 0)
     if type(timeout) is not int or timeout < 0:
-        raise InvalidInput("parameter 'timeout' must be a whole number of microseconds", field=TIMEOUT)
+        raise InvalidInput("parameter 'timeout' must be a whole number of microseconds", field="timeout")
     return timeout / 1e6 or None
 
 

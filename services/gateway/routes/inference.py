@@ -106,7 +106,8 @@ class InferenceRoutes:
             answer = _answer(await self._reply(call, body, header_length, left))
         except TimeoutError:
             raise DeadlineExceeded(f"the prediction did not come within {seconds:g} s") from None
-        return await _compressed(answer, call.headers.get(ACCEPT_ENCODING))
+        accepted = call.headers.get(ACCEPT_ENCODING)
+        return answer if accepted is None else await _compressed(answer, accepted)
 
     async def _body(self, call: Call, seconds: float) -> bytes:
         async with asyncio.timeout(seconds):
@@ -185,9 +186,9 @@ def _answer(reply: frames.Reply) -> Answer:
     return Answer(reply.status, bytes(reply.body), headers)
 
 
-async def _compressed(answer: Answer, accepted: bytes | None) -> Answer:
+async def _compressed(answer: Answer, accepted: bytes) -> Answer:
     """The answer as its caller likes it, where that makes it smaller; the length of its JSON header stays as it was."""
-    if accepted is None or answer.status != 200 or len(answer.body) < WORTH_IT:
+    if answer.status != 200 or len(answer.body) < WORTH_IT:
         return answer
     encoding = preferred(accepted)
     if encoding == IDENTITY:
