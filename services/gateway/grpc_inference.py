@@ -34,6 +34,7 @@ CODES = {
 NOT_LET_IN = frozenset({401, 403})
 PASSED_ON = ("authorization", "traceparent")
 GIVEN_BACK = (b"x-prediction-id", b"retry-after")
+FINAL = "triton_final_response"
 LONGEST_DETAILS = 2000
 STREAM_WINDOW = 32
 OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", BODY_LIMIT))
@@ -136,7 +137,9 @@ def _code(name: str, answer: Answer) -> Any:
 def _streamed(request: Any, answer: Answer) -> Any:
     if answer.status != 200:
         return pb.ModelStreamInferResponse(error_message=_details(answer), infer_response={"id": request.id})
-    return pb.ModelStreamInferResponse(infer_response=METHODS[STREAM].read(answer))
+    response = METHODS[STREAM].read(answer)
+    response.parameters[FINAL].bool_param = True
+    return pb.ModelStreamInferResponse(infer_response=response)
 
 
 async def _refuse(name: str, answer: Answer, context: Any) -> None:

@@ -109,6 +109,13 @@ async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
                 yield Edge(gateway, address, {"authorization": f"Bearer {key}"}, client)
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def stub(edge: Edge) -> AsyncIterator[Any]:
+    """What the protocol's own client is generated as."""
+    async with grpc.aio.insecure_channel(edge.address) as channel:
+        yield service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+
 @pytest.fixture(autouse=True)
 def neighbours(edge: Edge) -> Iterator[None]:
     """Each test begins with the same neighbours."""
@@ -203,11 +210,6 @@ class TestStockClients:
 
 class TestMessages:
     """What stock clients do not send."""
-
-    @pytest_asyncio.fixture(loop_scope="module")
-    async def stub(self, edge: Edge) -> AsyncIterator[Any]:
-        async with grpc.aio.insecure_channel(edge.address) as channel:
-            yield service_pb2_grpc.GRPCInferenceServiceStub(channel)
 
     async def test_typed_contents(self, edge: Edge, stub: Any) -> None:
         request = pb.ModelInferRequest(model_name=MODEL, inputs=[typed(name) for name in TYPED])
@@ -366,9 +368,10 @@ class TestStreams:
         await settle(edge.gateway.connection)
         answering = asyncio.create_task(answer_backwards())
         stream = edge.client.stream_infer(self.asked(20), headers=edge.headers)
-        found = [(result.get_response().id, error) async for result, error in stream]
+        found = [result.get_response() async for result, _ in stream]
         await asyncio.gather(answering, subscription.unsubscribe())
-        assert found == [(str(number), None) for number in range(20)]
+        assert [response.id for response in found] == [str(number) for number in range(20)]
+        assert all(response.parameters["triton_final_response"].bool_param for response in found)
 
     async def test_a_request_that_fails_fails_alone(self, edge: Edge) -> None:
         async def mixed() -> AsyncIterator[dict[str, Any]]:
@@ -380,11 +383,11 @@ class TestStreams:
         errors = [error and error.message() async for _, error in stream]
         assert ["no model" in (error or "") for error in errors] == [True, False, True]
 
-    async def test_who_is_not_known_gets_no_stream(self, edge: Edge) -> None:
-        stream = edge.client.stream_infer(self.asked(3))
-        with pytest.raises(grpc.aio.AioRpcError, match="API key") as caught:
-            [answer async for answer in stream]
-        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    async def test_who_is_not_known_gets_no_stream(self, stub: Any) -> None:
+        stream = stub.ModelStreamInfer()
+        await stream.write(pb.ModelInferRequest(model_name=MODEL, inputs=[typed("BOOL")]))
+        assert await stream.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert "API key" in await stream.details()
 
     async def test_a_stream_that_is_given_up_frees_its_places(self, edge: Edge) -> None:
         edge.gateway.neighbours.infer = silence
