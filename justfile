@@ -55,7 +55,7 @@ logs *arguments: install
 provision *arguments: install
     @"{{ python }}" -m deploy.embedded provision "$@"
 
-# run the tests against real servers on free ports, in three processes, since they wait more than they work
+# run the tests against real servers on free ports, in three processes, so that one works while others wait
 [group('checks')]
 test *arguments: install
     @"{{ python }}" -m pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"
@@ -128,3 +128,8 @@ docs: install
 [group('checks')]
 bench *arguments: install
     @"{{ python }}" -m benchmarks.data_plane "$@"
+
+# ask a model for three times what it can answer, and see what comes through and how the rest is refused
+[group('checks')]
+overload *arguments: install
+    @"{{ python }}" -m benchmarks.overload "$@"

@@ -6,7 +6,9 @@ move by a factor of two with its mood: the ratio is what counts.
 
 import argparse
 import json
+import math
 import statistics
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,44 +16,59 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.brought import bring, image_mean
 from benchmarks.load import Measured, Target, find_wrk, run
 from deploy.embedded.parts import DEFAULT_HOME
 from deploy.embedded.stack import Stack
-from examples.champion import ensure_champion
+from examples.champion import client_of, ensure_champion
 from shared.oip import HEADER_LENGTH
 
-CONNECTIONS = (1, 16, 64)
 MODEL = "digits-cnn"
+IMAGES = "bench-image"
 
 
-def request_body(shape: list[int]) -> tuple[bytes, int]:
+@dataclass(frozen=True)
+class Case:
+    """A model, the one tensor that it gets, an output that it gives, and the numbers of connections to try."""
+
+    model: str
+    input: str
+    shape: tuple[int, ...]
+    output: str
+    connections: tuple[int, ...]
+
+
+SMALL = Case(MODEL, "image", (1, 1, 8, 8), "probabilities", (1, 16, 64, 256))
+LARGE = Case(IMAGES, "x", (1, 3, 224, 224), "y", (1, 16))
+
+
+def request_body(case: Case) -> tuple[bytes, int]:
     """One batch of ones in binary tensors: body and length of its JSON header."""
-    count = 1
-    for size in shape:
-        count *= size
-    tensor = {"name": "image", "datatype": "FP32", "shape": shape, "parameters": {"binary_data_size": 4 * count}}
+    count = math.prod(case.shape)
+    size = {"binary_data_size": 4 * count}
+    tensor = {"name": case.input, "datatype": "FP32", "shape": case.shape, "parameters": size}
     header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
     return header + b"\x00\x00\x80\x3f" * count, len(header)
 
 
-def targets(info: dict[str, Any], version: int) -> tuple[Target, Target]:
+def targets(info: dict[str, Any], case: Case, version: int) -> tuple[Target, Target]:
     """Triton itself and the gateway, with the same request."""
-    body, length = request_body([1, 1, 8, 8])
+    body, length = request_body(case)
     headers = {HEADER_LENGTH: str(length), "Content-Type": "application/octet-stream"}
     key = Path(info["admin_key_file"]).read_text().strip()
-    triton = f"{info['triton']['http']}/v2/models/default.{MODEL}.{version}/infer"
-    gateway = f"{info['gateway']}/v2/models/{MODEL}/infer"
+    triton = f"{info['triton']['http']}/v2/models/default.{case.model}.{version}/infer"
+    gateway = f"{info['gateway']}/v2/models/{case.model}/infer"
     return (
         Target("Triton", triton, body, headers),
         Target("gateway", gateway, body, headers | {"Authorization": f"Bearer {key}"}),
     )
 
 
-def check(target: Target) -> None:
+def check(target: Target, output: str) -> None:
     """One request by hand: a benchmark of errors would look fast."""
     response = httpx.post(target.url, content=target.body, headers=target.headers, timeout=30)
     response.raise_for_status()
-    if b"probabilities" not in response.content:
+    if f'"{output}"'.encode() not in response.content:
         raise ValueError(f"{target.name} answered {response.content[:200]!r}")
 
 
@@ -70,8 +87,8 @@ def _median(found: list[Measured]) -> Measured:
     return next(one for one in found if one.requests_per_second == rate)
 
 
-def table(rows: list[tuple[int, Measured, Measured]]) -> Table:
-    shown = Table(title=f"{MODEL}, batch 1, binary tensors, wrk on the same machine")
+def table(case: Case, rows: list[tuple[int, Measured, Measured]]) -> Table:
+    shown = Table(title=f"{case.model}, one tensor {list(case.shape)} FP32, binary, wrk on the same machine")
     for column in (
         "connections",
         "Triton req/s",
@@ -96,6 +113,14 @@ def _cells(found: Measured) -> tuple[str, str, str]:
     return f"{found.requests_per_second:,.0f}", f"{found.p50_ms:.2f}", f"{found.p99_ms:.2f}"
 
 
+def compare(info: dict[str, Any], case: Case, version: int, seconds: int, rounds: int) -> Table:
+    pair = targets(info, case, version)
+    for target in pair:
+        check(target, case.output)
+        run(target, 16, 2)
+    return table(case, [(count, *measure(pair, count, seconds, rounds)) for count in case.connections])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=4, help="of each run")
@@ -105,13 +130,11 @@ def main() -> None:
     find_wrk()
     stack = Stack(chosen.home)
     stack.up()
-    version = ensure_champion(stack.info, MODEL)
-    pair = targets(stack.info, version)
-    for target in pair:
-        check(target)
-        run(target, 16, 2)
-    rows = [(count, *measure(pair, count, chosen.seconds, chosen.rounds)) for count in CONNECTIONS]
-    Console().print(table(rows))
+    console, version = Console(), ensure_champion(stack.info, MODEL)
+    console.print(compare(stack.info, SMALL, version, chosen.seconds, chosen.rounds))
+    with client_of(stack.info) as client:
+        version = bring(client, IMAGES, image_mean())
+    console.print(compare(stack.info, LARGE, version, chosen.seconds, chosen.rounds))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class Settings(ServiceSettings):
     max_waiting: int = Field(default=2048, ge=1, description="unanswered requests of a node")
     max_waiting_project: int = Field(default=1024, ge=1, description="of a project")
     max_waiting_version: int = Field(default=512, ge=1, description="of a version")
-    max_wait_seconds: float = Field(default=5, gt=0, description="who would probably wait longer is refused at once")
+    max_wait_seconds: float = Field(default=2, gt=0, description="who would probably wait longer is refused at once")
     lost_seconds: float = Field(default=5, gt=0, description="a call to Triton is lost without an answer for so long")
     calls_at_once: int = Field(default=1, ge=1, description="calls to Triton under way for one version")
     staged_cap: int = Field(default=3, ge=1)

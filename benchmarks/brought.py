@@ -1,0 +1,86 @@
+"""ONNX models that a benchmark brings along: one that computes for a known time, one that takes images."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from aimass import Client
+from onnx import TensorProto, helper, numpy_helper
+
+from examples.champion import serving
+
+SIZE = 256
+SERVED_SECONDS = 60.0
+Node = tuple[str, list[str], str]
+
+
+def busy(seconds: float) -> bytes:
+    """Doubles one number after about so many seconds of matrix products on one core; it has no batch axis."""
+    return _busy(max(1, round(seconds / _seconds_of(_busy(100)) * 100)))
+
+
+def _busy(products: int) -> bytes:
+    chain: list[Node] = [("MatMul", [f"m{step}", "m0"], f"m{step + 1}") for step in range(products)]
+    nodes: list[Node] = [
+        ("Mul", ["x", "zero"], "nothing"),
+        ("Expand", ["nothing", "square"], "m0"),
+        *chain,
+        ("ReduceMean", [f"m{products}"], "mean"),
+        ("Reshape", ["mean", "one"], "end"),
+        ("Sum", ["x", "x", "end"], "y"),
+    ]
+    constants = {
+        "zero": np.zeros(1, np.float32),
+        "square": np.array([SIZE, SIZE], np.int64),
+        "one": np.array([1], np.int64),
+    }
+    return _model(nodes, [1], [1], constants)
+
+
+def image_mean() -> bytes:
+    """The mean of each channel of images of three channels."""
+    nodes: list[Node] = [("GlobalAveragePool", ["x"], "pooled"), ("Flatten", ["pooled"], "y")]
+    return _model(nodes, ["batch", 3, 224, 224], ["batch", 3], {})
+
+
+def _model(nodes: list[Node], x: Sequence[Any], y: Sequence[Any], constants: dict[str, Any]) -> bytes:
+    graph = helper.make_graph(
+        [helper.make_node(kind, inputs, [output]) for kind, inputs, output in nodes],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, x)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, y)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+def _seconds_of(model: bytes) -> float:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        session.run(None, {"x": np.ones(1, np.float32)})
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def bring(client: Client, name: str, model: bytes) -> int:
+    """Upload a model as a new version that answers; returns its number."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        file.write_bytes(model)
+        version = int(client.upload(name, file)["version"])
+    deadline = time.monotonic() + SERVED_SECONDS
+    client.promote(name, version, force="a benchmark brought it")
+    while serving(client, name) != version:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"version {version} of {name} did not answer within {SERVED_SECONDS:g} s")
+        time.sleep(0.1)
+    return version
