@@ -4,10 +4,11 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import grpc
+from prometheus_client import Histogram
 from starlette.types import Message
 from tritonclient.grpc import service_pb2 as pb
 
@@ -103,7 +104,12 @@ class GrpcInference:
             code = _code(name, answer)
             return answer
         finally:
-            metrics.GRPC_SECONDS.labels(name, code.name).observe(time.perf_counter() - started)
+            _seconds(name, code.name).observe(time.perf_counter() - started)
+
+
+@cache
+def _seconds(method: str, status: str) -> Histogram:
+    return metrics.GRPC_SECONDS.labels(method, status)
 
 
 def _call(name: str, request: Any, context: Any, most_seconds: float) -> Call:

@@ -15,6 +15,7 @@ from services.gateway.caller import Edges
 from services.gateway.control import PUBLIC_PATHS, ControlEdge, control_app
 from services.gateway.credentials import CredentialCache, Principal
 from services.gateway.data_plane import DataPlane
+from services.gateway.grpc_methods import METHODS, request_class
 from services.gateway.inference_protocol import InferenceProtocol
 from services.gateway.operations import CHALLENGE, OpsPorts
 from services.gateway.reading import StreamReader
@@ -213,3 +214,15 @@ async def test_openapi_names_the_permission_of_each_route(client: httpx.AsyncCli
     assert len(operations) > 20
     assert all(Permission(operation["x-permission"]) for operation in operations)
     assert all(operation["security"] == [{"HTTPBearer": []}] for operation in operations)
+
+
+@pytest.mark.parametrize("version", ["", "3"])
+@pytest.mark.parametrize("model", ["", "digits-cnn"])
+def test_every_method_over_grpc_is_a_route(model: str, version: str) -> None:
+    for name, method in METHODS.items():
+        fields = set(request_class(name).DESCRIPTOR.fields_by_name)
+        names = {"name": model, "model_name": model, "version": version, "model_version": version}
+        if method.of_all and not model:
+            names = {}
+        request = request_class(name)(**{field: value for field, value in names.items() if field in fields})
+        assert (method.verb, method.target(request)[0]) in PARTS.protocol.routes

@@ -24,20 +24,32 @@ def headers(house: House) -> dict[str, str]:
     return {"authorization": f"Bearer {house.key}"}
 
 
-def infer(triton: client.InferenceServerClient, headers: dict[str, str]) -> Any:
+def infer(triton: client.InferenceServerClient, headers: dict[str, str], model: str = MODEL, **options: Any) -> Any:
     image = client.InferInput("image", list(IMAGES.shape), "FP32")
     image.set_data_from_numpy(IMAGES)
-    return triton.infer(MODEL, [image], request_id="mine", headers=headers)
+    return triton.infer(model, [image], request_id="mine", headers=headers, **options)
 
 
-def test_it_answers_as_over_http(
+def test_it_answers_as_triton_and_as_over_http(
     triton: client.InferenceServerClient, headers: dict[str, str], house: House, champion: int
 ) -> None:
-    result, expected = infer(triton, headers), Caller(house).infer()
-    given, wanted = result.as_numpy("probabilities"), expected.as_numpy("probabilities")
-    np.testing.assert_allclose(given, wanted, rtol=1e-6, atol=1e-6)
+    with client.InferenceServerClient(house.stack.info["triton"]["grpc"]) as direct:
+        expected = infer(direct, {}, f"default.{MODEL}.{champion}")
+    result = infer(triton, headers)
     response = result.get_response()
     assert (response.id, response.model_name, response.model_version) == ("mine", MODEL, str(champion))
+    assert response.outputs == expected.get_response().outputs
+    for other in (expected, Caller(house).infer()):
+        found = result.as_numpy("probabilities")
+        np.testing.assert_allclose(found, other.as_numpy("probabilities"), rtol=1e-6, atol=1e-6)
+
+
+def test_classes_instead_of_numbers(triton: client.InferenceServerClient, headers: dict[str, str]) -> None:
+    best = [client.InferRequestedOutput("probabilities", class_count=2)]
+    found = infer(triton, headers, outputs=best).as_numpy("probabilities")
+    assert found.shape == (len(IMAGES), 2)
+    likeliest = infer(triton, headers).as_numpy("probabilities").argmax(axis=1)
+    assert [int(row[0].split(b":")[1]) for row in found] == likeliest.tolist()
 
 
 def test_metadata_configuration_and_statistics(
