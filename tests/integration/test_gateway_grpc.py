@@ -323,9 +323,9 @@ class TestTrouble:
         error = await refused(edge.infer(client_timeout=0.2))
         assert error.status() == "StatusCode.DEADLINE_EXCEEDED"
         waiting = asyncio.create_task(edge.infer())
-        await until(lambda: in_flight(1))
+        await until(lambda: in_flight(1), 60)
         waiting.cancel()
-        await until(lambda: in_flight(0))
+        await until(lambda: in_flight(0), 60)
 
     async def test_calls_are_counted(self, edge: Edge) -> None:
         before = counted("ModelInfer", "OK"), counted("ModelInfer", "NOT_FOUND")
@@ -359,8 +359,8 @@ class TestStreams:
 
         async def answer_backwards() -> None:
             requests = edge.gateway.neighbours.requests
-            await until(lambda: reached(requests, 20))
-            await until(lambda: reached(inboxes, 1))
+            await until(lambda: reached(requests, 20), 60)
+            await until(lambda: reached(inboxes, 1), 60)
             for request in reversed(requests):
                 await edge.gateway.connection.publish(inboxes[0], frames.encode_replies([await mirror(request)]))
 
@@ -393,10 +393,10 @@ class TestStreams:
         edge.gateway.neighbours.infer = silence
         stream = edge.client.stream_infer(self.asked(3), headers=edge.headers)
         reading = asyncio.create_task(anext(aiter(stream)))
-        await until(lambda: in_flight(3))
+        await until(lambda: in_flight(3), 60)
         stream.cancel()
         await asyncio.gather(reading, return_exceptions=True)
-        await until(lambda: in_flight(0))
+        await until(lambda: in_flight(0), 60)
 
 
 async def reached(found: list[Any], count: int) -> bool:
@@ -426,9 +426,9 @@ async def test_it_finishes_what_is_in_flight_and_ends(edge: Edge, monkeypatch: p
         assert (await anext(stream))[1] is None
         edge.gateway.neighbours.infer = held
         waiting = asyncio.create_task(client.infer(MODEL, [tensor("FP32")], headers=edge.headers))
-        await until(lambda: reached(edge.gateway.neighbours.requests, 2))
+        await until(lambda: reached(edge.gateway.neighbours.requests, 2), 60)
         process.send_signal(signal.SIGTERM)
-        await until(lambda: refuses(listens))
+        await until(lambda: refuses(listens), 60)
         released.set()
         assert (await waiting).as_numpy("y_FP32").shape == (2, 2)
         assert [answer async for answer in stream] == []
