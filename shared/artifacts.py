@@ -113,7 +113,8 @@ class Artifacts:
         """All that is kept."""
         async for page in obstore.list(self._store, chunk_size=1000):
             for item in page:
-                yield Kept(item["path"], item["size"], item["last_modified"])
+                if "/" not in item["path"]:
+                    yield Kept(item["path"], item["size"], item["last_modified"])
 
     async def find(self, digest: str) -> Kept | None:
         try:

@@ -14,8 +14,9 @@ MAX_FRAME_BYTES = 1024 * 1024 - 16 * 1024
 MAX_RECORD_BYTES = 1024
 MAX_ITEMS = 256
 ID_BYTES = 16
-VERSION = 1
+VERSION = 2
 EVALUATION = 0b1
+CLAIMED = 0b10
 SAMPLED = "01"
 
 Body = bytes | memoryview
@@ -24,14 +25,17 @@ _MAGIC = b"AMF"
 _REQUESTS, _REPLIES = 1, 2
 _PREFIX = struct.Struct(">3sBBH")
 _REQUEST = struct.Struct(">16sQBIIBBB")
-_REPLY = struct.Struct(">16sHIHIB")
+_REPLY = struct.Struct(">16sHIHIBB")
 _NO_HEADER = 0xFFFFFFFF
 _NO_RETRY = 0xFFFF
 _Item = TypeVar("_Item")
 
 
 class Request(NamedTuple):
-    """An inference request as it came in, with what must travel along; deadline in ms since the epoch."""
+    """An inference request as it came in, with what must travel along; deadline in ms since the epoch.
+
+    With the flag CLAIMED its body lies in the object store, see shared/claims.py.
+    """
 
     prediction_id: bytes
     deadline: int
@@ -44,7 +48,10 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """The answer to one request: HTTP status, served version, body, and seconds to wait before a retry."""
+    """The answer to one request: HTTP status, served version, body, and seconds to wait before a retry.
+
+    A claimed body lies in the object store.
+    """
 
     prediction_id: bytes
     status: int
@@ -52,11 +59,21 @@ class Reply(NamedTuple):
     version: str = ""
     header_length: int | None = None
     retry_after: int | None = None
+    is_claimed: bool = False
 
 
 def is_sampled(request: Request) -> bool:
     """Whether its trace is recorded."""
     return request.traceparent.endswith(SAMPLED)
+
+
+def request_claim(prediction_id: bytes) -> str:
+    """The name of a request's body in the object store."""
+    return f"{prediction_id.hex()}-request"
+
+
+def reply_claim(prediction_id: bytes) -> str:
+    return f"{prediction_id.hex()}-reply"
 
 
 def encode_requests(requests: Sequence[Request]) -> bytes:
@@ -123,6 +140,7 @@ def _reply_parts(reply: Reply) -> tuple[Body, ...]:
         _NO_RETRY if reply.retry_after is None else min(reply.retry_after, _NO_RETRY - 1),
         len(reply.body),
         len(version),
+        reply.is_claimed,
     )
     return record, version, reply.body
 
@@ -186,7 +204,7 @@ def _read_request(view: memoryview, offset: int) -> tuple[Request, int]:
 
 
 def _read_reply(view: memoryview, offset: int) -> tuple[Reply, int]:
-    prediction_id, status, header, retry_after, size, length = _REPLY.unpack_from(view, offset)
+    prediction_id, status, header, retry_after, size, length, claimed = _REPLY.unpack_from(view, offset)
     version_at = offset + _REPLY.size
     body_at = version_at + length
     end = body_at + size
@@ -197,5 +215,6 @@ def _read_reply(view: memoryview, offset: int) -> tuple[Reply, int]:
         str(view[version_at:body_at], "utf-8"),
         None if header == _NO_HEADER else header,
         None if retry_after == _NO_RETRY else retry_after,
+        bool(claimed),
     )
     return reply, end

@@ -10,6 +10,7 @@ from services.gateway.control import ControlEdge, control_app
 from services.gateway.credentials import BUCKET, CredentialCache, CredentialFeed
 from services.gateway.data_plane import DataPlane
 from services.gateway.handlers import HANDLERS
+from services.gateway.inference_bodies import InferenceBodies
 from services.gateway.inference_protocol import InferenceProtocol
 from services.gateway.operations import OpsPorts
 from services.gateway.reading import StreamReader
@@ -20,6 +21,7 @@ from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads
 from shared import bus
 from shared.artifacts import Artifacts
+from shared.claims import Claims
 from shared.service import Loop, Service
 
 
@@ -30,7 +32,8 @@ def build() -> Service:
     gatekeeper = Gatekeeper(cache)
     plane = DataPlane(partial(bus.connect, "gateway", settings), settings.max_in_flight)
     seconds = (settings.infer_seconds, settings.infer_seconds_max)
-    inference = InferenceRoutes(plane, service.bus, cache.problem, *seconds)
+    bodies = InferenceBodies(Claims(settings.artifacts_url, settings.home_dir), settings.infer_bytes)
+    inference = InferenceRoutes(plane, bodies, service.bus, cache.problem, *seconds)
     followers = Followers(settings.max_followers)
     readers = (StreamReader(service.bus, "EVT"), StreamReader(service.bus, "LOG"))
     uploads = Uploads(Artifacts(settings.artifacts_url), settings.home_dir, *settings.upload_limits)
@@ -42,6 +45,7 @@ def build() -> Service:
     service.add_loop("http", server.serve, early=True)
     service.add_loop("data plane", plane.run, early=True)
     service.add_loop("credentials", CredentialFeed(cache, service.bus, StreamReader(service.bus, BUCKET)).run)
+    service.add_loop("claims", bodies.sweep)
     service.add_check("data plane", plane.problem)
     service.add_check("credentials", cache.report)
     closing: list[Loop] = [server.close]

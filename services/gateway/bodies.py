@@ -22,7 +22,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
     """
     check_size(int(headers.get(b"content-length", b"0")), limit)
     message = await receive()
-    body = _part(message)
+    body = part(message)
     check_size(len(body), limit)
     return await _read_rest(receive, body, limit) if message.get("more_body") else body
 
@@ -31,7 +31,7 @@ async def _read_rest(receive: Receive, start: bytes, limit: int) -> bytes:
     body, more = bytearray(start), True
     while more:
         message = await receive()
-        body += _part(message)
+        body += part(message)
         check_size(len(body), limit)
         more = message.get("more_body", False)
     return bytes(body)
@@ -49,7 +49,8 @@ def replayed(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-def _part(message: Message) -> bytes:
+def part(message: Message) -> bytes:
+    """What a message of ASGI brings of a body; raises ClientGone where no more can come."""
     if message["type"] == "http.disconnect":
         raise ClientGone()
     body: bytes = message.get("body", b"")

@@ -6,10 +6,12 @@ from typing import ClassVar, Final
 
 from services.gateway.bodies import check_size
 from shared.errors import AimassError, InvalidInput
+from shared.tensors import Raw
 
 IDENTITY: Final = b"identity"
 WINDOWS: Final = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
 WORTH_IT: Final = 1024
+PACKED_BYTES: Final = 16 * 1024 * 1024
 AT_ONCE: Final = 32 * 1024
 
 
@@ -59,7 +61,7 @@ def _quality(parameter: bytes) -> float:
     return quality if 0 <= quality <= 1 else 0.0
 
 
-async def compressed(body: bytes, encoding: bytes) -> bytes:
+async def compressed(body: Raw, encoding: bytes) -> bytes:
     """A body in an encoding, in a thread where that takes long."""
     options = (body, zlib.Z_BEST_SPEED, WINDOWS[encoding])
     return zlib.compress(*options) if len(body) <= AT_ONCE else await asyncio.to_thread(zlib.compress, *options)

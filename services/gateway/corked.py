@@ -8,7 +8,10 @@ from typing import Any, cast
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from shared.tensors import Raw
+
 CANCEL = "aimass.cancel"
+JOINED_BYTES = 64 * 1024
 
 
 class CorkedTransport:
@@ -17,9 +20,9 @@ class CorkedTransport:
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._loop = asyncio.get_running_loop()
-        self._held: list[bytes] = []
+        self._held: list[Raw] = []
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Raw) -> None:
         if not self._held:
             self._loop.call_soon(self._flush)
         self._held.append(data)
@@ -30,7 +33,11 @@ class CorkedTransport:
 
     def _flush(self) -> None:
         held, self._held = self._held, []
-        if held and not self._transport.is_closing():
+        if not held or self._transport.is_closing():
+            return
+        if max(map(len, held)) > JOINED_BYTES:
+            self._transport.writelines(held)
+        else:
             self._transport.write(b"".join(held))
 
     def __getattr__(self, name: str) -> Any:

@@ -15,8 +15,9 @@ from tritonclient.grpc import service_pb2 as pb
 from services.gateway import metrics
 from services.gateway.grpc_conversion import encode_request
 from services.gateway.grpc_methods import METHODS, SERVICE, STREAM, UNARY, request_class, response_class
+from services.gateway.inference_bodies import HEADER_LENGTH
 from services.gateway.inference_protocol import Answer, Call, InferenceProtocol
-from services.gateway.routes.inference import BODY_LIMIT, HEADER_LENGTH, TIMEOUT
+from services.gateway.routes.inference import TIMEOUT
 from services.gateway.settings import Settings
 from shared import observe
 
@@ -38,7 +39,6 @@ GIVEN_BACK = (b"x-prediction-id", b"retry-after")
 FINAL = "triton_final_response"
 LONGEST_DETAILS = 2000
 STREAM_WINDOW = 32
-OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", BODY_LIMIT))
 
 
 class GrpcInference:
@@ -158,7 +158,7 @@ def _metadata(answer: Answer) -> tuple[tuple[str, str], ...]:
 
 
 def _details(answer: Answer) -> str:
-    message: str = json.loads(answer.body)["error"]
+    message: str = json.loads(bytes(answer.body))["error"]
     return message.encode()[:LONGEST_DETAILS].decode(errors="ignore")
 
 
@@ -167,12 +167,13 @@ class GrpcServer:
 
     def __init__(self, settings: Settings, protocol: InferenceProtocol) -> None:
         self._address = f"{settings.host}:{settings.grpc_port}"
-        self._drain_seconds = settings.drain_seconds
+        self._drain_seconds, self._most_bytes = settings.drain_seconds, settings.infer_bytes
         self._inference = GrpcInference(protocol, settings.infer_seconds, settings.infer_seconds_max)
         self._server: Any = None
 
     async def serve(self) -> None:
-        self._server = grpc.aio.server(handlers=[self._inference.handler()], options=OPTIONS)
+        options = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", self._most_bytes))
+        self._server = grpc.aio.server(handlers=[self._inference.handler()], options=options)
         self._server.add_insecure_port(self._address)
         await self._server.start()
         await self._server.wait_for_termination()

@@ -9,8 +9,9 @@ from google.protobuf.message_factory import GetMessageClass
 from tritonclient.grpc import service_pb2 as pb
 
 from services.gateway.grpc_conversion import decode_reply
+from services.gateway.inference_bodies import HEADER_LENGTH
 from services.gateway.inference_protocol import STATISTICS, Answer
-from services.gateway.routes.inference import HEADER_LENGTH, MODEL
+from services.gateway.routes.inference import MODEL
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 INFER, STREAM = "ModelInfer", "ModelStreamInfer"
@@ -53,7 +54,7 @@ def _document(method: str, under: str = "") -> Callable[[Answer], Any]:
     """Read a JSON document as the message that the method answers with, or as one field of it."""
 
     def read(answer: Answer) -> Any:
-        document = json.loads(answer.body)
+        document = json.loads(bytes(answer.body))
         return ParseDict({under: document} if under else document, response_class(method)(), ignore_unknown_fields=True)
 
     return read

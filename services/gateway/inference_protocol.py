@@ -23,6 +23,7 @@ from shared import observe
 from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated, Withdrawn
 from shared.names import is_slug
 from shared.permissions import Permission
+from shared.tensors import Raw
 
 ROOT = "/v2"
 MODELS = "/v2/models/"
@@ -35,7 +36,7 @@ class Answer(NamedTuple):
     """A response, ready to be sent."""
 
     status: int
-    body: bytes
+    body: Raw
     headers: Headers
 
 

@@ -21,6 +21,7 @@ class Settings(ServiceSettings):
     grpc_port: int | None = Field(default=None, ge=1, le=65535, description="without it, gRPC is not served")
     infer_seconds: float = Field(default=10, gt=0, description="deadline of a request that names none")
     infer_seconds_max: float = Field(default=120, gt=0)
+    infer_bytes: int = Field(default=64 * 1024**2, ge=1, le=256 * 1024**2, description="body of a prediction")
     max_in_flight: int = Field(default=1024, ge=1, description="predictions waited for at once")
     max_followers: int = Field(default=100, ge=1, description="event streams open at once")
     ops_urls: dict[Slug, OpsUrl] = Field(default={}, description="ops ports by service; no other is ever asked")

@@ -3,10 +3,12 @@
 Plain nats-py: FastStream would cost about a hundred microseconds a message. No database on this path.
 """
 
+import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime
 from itertools import chain
+from typing import Any
 from uuid import UUID
 
 from nats.aio.client import Client
@@ -24,6 +26,7 @@ from services.inference.replies import Replies, answer, refusal
 from services.inference.settings import Settings
 from shared import frames, observe, oip
 from shared.bus import settle
+from shared.claims import BUS_BYTES, Claims
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput
 from shared.signatures import batch_size, read_request
 from shared.streams import infer_subject, withdrawn_subject
@@ -42,6 +45,8 @@ class DataPlane:
         self._connection: Client | None = None
         self._calls = Calls(triton, self._on_done, self._admission, settings.calls_at_once, settings.lost_seconds)
         self._replies = Replies()
+        self._claims = Claims(settings.artifacts_url, settings.home_dir)
+        self._claiming: set[asyncio.Task[None]] = set()
         self._layouts: dict[str, Layouts[tuple[oip.InferRequest, Key | None]]] = {}
 
     def connect(self, connection: Client) -> None:
@@ -77,8 +82,14 @@ class DataPlane:
         for subscription in chain.from_iterable(self._subscriptions.values()):
             await subscription.drain()  # type: ignore[no-untyped-call]
         self._subscriptions.clear()
+        await self._drain_claims()
         await self._calls.drain(DRAIN_SECONDS)
+        await self._drain_claims()
         await self._replies.drain()
+
+    async def _drain_claims(self) -> None:
+        if self._claiming:
+            await asyncio.wait(self._claiming, timeout=DRAIN_SECONDS)
 
     async def _subscribe(self, connection: Client, project: str, model: str) -> None:
         async def receive(message: Msg) -> None:
@@ -102,6 +113,9 @@ class DataPlane:
         asked = set()
         for request in requests:
             started = time.perf_counter()
+            if request.flags & frames.CLAIMED:
+                self._in_background(self._admit_claimed(project, model, subject, request))
+                continue
             try:
                 waiting = self._admit(project, model, subject, request, started)
                 self._calls.add(waiting)
@@ -111,6 +125,22 @@ class DataPlane:
         for name in asked:
             self._calls.start(name)
 
+    async def _admit_claimed(self, project: str, model: str, subject: str, request: frames.Request) -> None:
+        """Get the body first."""
+        started = time.perf_counter()
+        try:
+            body = await self._claims.fetch(frames.request_claim(request.prediction_id))
+        except AimassError as error:
+            self._reply(project, model, subject, request, refusal(request, error), 0, started)
+            return
+        here = request._replace(body=body, flags=request.flags & ~frames.CLAIMED)
+        self._admit_all(project, model, subject, [here])
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._claiming.add(task)
+        task.add_done_callback(self._claiming.discard)
+
     def _admit(self, project: str, model: str, subject: str, request: frames.Request, started: float) -> Waiting:
         seconds = request.deadline / 1000 - time.time()
         if seconds <= 0:
@@ -118,7 +148,7 @@ class DataPlane:
         deployment = self._routing.pick(project, model, request.version)
         self._admission.check(deployment, seconds)
         asked, key = self._read(deployment, model, request)
-        if frames.is_sampled(request):
+        if frames.is_sampled(request) or len(request.body) > BUS_BYTES:
             key = None
         return Waiting(project, model, subject, request, deployment, asked, key, batch_size(asked), started)
 
@@ -141,7 +171,20 @@ class DataPlane:
             reply = answer(request, waiting.asked, waiting.deployment, outcome)
         except Exception as error:
             reply = refusal(request, error)
+        if len(reply.body) > self._claims.threshold and not request.flags & frames.EVALUATION:
+            self._in_background(self._reply_claimed(waiting, reply))
+            return
         self._reply(waiting.project, model, waiting.subject, request, reply, waiting.rows, waiting.started)
+
+    async def _reply_claimed(self, waiting: Waiting, reply: frames.Reply) -> None:
+        """Let the body lie where the sender gets it, and drops it."""
+        try:
+            await self._claims.keep(frames.reply_claim(reply.prediction_id), bytes(reply.body))
+            reply = reply._replace(body=b"", is_claimed=True)
+        except AimassError as error:
+            reply = refusal(waiting.request, error)
+        project, model, subject = waiting.project, waiting.model, waiting.subject
+        self._reply(project, model, subject, waiting.request, reply, waiting.rows, waiting.started)
 
     def _reply(
         self,

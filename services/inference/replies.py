@@ -12,9 +12,10 @@ from nats.aio.client import Client
 from services.inference.domain import Deployment
 from shared import frames, observe, oip
 from shared.bus import settle
+from shared.claims import BUS_BYTES
 from shared.classification import classified
 from shared.errors import AimassError, InvalidInput, TooLarge
-from shared.frames import MAX_FRAME_BYTES, MAX_RECORD_BYTES
+from shared.frames import MAX_FRAME_BYTES
 from shared.signatures import is_batched
 from shared.streams import INFERRED
 from shared.tensors import Tensor
@@ -88,7 +89,7 @@ def answer(
 ) -> frames.Reply:
     """The reply that carries these outputs as the request wants them.
 
-    Raises TooLarge where it does not fit into a message.
+    Raises TooLarge where an evaluation's does not fit into a message, in which alone it can come.
     """
     model, version = deployment.model, str(deployment.version)
     if _all_binary(asked):
@@ -96,7 +97,7 @@ def answer(
     else:
         outputs = tuple(_as_asked(tensor, asked, deployment) for tensor in outputs)
         encoded = _encoded(UUID(bytes=request.prediction_id), asked, model, version, outputs)
-    if len(encoded.body) > MAX_FRAME_BYTES - MAX_RECORD_BYTES:
+    if request.flags & frames.EVALUATION and len(encoded.body) > BUS_BYTES:
         raise TooLarge(f"the answer has {len(encoded.body)} bytes, the bus takes {MAX_FRAME_BYTES}: ask for fewer rows")
     return frames.Reply(request.prediction_id, 200, encoded.body, version, encoded.header_length)
 

@@ -23,7 +23,6 @@ from tritonclient.utils import InferenceServerException
 from deploy.embedded.ports import free_port
 from deploy.provision import provision_bus_over
 from services.gateway.handlers import HANDLERS
-from services.gateway.routes.inference import BODY_LIMIT
 from shared import frames, oip
 from shared.bus import settle
 from shared.errors import NotFound, Unavailable
@@ -36,6 +35,7 @@ from tests.integration.test_gateway_inference import another_process, answers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+BODY_LIMIT = 1_000_000
 MODEL = "mirror"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 NUMBERS = np.array([[0, 1], [2, 100]])
@@ -99,6 +99,7 @@ async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
         patch.setenv("GATEWAY_NATS_PASSWORD", "password")
         patch.setenv("GATEWAY_PORT", str(port))
         patch.setenv("GATEWAY_GRPC_PORT", str(grpc_port))
+        patch.setenv("GATEWAY_INFER_BYTES", str(BODY_LIMIT))
         await provision_bus_over(server.url, [HANDLERS.declaration])
         async with running_gateway(server, f"http://127.0.0.1:{port}") as gateway:
             await gateway.neighbours.serve(MODEL)

@@ -44,6 +44,7 @@ async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         monkeypatch.setenv("GATEWAY_NATS_PASSWORD", "password")
         monkeypatch.setenv("GATEWAY_PORT", str(port))
         monkeypatch.setenv("GATEWAY_MAX_IN_FLIGHT", "4")
+        monkeypatch.setenv("GATEWAY_INFER_BYTES", "1000000")
         await provision_bus_over(server.url, [HANDLERS.declaration])
         async with running_gateway(server, f"http://127.0.0.1:{port}") as started:
             await started.neighbours.serve(MODEL)
@@ -139,7 +140,7 @@ class TestStockClient:
             (await client.refused(MODEL, pixels(name="pixel")), "400", "has no input 'pixel'"),
             (await client.refused(MODEL, pixels(ROWS.astype(np.float64))), "400", "FP64"),
             (await client.refused(MODEL, pixels(ROWS.reshape(4, 2))), "400", "[4, 2]"),
-            (await client.refused(MODEL, pixels(np.zeros((70000, 4), np.float32))), "413", str(1024**2 - 17 * 1024)),
+            (await client.refused(MODEL, pixels(np.zeros((70000, 4), np.float32))), "413", "1000000"),
         ):
             assert (error.status(), text in error.message()) == (status, True), error
 

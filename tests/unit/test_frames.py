@@ -35,6 +35,7 @@ REPLIES = st.lists(
         version=SHORT,
         header_length=HEADERS,
         retry_after=st.none() | st.integers(0, 2**16 - 2),
+        is_claimed=st.booleans(),
     ),
     max_size=5,
 )
@@ -80,9 +81,9 @@ def test_bodies_are_views_into_the_frame() -> None:
     assert request.body.obj is frame
 
 
-@pytest.mark.parametrize("wrong", [b"XXX\x01\x01", b"AMF\x02\x01", b"AMF\x01\x02"])
+@pytest.mark.parametrize("wrong", [b"XXX\x02\x01", b"AMF\x01\x01", b"AMF\x02\x02"])
 def test_another_magic_version_or_kind_is_refused(wrong: bytes) -> None:
-    with pytest.raises(InvalidInput, match="not a frame of version 1"):
+    with pytest.raises(InvalidInput, match="not a frame of version 2"):
         frames.decode_requests(wrong + frames.encode_requests([EXAMPLE])[5:])
 
 

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from services.gateway.bodies import read_body
-from services.gateway.compression import IDENTITY, WORTH_IT, compressed, decompressed, preferred
+from services.gateway.compression import IDENTITY, PACKED_BYTES, WORTH_IT, compressed, preferred
 from services.gateway.data_plane import DataPlane, NobodyServes
+from services.gateway.inference_bodies import CONTENT_ENCODING, HEADER_LENGTH, Body, InferenceBodies
 from services.gateway.inference_protocol import STATISTICS, Answer, Call, ProtocolRoute, json_answer
 from shared import frames, observe, oip
 from shared.bus import Bus
@@ -23,11 +23,10 @@ from shared.signatures import model_metadata
 
 SERVER = "aimass"
 VERSION = "1"
-BODY_LIMIT = frames.MAX_FRAME_BYTES - 1024
+COPIED_BYTES = 64 * 1024
 TIMEOUT = b"x-request-timeout-ms"
-HEADER_LENGTH = oip.HEADER_LENGTH.lower().encode()
 OCTETS = b"application/octet-stream"
-ACCEPT_ENCODING, CONTENT_ENCODING = b"accept-encoding", b"content-encoding"
+ACCEPT_ENCODING = b"accept-encoding"
 MODEL = "/v2/models/{model}"
 VERSIONED = "/v2/models/{model}/versions/{version}"
 Reply_co = TypeVar("Reply_co", bound=BaseModel, covariant=True)
@@ -37,9 +36,15 @@ class InferenceRoutes:
     """Answers clients of the protocol."""
 
     def __init__(
-        self, plane: DataPlane, bus: Bus, keys_problem: Callable[[], str], seconds: float, seconds_max: float
+        self,
+        plane: DataPlane,
+        bodies: InferenceBodies,
+        bus: Bus,
+        keys_problem: Callable[[], str],
+        seconds: float,
+        seconds_max: float,
     ) -> None:
-        self._plane = plane
+        self._plane, self._bodies = plane, bodies
         self._bus = bus
         self._keys_problem = keys_problem
         self._seconds, self._seconds_max = seconds, seconds_max
@@ -98,37 +103,35 @@ class InferenceRoutes:
         seconds = given or self._seconds
         started = time.monotonic()
         try:
-            body = await self._body(call, seconds)
-            header_length = _header_length(call, len(body))
-            if timeout := oip.timeout_of(body, header_length):
+            async with asyncio.timeout(seconds):
+                body = await self._bodies.take(call)
+            if timeout := body.timeout():
                 seconds = min(timeout, given or self._seconds_max)
             left = seconds - (time.monotonic() - started)
-            answer = _answer(await self._reply(call, body, header_length, left))
+            answer = _answer(await self._reply(call, body, left))
         except TimeoutError:
             raise DeadlineExceeded(f"the prediction did not come within {seconds:g} s") from None
         accepted = call.headers.get(ACCEPT_ENCODING)
         return answer if accepted is None else await _compressed(answer, accepted)
 
-    async def _body(self, call: Call, seconds: float) -> bytes:
-        async with asyncio.timeout(seconds):
-            body = await read_body(call.receive, call.headers, BODY_LIMIT)
-        encoding = call.headers.get(CONTENT_ENCODING)
-        return body if encoding is None else decompressed(body, encoding, BODY_LIMIT)
-
-    async def _reply(self, call: Call, body: bytes, header_length: int | None, seconds: float) -> frames.Reply:
+    async def _reply(self, call: Call, body: Body, seconds: float) -> frames.Reply:
         request = frames.Request(
             call.prediction_id,
             int((time.time() + seconds) * 1000),
-            body,
-            header_length,
+            b"" if body.is_claimed else body.data,
+            body.header_length,
+            frames.CLAIMED if body.is_claimed else 0,
             traceparent=call.traceparent,
             credential=call.principal.key_id,
             version=call.version,
         )
         try:
-            return await self._plane.infer(call.principal.project, call.model, request, seconds)
+            reply = await self._plane.infer(call.principal.project, call.model, request, seconds)
         except NobodyServes:
             raise await self._why_nobody(call) from None
+        finally:
+            self._bodies.forget(call, body)
+        return await self._bodies.fetch(reply)
 
     def _given_seconds(self, call: Call) -> float | None:
         given = call.headers.get(TIMEOUT)
@@ -169,26 +172,18 @@ def _version(call: Call) -> int | None:
     return int(call.version) if call.version else None
 
 
-def _header_length(call: Call, size: int) -> int | None:
-    given = call.headers.get(HEADER_LENGTH)
-    length = oip.parse_header_length(None if given is None else given.decode("latin-1"))
-    if length is not None and length > size:
-        raise InvalidInput(f"{oip.HEADER_LENGTH} is {length}, the body has {size} bytes")
-    return length
-
-
 def _answer(reply: frames.Reply) -> Answer:
     headers = [(b"content-type", b"application/json" if reply.header_length is None else OCTETS)]
     if reply.header_length is not None:
         headers.append((HEADER_LENGTH, str(reply.header_length).encode()))
     if reply.retry_after is not None:
         headers.append((b"retry-after", str(reply.retry_after).encode()))
-    return Answer(reply.status, bytes(reply.body), headers)
+    return Answer(reply.status, bytes(reply.body) if len(reply.body) <= COPIED_BYTES else reply.body, headers)
 
 
 async def _compressed(answer: Answer, accepted: bytes) -> Answer:
     """The answer as its caller likes it, where that makes it smaller; the length of its JSON header stays as it was."""
-    if answer.status != 200 or len(answer.body) < WORTH_IT:
+    if answer.status != 200 or not WORTH_IT <= len(answer.body) <= PACKED_BYTES:
         return answer
     encoding = preferred(accepted)
     if encoding == IDENTITY:

@@ -1,0 +1,140 @@
+"""Bodies of predictions: small ones in memory, large ones straight into the object store, see shared/claims.py."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Final, NamedTuple
+
+from services.gateway.bodies import check_size, part, read_body
+from services.gateway.compression import decompressed
+from services.gateway.inference_protocol import Call
+from shared import frames, observe, oip
+from shared.claims import BUS_BYTES, Claims
+from shared.errors import AimassError, InvalidInput, TooLarge
+
+HEADER_LENGTH: Final = oip.HEADER_LENGTH.lower().encode()
+CONTENT_ENCODING: Final = b"content-encoding"
+CONTENT_LENGTH: Final = b"content-length"
+JSON_BYTES: Final = 16 * 1024 * 1024
+UNPACKED_BYTES: Final = 64 * 1024 * 1024
+SWEEP_SECONDS: Final = 600.0
+SWEEP_AGE_SECONDS: Final = 3600.0
+
+
+class Body(NamedTuple):
+    """A body, or its beginning and that it lies in the store; and the length of its JSON header, None without one."""
+
+    data: bytes
+    header_length: int | None
+    is_claimed: bool = False
+
+    def timeout(self) -> float | None:
+        """The seconds of the parameter `timeout`, where the header is at hand that may hold it."""
+        if self.is_claimed and (self.header_length is None or self.header_length > len(self.data)):
+            return None
+        return oip.timeout_of(self.data, self.header_length)
+
+
+class InferenceBodies:
+    """Takes bodies of requests in and gets bodies of replies, and drops from the store what nobody needs any more."""
+
+    def __init__(self, claims: Claims, limit: int) -> None:
+        self._claims, self._limit = claims, limit
+        self._dropping: set[asyncio.Task[None]] = set()
+
+    async def take(self, call: Call) -> Body:
+        """The body of a call; raises TooLarge as soon as it passes the limit."""
+        if (encoding := call.headers.get(CONTENT_ENCODING)) is not None:
+            packed = await read_body(call.receive, call.headers, min(self._limit, UNPACKED_BYTES))
+            data = decompressed(packed, encoding, min(self._limit, UNPACKED_BYTES))
+            return await self._take_whole(call, data, _header_length(call))
+        check_size(int(call.headers.get(CONTENT_LENGTH, b"0")), self._limit)
+        message = await call.receive()
+        if message.get("more_body"):
+            return await self._take_long(call, part(message), _header_length(call))
+        return await self._take_whole(call, part(message), _header_length(call))
+
+    async def _take_whole(self, call: Call, data: bytes, header_length: int | None) -> Body:
+        self._check(len(data), header_length)
+        _check_header(header_length, len(data))
+        if len(data) <= self._most_in_memory(header_length):
+            return Body(data, header_length)
+        await self._claims.keep(frames.request_claim(call.prediction_id), data)
+        return Body(data, header_length, is_claimed=True)
+
+    async def _take_long(self, call: Call, start: bytes, header_length: int | None) -> Body:
+        """Read on in memory, and beyond a size into the store."""
+        data, more = bytearray(start), True
+        while more and len(data) <= self._most_in_memory(header_length):
+            message = await call.receive()
+            data += part(message)
+            more = message.get("more_body", False)
+        if not more:
+            return await self._take_whole(call, bytes(data), header_length)
+        await self._claims.keep(frames.request_claim(call.prediction_id), self._pass_on(call, data, header_length))
+        return Body(bytes(data), header_length, is_claimed=True)
+
+    async def _pass_on(self, call: Call, start: bytearray, header_length: int | None) -> AsyncIterator[bytes]:
+        yield bytes(start)
+        size, more = len(start), True
+        while more:
+            message = await call.receive()
+            chunk = part(message)
+            size += len(chunk)
+            self._check(size, header_length)
+            more = message.get("more_body", False)
+            yield chunk
+        _check_header(header_length, size)
+
+    def _most_in_memory(self, header_length: int | None) -> int:
+        """JSON goes over the bus as long as it can, since all of it must be at hand to be understood."""
+        return BUS_BYTES if header_length is None else self._claims.threshold
+
+    def _check(self, size: int, header_length: int | None) -> None:
+        check_size(size, self._limit)
+        if header_length is None and size > JSON_BYTES:
+            raise TooLarge(f"a body of JSON alone may have {JSON_BYTES} bytes: send tensors as binary data")
+
+    async def fetch(self, reply: frames.Reply) -> frames.Reply:
+        """The reply with its body, wherever that is."""
+        if not reply.is_claimed:
+            return reply
+        name = frames.reply_claim(reply.prediction_id)
+        body = await self._claims.fetch(name)
+        self._in_background(self._claims.drop(name))
+        return reply._replace(body=body, is_claimed=False)
+
+    def forget(self, call: Call, body: Body) -> None:
+        """The request is answered, or never will be."""
+        if body.is_claimed:
+            self._in_background(self._claims.drop(frames.request_claim(call.prediction_id)))
+
+    async def sweep(self) -> None:
+        """Drop, for ever, what others have left behind."""
+        while True:
+            try:
+                if found := await self._claims.sweep(SWEEP_AGE_SECONDS):
+                    observe.log().info("bodies left behind were dropped", bodies=found)
+            except AimassError as error:
+                observe.log().warning("bodies left behind are not dropped now", error=error.message)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def _in_background(self, dropping: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(dropping)
+        self._dropping.add(task)
+        task.add_done_callback(self._dropped)
+
+    def _dropped(self, task: "asyncio.Task[None]") -> None:
+        self._dropping.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            observe.log().warning("a body is not dropped", error=repr(error))
+
+
+def _header_length(call: Call) -> int | None:
+    """Known once a message has come: over gRPC it is not before."""
+    given = call.headers.get(HEADER_LENGTH)
+    return oip.parse_header_length(None if given is None else given.decode("latin-1"))
+
+
+def _check_header(header_length: int | None, size: int) -> None:
+    if header_length is not None and header_length > size:
+        raise InvalidInput(f"{oip.HEADER_LENGTH} is {header_length}, the body has {size} bytes")
