@@ -41,7 +41,7 @@ class Claims:
         """Keep a body; what the iterator raises passes through, and nothing is kept then."""
         with _errors(name):
             async with asyncio.timeout(STORE_SECONDS):
-                await obstore.put_async(self._store, name, content)
+                await obstore.put_async(self._store, name, content, use_multipart=not isinstance(content, bytes))
 
     async def fetch(self, name: str) -> memoryview:
         """The body of this name, which may be dropped afterwards; raises NotFound."""

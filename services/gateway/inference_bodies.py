@@ -15,6 +15,7 @@ HEADER_LENGTH: Final = oip.HEADER_LENGTH.lower().encode()
 CONTENT_ENCODING: Final = b"content-encoding"
 CONTENT_LENGTH: Final = b"content-length"
 JSON_BYTES: Final = 16 * 1024 * 1024
+WHOLE_BYTES: Final = 4 * 1024 * 1024
 UNPACKED_BYTES: Final = 64 * 1024 * 1024
 SWEEP_SECONDS: Final = 600.0
 SWEEP_AGE_SECONDS: Final = 3600.0
@@ -62,19 +63,21 @@ class InferenceBodies:
         return Body(data, header_length, is_claimed=True)
 
     async def _take_long(self, call: Call, start: bytes, header_length: int | None) -> Body:
-        """Read on in memory, and beyond a size into the store."""
-        data, more = bytearray(start), True
-        while more and len(data) <= self._most_in_memory(header_length):
+        """Read on in memory, and beyond a size straight into the store, which costs more than keeping it as a whole."""
+        chunks, size, more = [start], len(start), True
+        while more and size <= WHOLE_BYTES:
             message = await call.receive()
-            data += part(message)
+            chunks.append(part(message))
+            size += len(chunks[-1])
             more = message.get("more_body", False)
+        data = b"".join(chunks)
         if not more:
-            return await self._take_whole(call, bytes(data), header_length)
+            return await self._take_whole(call, data, header_length)
         await self._claims.keep(frames.request_claim(call.prediction_id), self._pass_on(call, data, header_length))
-        return Body(bytes(data), header_length, is_claimed=True)
+        return Body(data, header_length, is_claimed=True)
 
-    async def _pass_on(self, call: Call, start: bytearray, header_length: int | None) -> AsyncIterator[bytes]:
-        yield bytes(start)
+    async def _pass_on(self, call: Call, start: bytes, header_length: int | None) -> AsyncIterator[bytes]:
+        yield start
         size, more = len(start), True
         while more:
             message = await call.receive()
