@@ -69,6 +69,7 @@ def test_hooks_stop_a_commit(tree: Tree) -> None:
 
 def test_coverage_says_which_lines_no_test_has_run(tree: Tree) -> None:
     tree.succeed(BIN / "coverage", "run", "-m", "pytest", "-q", "tests/unit/test_task_state.py")
+    tree.succeed(BIN / "coverage", "combine")
     report = tree.succeed(BIN / "coverage", "report")
     assert "services/auth/app.py" in report
     assert "shared/tasks/state.py" not in report, "what is covered whole is left out"
