@@ -22,7 +22,8 @@ LINE_CHARACTERS = 8000
 BATCH = 64
 PUBLISH_SECONDS = 2.0
 RETRY_SECONDS = 0.25
-STALL_SECONDS = 3.0
+STALL_SECONDS = 10.0
+AWAY_SECONDS = 3.0
 LAST_LINES = 50
 
 
@@ -65,7 +66,7 @@ class TaskLog:
     async def _await_room(self) -> None:
         """A bus that took nothing for STALL_SECONDS holds no writer up again until it takes something."""
         deadline = time.monotonic() + STALL_SECONDS
-        while self._has_enough() and self._taken != self._stalled_at:
+        while self._has_enough() and self._taken != self._stalled_at and self._bus.is_connected():
             if time.monotonic() > deadline:
                 self._stalled_at = self._taken
             await asyncio.sleep(0.01)
@@ -92,12 +93,12 @@ class TaskLog:
             await asyncio.wait({pumping})
 
     async def flush(self) -> None:
-        """Wait until the bus has all lines, or took none for STALL_SECONDS."""
+        """Wait until the bus has all lines, or took none for STALL_SECONDS; for AWAY_SECONDS while it is away."""
         taken = -1
         while taken != self._taken:
             taken = self._taken
             try:
-                async with asyncio.timeout(STALL_SECONDS):
+                async with asyncio.timeout(STALL_SECONDS if self._bus.is_connected() else AWAY_SECONDS):
                     await self._waiting.join()
                 return
             except TimeoutError:
@@ -112,8 +113,7 @@ class TaskLog:
             while len(batch) < BATCH and not self._waiting.empty():
                 batch.append(self._waiting.get_nowait())
             bodies = [*self._notice(), *batch]
-            await asyncio.gather(*(self._publish(self._next_id(), body) for body in bodies))
-            self._taken += len(batch)
+            await asyncio.gather(*(self._bring(self._next_id(), body) for body in bodies))
             for _ in batch:
                 self._waiting.task_done()
 
@@ -126,6 +126,10 @@ class TaskLog:
         """An id by which the bus knows a line that it took already without our knowing."""
         self._published += 1
         return f"{self._task.id}-{self._task.fence}-{self._published}"
+
+    async def _bring(self, message_id: str, body: bytes) -> None:
+        await self._publish(message_id, body)
+        self._taken += 1
 
     async def _publish(self, message_id: str, body: bytes) -> None:
         while True:

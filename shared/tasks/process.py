@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -21,13 +20,13 @@ from shared.worker import REPORT_FD, REPORTS, Report
 ROOT = Path(__file__).resolve().parents[2]
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "CUDA_VISIBLE_DEVICES")
 TERMINATE_SECONDS = 1.0
-EXIT_SECONDS = 5.0
+EXIT_SECONDS = 30.0
 OUTPUT_SECONDS = 3.0
-LAST_SECONDS = 30.0
 MEMORY_SECONDS = 0.1
 EXIT_POLL_SECONDS = 0.02
 PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 LINE_BYTES = 64 * 1024
+HELD_BYTES = 4 * LINE_BYTES  # one pipe, and what a reader takes from it ahead of its lines
 REPORT_BYTES = 16 * 1024 * 1024
 LogLine = Callable[[str, str], Awaitable[None]]
 
@@ -132,6 +131,7 @@ class OutputCopy:
     def __init__(self, stream: asyncio.StreamReader, log: LogLine) -> None:
         self._stream, self._log = stream, log
         self._read = 0
+        self._logging = False
         self._copying = asyncio.create_task(self._copy())
 
     async def _copy(self) -> None:
@@ -141,20 +141,26 @@ class OutputCopy:
             try:
                 line = await self._stream.readline()
             except ValueError:
+                self._read += LINE_BYTES
                 if not left_out:
-                    await self._log("output", f"(a line of more than {LINE_BYTES} bytes was left out)")
+                    await self._write(f"(a line of more than {LINE_BYTES} bytes was left out)")
                 left_out = True
                 continue
             if not line:
                 return
             left_out = False
-            self._read += 1
-            await self._log("output", line.decode(errors="replace").rstrip("\n"))
+            self._read += len(line)
+            await self._write(line.decode(errors="replace").rstrip("\n"))
+
+    async def _write(self, line: str) -> None:
+        self._logging = True
+        await self._log("output", line)
+        self._logging = False
 
     async def finish(self) -> None:
-        """Copy what an ended process has left, until nothing comes for OUTPUT_SECONDS; LAST_SECONDS in all."""
-        deadline, read = time.monotonic() + LAST_SECONDS, -1
-        while read != self._read and time.monotonic() < deadline:
+        """Copy all that an ended process can have left, however slowly, until nothing comes for OUTPUT_SECONDS."""
+        most, read = self._read + HELD_BYTES, -1
+        while self._read < most and (self._logging or read != self._read):
             read = self._read
             done, _ = await asyncio.wait({self._copying}, timeout=OUTPUT_SECONDS)
             if done:

@@ -1,4 +1,7 @@
-"""A task's process that behaves as its spec says: steps with checkpoints, then an end, good or bad."""
+"""A task's process that behaves as its spec says: steps with checkpoints, then an end, good or bad.
+
+The first attempt waits for a word after the step `stay`, so that who ends or freezes it comes never too late.
+"""
 
 import os
 import signal
@@ -11,6 +14,8 @@ from typing import Any
 from shared import child
 from shared.worker import REPORT_FD, Checkpoint, Metrics, Progress, Reporter, Result
 
+WORD = "go-on"
+
 
 def work(spec: dict[str, Any], reporter: Reporter) -> Result:
     first = int(Path(spec["resume"]).read_text()) + 1 if spec["resume"] else 1
@@ -21,10 +26,17 @@ def work(spec: dict[str, Any], reporter: Reporter) -> Result:
         reporter.send(Metrics(epoch=step, values={"loss": 1 / step}))
         reporter.send(Checkpoint(epoch=step, file=f"{step}.txt"))
         reporter.send(Progress(fraction=step / spec["steps"], message=f"step {step}"))
+        if step == spec["stay"] and not spec["resume"]:
+            await_word()
     ENDS[spec["end"]](reporter)
     Path("out.txt").write_text("done")
     environment = sorted(set(os.environ) - {REPORT_FD})
     return Result(files={"out": "out.txt"}, data={"environment": environment, "pid": os.getpid()})
+
+
+def await_word() -> None:
+    while not Path(WORD).exists():
+        time.sleep(0.05)
 
 
 def fail(_: Reporter) -> None:

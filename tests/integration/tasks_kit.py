@@ -22,13 +22,13 @@ from tests.integration.running import Running, until
 
 ROOT = Path(__file__).parents[2]
 SECRETS = ("nats_password", "database_url")
-STEPS = {"steps": 3, "pause": 0.05, "end": "well"}
+STEPS = {"steps": 3, "pause": 0.05, "end": "well", "stay": 0}
 FINAL = ("TASK_STATE_SUCCEEDED", "TASK_STATE_FAILED", "TASK_STATE_CANCELLED")
 Reached = Callable[[dict[str, Any]], Any]
 
 
 def settings_with(settings: ServiceSettings, **changes: Any) -> Settings:
-    return Settings(**(settings.model_dump() | {"home_dir": settings.home_dir / "work", "lease_seconds": 2} | changes))
+    return Settings(**(settings.model_dump() | {"home_dir": settings.home_dir / "work", "lease_seconds": 60} | changes))
 
 
 @dataclass

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,6 +16,7 @@ from shared.events.tasks import TaskChanged
 from shared.events.training import EpochCompleted
 from shared.settings import ServiceSettings
 from tests.integration.running import guarded_bus, running_service, until
+from tests.integration.task_child import WORD
 from tests.integration.task_service import HANDLERS, build
 from tests.integration.tasks_kit import Tasks, children, folders, process_of, settings_with
 
@@ -35,7 +37,7 @@ def settings(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) ->
 @pytest.fixture
 async def tasks(settings: Settings, nats: NatsServer) -> AsyncIterator[Tasks]:
     """A service that looks on: it has work to do only when nobody else does it."""
-    service = build(settings.model_copy(update={"task_workers": 1}))
+    service = build(settings.model_copy(update={"task_workers": 1, "lease_seconds": 60.0}))
     async with running_service(service, HANDLERS, nats) as running:
         yield Tasks(running)
 
@@ -46,11 +48,11 @@ def other(tasks: Tasks, settings: Settings, tmp_path: Path) -> Iterator[subproce
         yield process
 
 
-async def held_by(tasks: Tasks, process: subprocess.Popen[bytes], step: int, steps: int, pause: float) -> str:
+async def held_by(tasks: Tasks, process: subprocess.Popen[bytes], step: int, **parameters: Any) -> str:
     """A task that this process holds, after some steps: what our own workers take in the meantime hangs."""
     blocker = await tasks.submit(steps=1, end="hang")
     await tasks.runs(blocker, step=1)
-    task_id = await tasks.submit(steps=steps, pause=pause)
+    task_id = await tasks.submit(**parameters)
     await tasks.runs(task_id, step=step)
     assert (await tasks.row(task_id))["lease_owner"].endswith(f"-{process.pid}")
     for child in children():
@@ -62,7 +64,7 @@ async def held_by(tasks: Tasks, process: subprocess.Popen[bytes], step: int, ste
 async def test_a_killed_service_loses_its_task_to_another(
     tasks: Tasks, other: subprocess.Popen[bytes], settings: Settings
 ) -> None:
-    task_id = await held_by(tasks, other, step=2, steps=6, pause=0.3)
+    task_id = await held_by(tasks, other, step=2, steps=6, stay=2)
     orphans = children(other.pid)
     other.kill()
     other.wait()
@@ -80,9 +82,9 @@ async def test_a_stopping_service_hands_over_before_its_lease_ends(
     async with running_service(build(patient.model_copy(update={"task_workers": 1})), HANDLERS, nats) as running:
         tasks = Tasks(running)
         with process_of(MODULE, patient, tmp_path / "other.log") as other:
-            task_id = await held_by(tasks, other, step=1, steps=5, pause=0.3)
+            task_id = await held_by(tasks, other, step=1, steps=5, stay=1)
             other.send_signal(signal.SIGTERM)
-            assert other.wait(15) == 0
+            assert other.wait(60) == 0
         row = await tasks.ended(task_id)
         states = [event.state for event in await running.said(TaskChanged) if event.task_id == task_id]
     assert (row["state"], row["fence"], row["lost"]) == ("TASK_STATE_SUCCEEDED", 2, 0)
@@ -96,9 +98,11 @@ async def test_a_stopping_service_hands_over_before_its_lease_ends(
 async def test_a_frozen_service_writes_nothing_after_its_lease(
     tasks: Tasks, other: subprocess.Popen[bytes], settings: Settings
 ) -> None:
-    task_id = await held_by(tasks, other, step=1, steps=8, pause=0.5)
+    task_id = await held_by(tasks, other, step=1, steps=8, stay=1, pause=0.5)
     frozen = children(other.pid)
     other.send_signal(signal.SIGSTOP)
+    (folder,) = (folder for folder in folders(settings.home_dir) if folder.name.startswith(task_id))
+    (folder / WORD).touch()
     await tasks.reached(task_id, lambda row: row["fence"] == 2)
     other.send_signal(signal.SIGCONT)
 
@@ -116,7 +120,7 @@ async def test_a_frozen_service_writes_nothing_after_its_lease(
 async def test_the_folders_of_a_killed_service_are_swept(
     tasks: Tasks, other: subprocess.Popen[bytes], settings: Settings, tmp_path: Path
 ) -> None:
-    await held_by(tasks, other, step=1, steps=8, pause=0.3)
+    await held_by(tasks, other, step=1, steps=8, stay=1)
     left = [folder for folder in folders(settings.home_dir) if folder.parent != _own(settings)]
     assert left
     other.kill()

@@ -1,6 +1,7 @@
 """The task kit on a real PostgreSQL and NATS: claimed once, resumed, cancelled, failed in words, logged, cleaned up."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from shared.tasks import process as process_module
 from shared.tasks import runner as runner_module
 from shared.tasks import store
 from shared.tasks.log import TaskLog
+from shared.tasks.process import HELD_BYTES, OutputCopy
 from tests.integration.running import asking, guarded_bus, running_service, until
 from tests.integration.task_service import HANDLERS, build
 from tests.integration.tasks_kit import Tasks, children, folders, settings_with
@@ -33,7 +35,7 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 
 @pytest.fixture
 async def tasks(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Tasks]:
-    service = build(settings_with(settings_of("trainer"), lease_seconds=5))
+    service = build(settings_with(settings_of("trainer")))
     async with running_service(service, HANDLERS, nats) as running:
         yield Tasks(running)
 
@@ -69,7 +71,7 @@ async def test_the_process_gets_no_credentials_and_the_task_no_old_deadline(task
 
 
 async def test_a_killed_process_goes_on_from_its_last_checkpoint(tasks: Tasks) -> None:
-    task_id = await tasks.submit(steps=4, pause=0.2)
+    task_id = await tasks.submit(steps=4, stay=2)
     await tasks.runs(task_id, step=2)
     children()[0].kill()
     row = await tasks.ended(task_id)
@@ -172,19 +174,53 @@ async def test_many_reports_and_lines_flood_neither_database_nor_log(tasks: Task
 
 
 async def test_a_slow_bus_loses_no_line(tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish = TaskLog._publish
+    taken: list[dict[str, Any]] = []
 
-    async def publish_slowly(log: TaskLog, message_id: str, body: bytes) -> None:
+    async def take_slowly(log: TaskLog, message_id: str, body: bytes) -> None:
+        taken.append(json.loads(body))
         await asyncio.sleep(0.05)
-        await publish(log, message_id, body)
 
-    monkeypatch.setattr(TaskLog, "_publish", publish_slowly)
+    monkeypatch.setattr(TaskLog, "_publish", take_slowly)
     monkeypatch.setattr(log_module, "STALL_SECONDS", 0.4)
     monkeypatch.setattr(process_module, "OUTPUT_SECONDS", 0.4)
     task_id = await tasks.submit(steps=0, end="chatter")
     await tasks.ended(task_id)
-    assert (await tasks.lines(task_id))[:3000] == [f"line {number}" for number in range(3000)]
-    assert not await tasks.lines(task_id, "dropped")
+    lines = [entry["line"] for entry in taken if entry["stream"] == "output"]
+    assert lines[:3000] == [f"line {number}" for number in range(3000)]
+    assert "dropped" not in {entry["stream"] for entry in taken}
+
+
+async def test_what_an_ended_process_has_left_is_waited_for_however_slow_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process_module, "OUTPUT_SECONDS", 0.01)
+    left, lines = asyncio.StreamReader(), []
+
+    async def log_slowly(_: str, line: str) -> None:
+        await asyncio.sleep(0.05)
+        lines.append(line)
+
+    left.feed_data(b"one\ntwo\nthree\n")
+    left.feed_eof()
+    await OutputCopy(left, log_slowly).finish()
+    assert lines == ["one", "two", "three"]
+
+
+async def test_a_descendant_that_prints_for_ever_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_module, "OUTPUT_SECONDS", 0.01)
+    endless, lines = asyncio.StreamReader(), []
+
+    async def log(_: str, line: str) -> None:
+        lines.append(line)
+        endless.feed_data(b"more\n")
+        await asyncio.sleep(0)
+
+    endless.feed_data(b"more\n")
+    copy = OutputCopy(endless, log)
+    await copy.finish()
+    copy.stop()
+    assert lines.count("more") * len("more\n") >= HELD_BYTES
+    assert "(the output is still open; what comes after this is left out)" in lines
 
 
 async def test_progress_is_told_while_it_moves(tasks: Tasks) -> None:
@@ -288,7 +324,7 @@ async def test_a_stopping_service_gives_its_tasks_back(
 ) -> None:
     settings = settings_with(settings_of("trainer"), lease_seconds=600)
     async with running_service(build(settings), HANDLERS, nats) as first:
-        task_id = await Tasks(first).submit(steps=4, pause=0.3)
+        task_id = await Tasks(first).submit(steps=4, stay=1)
         await Tasks(first).runs(task_id, step=1)
     async with running_service(build(settings), HANDLERS, nats) as second:
         row = await Tasks(second).ended(task_id)

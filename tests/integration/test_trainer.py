@@ -184,7 +184,8 @@ async def test_whatever_is_killed_the_model_is_the_same(
     log = tmp_path / "trainer.log"
     async with running_service(build(settings), HANDLERS, nats):
         undisturbed = await ended(ask, (await ask(SubmitTask(model="digits-cnn", config=config))).id)
-    with process_of("services.trainer", settings, log) as service:
+    brief = settings.model_copy(update={"lease_seconds": 2.0})
+    with process_of("services.trainer", brief, log) as service:
         first, first_epoch = await killed(ask, service, "service", config)
     with process_of("services.trainer", settings, log) as service:
         await assert_goes_on(registry, await ended(ask, first), undisturbed, first_epoch)
