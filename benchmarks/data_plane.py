@@ -16,6 +16,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import processor
 from benchmarks.brought import bring, image_mean
 from benchmarks.load import Measured, Target, find_wrk, run
 from deploy.embedded.parts import DEFAULT_HOME
@@ -72,36 +73,50 @@ def check(target: Target, output: str) -> None:
         raise ValueError(f"{target.name} answered {response.content[:200]!r}")
 
 
-def measure(pair: tuple[Target, Target], connections: int, seconds: int, rounds: int) -> tuple[Measured, Measured]:
+@dataclass(frozen=True)
+class Run:
+    """What wrk measured, and the microseconds of processor time that each part of the stack took for a request."""
+
+    measured: Measured
+    processor: dict[str, float]
+
+
+def measure(
+    info: dict[str, Any], pair: tuple[Target, Target], connections: int, seconds: int, rounds: int
+) -> tuple[Run, Run]:
     """Alternate between both, and take of each the run with the median rate."""
-    runs: tuple[list[Measured], list[Measured]] = ([], [])
+    runs: tuple[list[Run], list[Run]] = ([], [])
     for _ in range(rounds):
         for target, found in zip(pair, runs, strict=True):
-            found.append(run(target, connections, seconds))
+            before = processor.seconds(info["processes"])
+            measured = run(target, connections, seconds)
+            after = processor.seconds(info["processes"])
+            requests = measured.requests_per_second * seconds
+            found.append(Run(measured, processor.spent(before, after, requests)))
     first, second = (_median(found) for found in runs)
     return first, second
 
 
-def _median(found: list[Measured]) -> Measured:
-    rate = statistics.median_low(one.requests_per_second for one in found)
-    return next(one for one in found if one.requests_per_second == rate)
+def _median(found: list[Run]) -> Run:
+    rate = statistics.median_low(one.measured.requests_per_second for one in found)
+    return next(one for one in found if one.measured.requests_per_second == rate)
 
 
-def table(case: Case, rows: list[tuple[int, Measured, Measured]]) -> Table:
+def processor_table(case: Case, rows: list[tuple[int, Run, Run]]) -> Table:
+    shown = Table("connections", "to", "all", "each", title=f"{case.model}: µs of processor time a request")
+    for connections, *runs in rows:
+        for name, found in zip(("Triton", "gateway"), runs, strict=True):
+            each = ", ".join(f"{part} {used:.0f}" for part, used in found.processor.items() if used >= 1)
+            shown.add_row(str(connections), name, f"{sum(found.processor.values()):.0f}", each)
+    return shown
+
+
+def table(case: Case, rows: list[tuple[int, Run, Run]]) -> Table:
     shown = Table(title=f"{case.model}, one tensor {list(case.shape)} FP32, binary, wrk on the same machine")
-    for column in (
-        "connections",
-        "Triton req/s",
-        "p50 ms",
-        "p99 ms",
-        "gateway req/s",
-        "p50 ms",
-        "p99 ms",
-        "ratio",
-        "failed",
-    ):
+    for column in ("conn.", "Triton/s", "p50/p99 ms", "gateway/s", "p50/p99 ms", "ratio", "failed"):
         shown.add_column(column, justify="right")
-    for connections, triton, gateway in rows:
+    for connections, *runs in rows:
+        triton, gateway = (found.measured for found in runs)
         ratio = gateway.requests_per_second / triton.requests_per_second
         shown.add_row(
             str(connections), *_cells(triton), *_cells(gateway), f"{ratio:.2f}", str(triton.failed + gateway.failed)
@@ -109,16 +124,17 @@ def table(case: Case, rows: list[tuple[int, Measured, Measured]]) -> Table:
     return shown
 
 
-def _cells(found: Measured) -> tuple[str, str, str]:
-    return f"{found.requests_per_second:,.0f}", f"{found.p50_ms:.2f}", f"{found.p99_ms:.2f}"
+def _cells(found: Measured) -> tuple[str, str]:
+    return f"{found.requests_per_second:,.0f}", f"{found.p50_ms:.2f} / {found.p99_ms:.1f}"
 
 
-def compare(info: dict[str, Any], case: Case, version: int, seconds: int, rounds: int) -> Table:
+def compare(info: dict[str, Any], case: Case, version: int, seconds: int, rounds: int) -> tuple[Table, Table]:
     pair = targets(info, case, version)
     for target in pair:
         check(target, case.output)
         run(target, 16, 2)
-    return table(case, [(count, *measure(pair, count, seconds, rounds)) for count in case.connections])
+    rows = [(count, *measure(info, pair, count, seconds, rounds)) for count in case.connections]
+    return table(case, rows), processor_table(case, rows)
 
 
 def main() -> None:
@@ -131,10 +147,10 @@ def main() -> None:
     stack = Stack(chosen.home)
     stack.up()
     console, version = Console(), ensure_champion(stack.info, MODEL)
-    console.print(compare(stack.info, SMALL, version, chosen.seconds, chosen.rounds))
+    console.print(*compare(stack.info, SMALL, version, chosen.seconds, chosen.rounds))
     with client_of(stack.info) as client:
         version = bring(client, IMAGES, image_mean())
-    console.print(compare(stack.info, LARGE, version, chosen.seconds, chosen.rounds))
+    console.print(*compare(stack.info, LARGE, version, chosen.seconds, chosen.rounds))
 
 
 if __name__ == "__main__":
