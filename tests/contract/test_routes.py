@@ -16,6 +16,7 @@ from services.gateway.control import PUBLIC_PATHS, ControlEdge, control_app
 from services.gateway.credentials import CredentialCache, Principal
 from services.gateway.data_plane import DataPlane
 from services.gateway.grpc_methods import METHODS, request_class
+from services.gateway.inference_bodies import InferenceBodies
 from services.gateway.inference_protocol import InferenceProtocol
 from services.gateway.operations import CHALLENGE, OpsPorts
 from services.gateway.reading import StreamReader
@@ -25,6 +26,7 @@ from services.gateway.server import Edge
 from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads
 from shared.artifacts import Artifacts
+from shared.claims import Claims
 from shared.bus import Bus
 from shared.credentials import Credential, key_digest
 from shared.permissions import Permission, Role, granted
@@ -61,8 +63,8 @@ class Parts:
         readers = (StreamReader(bus, "EVT"), StreamReader(bus, "LOG"))
         uploads = Uploads(Artifacts("memory:///"), Path(), 1000, 1, 1)
         self.control = control_app(Edges(bus, gatekeeper, Followers(1), *readers, uploads, OpsPorts({"auth": NOWHERE})))
-        plane = DataPlane(never_connected, 10)
-        routes = InferenceRoutes(plane, bus, self.cache.problem, 10, 60).routes()
+        plane, bodies = DataPlane(never_connected, 10), InferenceBodies(Claims("memory:///", Path()), 1000)
+        routes = InferenceRoutes(plane, bodies, bus, self.cache.problem, 10, 60).routes()
         self.protocol = InferenceProtocol(routes, gatekeeper)
         self.app = Edge(ControlEdge(self.control, gatekeeper), self.protocol)
 
