@@ -112,10 +112,12 @@ def test_classes_are_told_as_json_or_binary(binary: bool | None, default: bool) 
     assert ("data" in described) == (not (default if binary is None else binary))
 
 
-def test_an_answer_that_no_message_takes_is_refused() -> None:
+def test_an_answer_that_no_message_takes_is_refused_to_an_evaluation_alone() -> None:
     outputs = (from_numpy("y", np.zeros(frames.MAX_FRAME_BYTES // 4, np.float32)),)
+    asked = oip.InferRequest((), binary_default=True)
     with pytest.raises(TooLarge):
-        replies.answer(REQUEST, oip.InferRequest((), binary_default=True), DEPLOYMENT, outputs)
+        replies.answer(REQUEST._replace(flags=frames.EVALUATION), asked, DEPLOYMENT, outputs)
+    assert len(replies.answer(REQUEST, asked, DEPLOYMENT, outputs).body) > frames.MAX_FRAME_BYTES
 
 
 @given(st.lists(st.integers(0, frames.MAX_FRAME_BYTES // 3), max_size=12))
