@@ -4,6 +4,7 @@ set positional-arguments := true
 
 export PYTHONPATH := justfile_directory() + ":" + justfile_directory() / "sdk"
 export PYTHONUTF8 := "1"
+export PYTHONDONTWRITEBYTECODE := "" # dozens of processes import the same modules: compiled once
 python := justfile_directory() / ".venv/bin/python"
 bin := justfile_directory() / ".venv/bin"
 

@@ -8,20 +8,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+COMPILED = {"__pycache__", "*.pyc"}
+BEING_WRITTEN = "*.pyc.*"
+NOT_PASSED_ON = ("GIT_", "COV", "PYTEST", "PYTHONDONTWRITEBYTECODE")
 
 
 class Tree:
-    """A copy of everything that git would track."""
+    """A copy of everything that git would track, with the modules that are compiled already."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        left_out = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
-        shutil.copytree(ROOT, path, ignore=shutil.ignore_patterns(".git", *left_out))
+        left_out = {line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines()} - COMPILED
+        shutil.copytree(ROOT, path, ignore=shutil.ignore_patterns(".git", BEING_WRITTEN, *left_out))
         (path / ".venv").symlink_to(BIN.parent)
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a command in the copy, on the copy's own modules, whatever it returns."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "COV", "PYTEST"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)}
         environment = kept | {"PYTHONPATH": str(self.path), "PRE_COMMIT_HOME": str(self.path / ".aimass" / "hooks")}
         command_line = [str(part) for part in command]
         return subprocess.run(command_line, cwd=self.path, env=environment, capture_output=True, text=True)
