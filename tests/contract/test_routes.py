@@ -26,8 +26,8 @@ from services.gateway.server import Edge
 from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads
 from shared.artifacts import Artifacts
-from shared.claims import Claims
 from shared.bus import Bus
+from shared.claims import Claims
 from shared.credentials import Credential, key_digest
 from shared.permissions import Permission, Role, granted
 from shared.settings import ServiceSettings
