@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from hypothesis import settings
 from pydantic import SecretStr
+from xdist.scheduler import LoadScopeScheduling
 
 from deploy import provision
 from deploy.embedded.servers import BusUser
@@ -24,6 +26,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several test process
 # Judged by what they find, never by the time an example takes; in CI by the same examples in every run.
 settings.register_profile("ours", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("ours")
+
+
+class StacksOnce(LoadScopeScheduling):
+    """A process runs a file as a whole; a folder whose files share a stack too, so that the stack starts once."""
+
+    FOLDERS = ("tests/faults", "tests/e2e")
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((folder for folder in self.FOLDERS if file.startswith(f"{folder}/")), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return StacksOnce(config, log)
 
 
 @pytest.fixture(scope="session")
