@@ -66,9 +66,9 @@ def _checked(name: str, outputs: "Array", truth: "Array") -> "Array":
 
 def _classification(truth: "Array", outputs: "Array", labels: tuple[str, ...]) -> dict[str, Any]:
     """Outputs are a score per class, in the order of the labels; the highest wins."""
+    _check_classes(truth, outputs, labels)
     from sklearn import metrics
 
-    _check_classes(truth, outputs, labels)
     predicted, classes = outputs.argmax(axis=1), list(range(len(labels)))
     per_class = metrics.precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=0)
     return {
@@ -119,12 +119,12 @@ def _class_row(label: str, row: tuple[float, ...]) -> dict[str, Any]:
 
 
 def _regression(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, Any]:
-    from sklearn import metrics
-
     if outputs.size != truth.size:
         raise InvalidInput(
             f"outputs of shape {list(outputs.shape)} do not hold a number for each of {len(truth)} items"
         )
+    from sklearn import metrics
+
     truth, predicted = truth.astype("f8"), outputs.reshape(truth.shape).astype("f8")
     return {
         "rmse": float(metrics.root_mean_squared_error(truth, predicted)),
