@@ -13,7 +13,7 @@ from tests.house import House, until
 
 CONFIG = {"epochs": 4, "seed": 7}
 REDELIVERY_SECONDS = 150.0
-PAUSE_SECONDS = 0.4
+PAUSE_SECONDS = 1.0
 END_SECONDS = 300.0
 
 
