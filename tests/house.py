@@ -44,7 +44,7 @@ class House:
 
     def client(self, key: str | None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(base_url=self.stack.info["gateway"], headers=headers, timeout=10)
+        return httpx.Client(base_url=self.stack.info["gateway"], headers=headers, timeout=60)
 
     @property
     def address(self) -> str:

@@ -19,7 +19,7 @@ from deploy.embedded.ports import LOOPBACK, free_port
 from deploy.embedded.probes import accepts_connections, answers, tail
 from deploy.embedded.servers import ADMIN, BUS_ADMIN, BusUser, TritonPorts
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 STOP_SECONDS = 15.0
 
 

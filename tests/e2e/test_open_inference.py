@@ -88,5 +88,5 @@ def test_refusals_arrive_as_the_clients_own_exception(caller: Caller, house: Hou
 
 def test_predictions_are_kept(caller: Caller, house: House, champion: int) -> None:
     prediction = caller.infer().get_response()["parameters"]["prediction_id"]
-    kept = until(lambda: house.get("predictions", model=MODEL, prediction_id=prediction)["predictions"], 20)
+    kept = until(lambda: house.get("predictions", model=MODEL, prediction_id=prediction)["predictions"])
     assert (kept[0]["id"], kept[0]["version"], kept[0]["status"], kept[0]["batch"]) == (prediction, champion, 200, 16)

@@ -45,41 +45,41 @@ def test_postgres_down(house: House, champion: int) -> None:
         assert response.headers["Retry-After"]
     finally:
         house.stack.start(["postgres"])
-    until(lambda: house.http.get("/api/v1/models").status_code == 200, 30, "the registry to recover")
-    house.stack.wait_ready(seconds=30)
+    until(lambda: house.http.get("/api/v1/models").status_code == 200, what="the registry to recover")
+    house.stack.wait_ready()
     assert infers(house)
 
 
 def test_nats_down(house: House, champion: int) -> None:
     house.stack.stop(["nats"])
     try:
-        until(lambda: refused(house), 10, "a refusal")
+        until(lambda: refused(house), what="a refusal")
         response = house.http.get("/api/v1/models")
         assert (response.status_code, "Retry-After" in response.headers) == (503, True)
     finally:
         house.stack.start(["nats"])
-    until(lambda: infers(house), 30, "inference to recover")
-    until(lambda: house.http.get("/api/v1/models").status_code == 200, 30, "the registry to recover")
+    until(lambda: infers(house), what="inference to recover")
+    until(lambda: house.http.get("/api/v1/models").status_code == 200, what="the registry to recover")
 
 
 def test_triton_down(house: House, champion: int) -> None:
     house.stack.stop(["triton"])
     try:
-        until(lambda: refused(house), 10, "a refusal")
+        until(lambda: refused(house), what="a refusal")
     finally:
         house.stack.start(["triton"])
-    until(lambda: infers(house), 30, "inference to recover")
+    until(lambda: infers(house), what="inference to recover")
 
 
 def test_a_killed_triton_serves_its_champion_again(house: House, champion: int) -> None:
     before = events(house, "DeploymentReconciled")
     house.stack.kill("triton")
     killed = time.monotonic()
-    until(lambda: not infers(house), 5, "the death to show")
-    until(lambda: infers(house), 10, "the champion to answer")
+    until(lambda: not infers(house), what="the death to show")
+    until(lambda: infers(house), what="the champion to answer")
     print(f"answers again {time.monotonic() - killed:.1f} s after the kill")
     found = until(
-        lambda: events(house, "DeploymentReconciled")[len(before) :], 20, "an event that names the difference"
+        lambda: events(house, "DeploymentReconciled")[len(before) :], what="an event that names the difference"
     )
     assert (found[0]["data"]["expected"], found[0]["data"]["found"]) == ("ready", "missing")
 
@@ -91,9 +91,9 @@ def events(house: House, name: str) -> list[dict[str, Any]]:
 def test_a_revoked_key_is_refused(house: House) -> None:
     made = house.http.post("/api/v1/api-keys", json={"name": "short-lived", "roles": ["viewer"]}).json()
     mine = house.client(made["secret"])
-    until(lambda: mine.get("/api/v1/models").status_code == 200, 5, "the new key to work")
+    until(lambda: mine.get("/api/v1/models").status_code == 200, what="the new key to work")
     assert mine.post("/api/v1/tasks", json={"kind": "train", "model": MODEL}).status_code == 403
     assert house.http.delete(f"/api/v1/api-keys/{made['id']}").status_code in (200, 204)
     revoked = time.monotonic()
-    until(lambda: mine.get("/api/v1/models").status_code == 401, 5, "the key to be refused")
+    until(lambda: mine.get("/api/v1/models").status_code == 401, what="the key to be refused")
     print(f"refused {time.monotonic() - revoked:.3f} s after the answer")

@@ -32,7 +32,7 @@ def second(house: House, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     until(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200, what="the second trainer")
     yield process
     process.terminate()
-    process.wait(30)
+    process.wait(60)
 
 
 def row(house: House, task_id: str) -> dict[str, Any]:
@@ -57,12 +57,12 @@ def test_frozen_past_its_lease(house: House, second: subprocess.Popen[bytes], tm
         children = psutil.Process(holder).children()
         assert children
         with frozen(holder):
-            until(lambda: row(house, task)["fence"] > held["fence"], 30, "another trainer to take over")
-        _, alive = psutil.wait_procs(children, timeout=20)
+            until(lambda: row(house, task)["fence"] > held["fence"], what="another trainer to take over")
+        _, alive = psutil.wait_procs(children, timeout=60)
         assert not alive, "the process of the old holder goes on"
         assert row(house, task)["state"] == "TASK_STATE_RUNNING", "thawed after the end, which proves nothing"
         log = tmp_path / "log" if holder == second.pid else house.stack.home.log("trainer")
-        until(lambda: _says_lost(log, task, held["fence"]), 20, "the old holder to know that it lost the task")
+        until(lambda: _says_lost(log, task, held["fence"]), what="the old holder to know that it lost the task")
         finish(house, task)
 
 

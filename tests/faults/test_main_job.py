@@ -37,7 +37,7 @@ def run_killed(house: House, parts: tuple[str, ...], turn: int = 0) -> None:
     with trial(*(f"kill -9 {part} at a random time" for part in parts)):
         task = house.train(f"killed-{name}", **CONFIG)
         at_random_times(random.Random(f"{SEED}-{name}"), parts, house.stack.kill, "kill -9")
-        house.stack.wait_ready(seconds=60)
+        house.stack.wait_ready()
         finish(house, task)
 
 
@@ -62,7 +62,7 @@ def test_servers_restarted(house: House) -> None:
     with trial(*(f"restart of {part}" for part in RESTARTED)):
         task = house.train("restarted", **CONFIG)
         at_random_times(random.Random(SEED), RESTARTED, lambda part: restart(house, part), "restart of")
-        house.stack.wait_ready(seconds=60)
+        house.stack.wait_ready()
         finish(house, task)
 
 
@@ -73,6 +73,6 @@ def test_process_manager_killed(house: House) -> None:
         time.sleep(random.Random(SEED).uniform(1, 5))
         running = [psutil.Process(pid) for pid in house.stack.info["processes"].values()]
         house.stack.kill("supervisord")
-        psutil.wait_procs(running, timeout=20)
+        psutil.wait_procs(running, timeout=60)
         house.stack.up()
         finish(house, task)

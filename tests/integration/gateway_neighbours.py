@@ -116,9 +116,12 @@ class Gateway:
     async def make_key(self, role: Role = Role.ADMIN, **facts: Any) -> str:
         """A key in the bucket, as auth puts it there."""
         secret = "aim_" + secrets.token_hex(32)
+        await self.put_key(secret, role, **facts)
+        return secret
+
+    async def put_key(self, secret: str, role: Role = Role.ADMIN, **facts: Any) -> None:
         credential = Credential(**{"key_id": f"key-{role.value}", "name": "n", "roles": (role,)} | facts)
         await self.put(secret, credential.model_dump_json().encode())
-        return secret
 
     async def put(self, secret: str, payload: bytes, headers: dict[str, str] | None = None) -> None:
         await self.connection.jetstream().publish(credential_subject(key_digest(secret)), payload, headers=headers)
@@ -152,7 +155,7 @@ async def running_gateway(server: NatsServer, url: str) -> AsyncIterator[Gateway
         return service.readiness.problems() == {}
 
     await until(ready)
-    async with httpx.AsyncClient(base_url=url, timeout=15) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as http:
         yield Gateway(service, url, server, connection, neighbours, http)
     await connection.close()
     service.stop()

@@ -23,7 +23,7 @@ from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.streams import SERVICES
 
-DEADLINE = 15
+DEADLINE = 60
 
 
 async def until(condition: Callable[[], Awaitable[Any]], seconds: float = DEADLINE) -> Any:
@@ -108,7 +108,7 @@ async def running_service(service: Service, handlers: Handlers, server: NatsServ
 
     await until(ready)
     try:
-        yield Running(service, connection.jetstream(), server)
+        yield Running(service, connection.jetstream(timeout=DEADLINE), server)
     finally:
         await connection.close()
         service.stop()
@@ -137,7 +137,7 @@ async def asking(server: NatsServer) -> AsyncIterator[Ask]:
     await bus.connect()
 
     async def ask(request: Any, service: str | None = None, **context: Any) -> Any:
-        return await bus.ask(request, Context(**({"actor": "ada"} | context)), service=service)
+        return await bus.ask(request, Context(**({"actor": "ada"} | context)), service=service, seconds=DEADLINE)
 
     try:
         yield ask

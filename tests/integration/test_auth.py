@@ -31,7 +31,7 @@ from shared.settings import ServiceSettings
 from shared.streams import REVOKED_SUBJECT
 from shared.tokens import signing_key_name, user_name
 
-DEADLINE = 15
+DEADLINE = 60
 ADMIN = Context(actor="key-of-admin")
 
 
@@ -150,7 +150,7 @@ async def test_a_key_is_known_to_the_bucket_when_it_is_answered(start: Any, admi
 async def test_secrets_stand_nowhere(start: Any, admin: Any, gateway: Bus, capfd: pytest.CaptureFixture[str]) -> None:
     async with start() as service:
         created = await gateway.ask(CreateApiKey(name="n", roles=[Role.VIEWER]), replace(ADMIN, idempotency_key="k"))
-        said = await (await admin.jetstream().subscribe("evt.default.identity.v1.api_key_created")).next_msg(5)
+        said = await (await admin.jetstream().subscribe("evt.default.identity.v1.api_key_created")).next_msg(DEADLINE)
         assert b"key_id" in said.data and created.secret not in said.data.decode()
         async with service.database.connection() as connection:
             for table in ("api_keys", "outbox", "idempotency"):
@@ -169,8 +169,8 @@ async def test_a_revoked_key_is_deleted_and_broadcast(start: Any, admin: Any, ga
         assert revoked.revoked_at is not None
         last = await entry(admin, digest)
         assert last.headers["KV-Operation"] == "DEL"
-        assert (await broadcast.next_msg(5)).data == digest.encode()
-        assert json.loads((await events.next_msg(5)).data)["key_id"] == created.id
+        assert (await broadcast.next_msg(DEADLINE)).data == digest.encode()
+        assert json.loads((await events.next_msg(DEADLINE)).data)["key_id"] == created.id
         again = await gateway.ask(RevokeApiKey(key_id=created.id), ADMIN)
         assert again.revoked_at == revoked.revoked_at
         with pytest.raises(NotFound, match="no API key"):

@@ -23,7 +23,7 @@ from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.work import Work
 
-DEADLINE = 15
+DEADLINE = 60
 
 
 @dataclass
@@ -138,7 +138,7 @@ async def test_an_event_is_handled_once_and_its_reply_published(admin: Any, serv
     assert parts.seen[0].metrics == {"accuracy": 0.5}
     assert await effects(started) == 1
     subscription = await admin.jetstream().subscribe("evt.default.training.v1.training_failed")
-    said = await subscription.next_msg(timeout=5)
+    said = await subscription.next_msg(timeout=DEADLINE)
     assert said.headers["ce-causationid"] == envelope.id
     assert said.headers["ce-sequence"] == "1"
 

@@ -62,9 +62,15 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 
 
 @pytest.fixture
-def settings(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> Settings:
+def patience() -> float:
+    """How long an evaluation waits for the data plane before it goes on later."""
+    return 60
+
+
+@pytest.fixture
+def settings(nats: NatsServer, settings_of: Callable[[str], ServiceSettings], patience: float) -> Settings:
     plain = settings_of("evaluator")
-    changes = {"home_dir": plain.home_dir / "work", "lease_seconds": 2, "patience_seconds": 2, "request_seconds": 2}
+    changes = {"home_dir": plain.home_dir / "work", "lease_seconds": 60, "patience_seconds": patience}
     (plain.home_dir / "artifacts").mkdir()
     test_part = pack(digits()[Part.TEST])
     (plain.home_dir / "artifacts" / digest_of(test_part)).write_bytes(test_part)
@@ -229,6 +235,7 @@ async def test_an_unready_data_plane_is_waited_for(evaluator: Running, plane: Da
     assert completed.verdict is Verdict.PASSED
 
 
+@pytest.mark.parametrize("patience", [2])
 async def test_an_absent_data_plane_makes_the_task_go_on_later(evaluator: Running, nats: NatsServer) -> None:
     await evaluator.publish(registered(1))
     await evaluator.settled()
@@ -245,6 +252,7 @@ async def test_an_absent_data_plane_makes_the_task_go_on_later(evaluator: Runnin
     assert await evaluator.said(EvaluationFailed) == []
 
 
+@pytest.mark.parametrize("patience", [2])
 async def test_a_version_that_is_not_served_or_refuses_fails_its_evaluation(
     evaluator: Running, plane: DataPlane
 ) -> None:
@@ -267,6 +275,7 @@ async def _failed_twice(evaluator: Running) -> bool:
     return len(await evaluator.said(EvaluationFailed)) == 2
 
 
+@pytest.mark.parametrize("patience", [2])
 async def test_a_champion_that_went_meanwhile_is_replaced_by_its_successor(
     evaluator: Running, plane: DataPlane
 ) -> None:
@@ -304,7 +313,8 @@ async def test_a_killed_evaluator_gives_one_verdict_and_keeps_heavy_modules_out(
     plane.pause = 0.2
     evaluator.service.stop()
     await until(lambda: _stopped(evaluator))
-    with process_of("services.evaluator", settings, tmp_path / "first.log") as first:
+    brief = settings.model_copy(update={"lease_seconds": 2.0})
+    with process_of("services.evaluator", brief, tmp_path / "first.log") as first:
         plane.serve(1, good())
         await evaluator.publish(registered(1))
         await evaluator.publish(staged(1))

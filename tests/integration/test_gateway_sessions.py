@@ -73,6 +73,7 @@ async def test_tokens_end(gateway: Gateway) -> None:
     ada, private = a_user(), tokens.new_private_key()
     await put_key(gateway, private)
     await put_user(gateway, ada)
+    await gateway.becomes(tokens.issue(ada, private, datetime.now(UTC), 900), 200)
     token = tokens.issue(ada, private, datetime.now(UTC) - timedelta(seconds=LEEWAY_SECONDS - 2), 1)
     await gateway.becomes(token, 200)
     await gateway.becomes(token, 401)

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import nats as nats_client
@@ -33,7 +32,7 @@ from shared.settings import ServiceSettings
 from shared.tensors import from_numpy, to_numpy
 from tests.integration.onnx_models import Served, affine
 
-SECONDS = 40
+SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +68,11 @@ class House:
                     break
                 await asyncio.sleep(0.05)
         subscription = await js.subscribe(f"evt.default.deployment.v1.{fact}", ordered_consumer=True)
-        found = [json.loads((await subscription.next_msg(timeout=5)).data) for _ in range(count)]
+        found = [json.loads((await subscription.next_msg(timeout=SECONDS)).data) for _ in range(count)]
         await subscription.unsubscribe()
         return found
 
-    async def infer(self, version: str = "", seconds: float = 5) -> tuple[frames.Reply, oip.InferReply | None]:
+    async def infer(self, version: str = "", seconds: float = SECONDS) -> tuple[frames.Reply, oip.InferReply | None]:
         x = from_numpy("x", np.ones((2, 4), np.float32))
         body, header = oip.encode_request(oip.InferRequest((x,), binary_default=True))
         deadline = int((time.time() + seconds) * 1000)
@@ -90,8 +89,14 @@ def new_id_bytes() -> bytes:
 
 
 @pytest.fixture
+def lost_seconds() -> float:
+    """How long Triton may take for an answer."""
+    return 60
+
+
+@pytest.fixture
 async def house(
-    nats: NatsServer, triton: TritonServer, settings_of: Callable[[str], ServiceSettings], tmp_path: Path
+    nats: NatsServer, triton: TritonServer, settings_of: Callable[[str], ServiceSettings], lost_seconds: float
 ) -> AsyncIterator[House]:
     await provision_bus_over(nats.url, [HANDLERS.declaration])
     name, value = triton.access_header
@@ -102,7 +107,8 @@ async def house(
         triton_access_header_name=name,
         triton_access_header_value=SecretStr(value),
         node_lease_seconds=2,
-        lost_seconds=0.5,
+        lost_seconds=lost_seconds,
+        max_wait_seconds=60,
     )
     service = build(settings)
     running = asyncio.create_task(service.run())
@@ -188,7 +194,7 @@ async def until_gone(house: House) -> bool:
     async with asyncio.timeout(SECONDS):
         while True:
             try:
-                await house.infer(version="1", seconds=1)
+                await house.infer(version="1")
             except nats_client.errors.NoRespondersError:
                 return True
             await asyncio.sleep(0.05)

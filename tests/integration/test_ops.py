@@ -59,7 +59,7 @@ async def service(nats: NatsServer, url: str, settings_of: Callable[[str], Servi
 
 @pytest.fixture
 async def ops(service: Running, url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         yield client
 
 

@@ -23,7 +23,7 @@ from shared.tensors import DTYPES, from_numpy, to_numpy
 from tests.integration import onnx_models
 from tests.integration.onnx_models import Served
 
-SECONDS = 30.0
+SECONDS = 60.0
 AFFINE = "default.affine.1"
 
 
