@@ -1,8 +1,6 @@
 """A trainer frozen past its lease and thawed beside its successor writes nothing more, and ends its process."""
 
 import json
-import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import pytest
 from deploy.embedded.ports import free_port
 from tests.faults.job import CONFIG, finish
 from tests.faults.table import trial
+from tests.freezing import freeze, thaw
 from tests.house import House, until
 
 
@@ -42,11 +41,11 @@ def row(house: House, task_id: str) -> dict[str, Any]:
 
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        thaw(pid)
 
 
 def test_frozen_past_its_lease(house: House, second: subprocess.Popen[bytes], tmp_path: Path) -> None:

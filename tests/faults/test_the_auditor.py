@@ -1,8 +1,6 @@
 """Negative controls: what a broken promise would leave is put there by hand, and the auditor must see it."""
 
 import asyncio
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 from tests.audit import UNDISTURBED, audit
 from tests.faults.job import settled
 from tests.faults.test_replay import history, publish
+from tests.freezing import freeze, thaw
 from tests.house import House
 
 # What is seen, by what is done to the rows of one service and undone again.
@@ -105,12 +104,12 @@ def test_an_altered_artifact_is_seen(house: House, finished: str) -> None:
 def test_a_message_in_hand_is_seen(house: House, finished: str) -> None:
     """A frozen registry has still to hear a repeat."""
     registry = house.stack.pid("registry")
-    os.kill(registry, signal.SIGSTOP)
+    freeze(registry)
     try:
         asyncio.run(publish(house, [said(house, finished, "TrainingCompleted")]))
         assert audit(house, finished).unhandled > 0
     finally:
-        os.kill(registry, signal.SIGCONT)
+        thaw(registry)
     assert settled(house, finished, whole=True) == UNDISTURBED
 
 

@@ -21,6 +21,7 @@ from services.inference.settings import Settings
 from shared import frames, oip
 from shared.errors import AimassError, DeadlineExceeded, Unavailable, Withdrawn
 from shared.tensors import from_numpy, to_numpy
+from tests.freezing import freeze
 from tests.integration.onnx_models import Served, affine, doubled, lookup
 from tests.integration.test_inference import House, house, lost_seconds, new_id_bytes, triton
 from tests.integration.test_triton import stub_of
@@ -197,7 +198,7 @@ async def test_a_hung_model_is_let_be_and_then_loaded_anew(house: House, send: S
     await stage(house, affine())
     one = np.ones((1, 4), np.float32)
     process = stub_of(triton, "default.affine.1")
-    process.suspend()
+    freeze(process.pid)
     while (reply := (await send([request("x", one, seconds=0.6)]))[0][0]).status == 504:
         pass
     assert (reply.status, reply.retry_after) == (503, 5)

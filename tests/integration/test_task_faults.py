@@ -15,6 +15,7 @@ from services.trainer.settings import Settings
 from shared.events.tasks import TaskChanged
 from shared.events.training import EpochCompleted
 from shared.settings import ServiceSettings
+from tests.freezing import freeze, thaw
 from tests.integration.running import guarded_bus, running_service, until
 from tests.integration.task_child import WORD
 from tests.integration.task_service import HANDLERS, build
@@ -100,11 +101,11 @@ async def test_a_frozen_service_writes_nothing_after_its_lease(
 ) -> None:
     task_id = await held_by(tasks, other, step=1, steps=8, stay=1, pause=0.5)
     frozen = children(other.pid)
-    other.send_signal(signal.SIGSTOP)
+    freeze(other.pid)
     (folder,) = (folder for folder in folders(settings.home_dir) if folder.name.startswith(task_id))
     (folder / WORD).touch()
     await tasks.reached(task_id, lambda row: row["fence"] == 2)
-    other.send_signal(signal.SIGCONT)
+    thaw(other.pid)
 
     async def gone() -> bool:
         return not any(process.is_running() for process in frozen)

@@ -1,8 +1,6 @@
 """The path from a signature and an ONNX file to answers, on a real Triton."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -20,6 +18,7 @@ from shared.errors import AimassError, DeadlineExceeded, InvalidInput, ModelFail
 from shared.events.common import Signature, TensorSpec
 from shared.oip import InferRequest, RequestedOutput
 from shared.tensors import DTYPES, from_numpy, to_numpy
+from tests.freezing import freeze, thaw
 from tests.integration import onnx_models
 from tests.integration.onnx_models import Served
 
@@ -204,12 +203,12 @@ class TestCancellation:
         self, server: TritonServer, triton: Triton, affine: Served
     ) -> None:
         request = InferRequest((from_numpy("x", rows(1)),))
-        os.kill(server.pid, signal.SIGSTOP)
+        freeze(server.pid)
         try:
             with pytest.raises(DeadlineExceeded):
                 await triton.infer(AFFINE, request, affine.signature, 0.2)
         finally:
-            os.kill(server.pid, signal.SIGCONT)
+            thaw(server.pid)
         assert (await ask(triton, AFFINE, affine, x=rows(2))).shape == (2, 3)
 
 
