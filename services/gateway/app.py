@@ -8,13 +8,13 @@ from services.gateway.access import Gatekeeper
 from services.gateway.caller import Edges
 from services.gateway.control import ControlEdge, control_app
 from services.gateway.credentials import BUCKET, CredentialCache, CredentialFeed
-from services.gateway.data_plane import DataPlane
 from services.gateway.handlers import HANDLERS
-from services.gateway.inference_bodies import InferenceBodies
-from services.gateway.inference_protocol import InferenceProtocol
+from services.gateway.open_inference.bodies import InferenceBodies
+from services.gateway.open_inference.data_plane import DataPlane
+from services.gateway.open_inference.protocol import InferenceProtocol
+from services.gateway.open_inference.routes import InferenceRoutes
 from services.gateway.operations import OpsPorts
 from services.gateway.reading import StreamReader
-from services.gateway.routes.inference import InferenceRoutes
 from services.gateway.server import Edge, HttpServer
 from services.gateway.settings import Settings
 from services.gateway.sse import Followers
@@ -58,7 +58,7 @@ def build() -> Service:
 
 def _serve_grpc(service: Service, settings: Settings, protocol: InferenceProtocol) -> Loop:
     """Only who serves it imports it, since it takes 15 MB."""
-    from services.gateway.grpc_inference import GrpcServer
+    from services.gateway.open_inference.grpc_server import GrpcServer
 
     server = GrpcServer(settings, protocol)
     service.add_loop("grpc", server.serve, early=True)

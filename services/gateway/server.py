@@ -7,7 +7,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.corked import CorkedProtocol
-from services.gateway.inference_protocol import ROOT
+from services.gateway.open_inference.protocol import ROOT
 from services.gateway.settings import Settings
 from services.gateway.sse import Followers
 from shared.ops.server import Server

@@ -14,14 +14,14 @@ from services.gateway.access import Gatekeeper
 from services.gateway.caller import Edges
 from services.gateway.control import PUBLIC_PATHS, ControlEdge, control_app
 from services.gateway.credentials import CredentialCache, Principal
-from services.gateway.data_plane import DataPlane
-from services.gateway.grpc_methods import METHODS, request_class
-from services.gateway.inference_bodies import InferenceBodies
-from services.gateway.inference_protocol import InferenceProtocol
+from services.gateway.open_inference.bodies import InferenceBodies
+from services.gateway.open_inference.data_plane import DataPlane
+from services.gateway.open_inference.grpc_methods import METHODS, request_class
+from services.gateway.open_inference.protocol import InferenceProtocol
+from services.gateway.open_inference.routes import InferenceRoutes
 from services.gateway.operations import CHALLENGE, OpsPorts
 from services.gateway.reading import StreamReader
 from services.gateway.routes.declare import GuardedRoute
-from services.gateway.routes.inference import InferenceRoutes
 from services.gateway.server import Edge
 from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads

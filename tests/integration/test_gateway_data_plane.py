@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from pydantic import SecretStr
 
 from deploy.embedded.testing_servers import NatsServer
-from services.gateway.data_plane import DataPlane, NobodyServes
+from services.gateway.open_inference.data_plane import DataPlane, NobodyServes
 from shared import bus, frames
 from shared.bus import settle
 from shared.errors import Unavailable

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.compression import AT_ONCE, UnsupportedEncoding, compressed, decompressed, preferred
+from services.gateway.open_inference.compression import (
+    AT_ONCE,
+    UnsupportedEncoding,
+    compressed,
+    decompressed,
+    preferred,
+)
 from shared.errors import InvalidInput, TooLarge
 
 ENCODINGS = st.sampled_from([b"gzip", b"deflate"])

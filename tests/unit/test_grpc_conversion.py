@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from tritonclient.grpc import InferResult
 from tritonclient.grpc import service_pb2 as pb
 
-from services.gateway.grpc_conversion import CONTENTS, decode_reply, encode_request
-from services.gateway.grpc_methods import METHODS
-from services.gateway.inference_protocol import Answer
+from services.gateway.open_inference.grpc_conversion import CONTENTS, decode_reply, encode_request
+from services.gateway.open_inference.grpc_methods import METHODS
+from services.gateway.open_inference.protocol import Answer
 from shared import oip
 from shared.errors import InvalidInput
 from shared.tensors import DTYPES, Tensor, from_numpy

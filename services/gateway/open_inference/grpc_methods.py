@@ -8,10 +8,10 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message_factory import GetMessageClass
 from tritonclient.grpc import service_pb2 as pb
 
-from services.gateway.grpc_conversion import decode_reply
-from services.gateway.inference_bodies import HEADER_LENGTH
-from services.gateway.inference_protocol import STATISTICS, Answer
-from services.gateway.routes.inference import MODEL
+from services.gateway.open_inference.bodies import HEADER_LENGTH
+from services.gateway.open_inference.grpc_conversion import decode_reply
+from services.gateway.open_inference.protocol import STATISTICS, Answer
+from services.gateway.open_inference.routes import MODEL
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 INFER, STREAM = "ModelInfer", "ModelStreamInfer"

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from services.gateway.compression import IDENTITY, PACKED_BYTES, WORTH_IT, compressed, preferred
-from services.gateway.data_plane import DataPlane, NobodyServes
-from services.gateway.inference_bodies import CONTENT_ENCODING, HEADER_LENGTH, Body, InferenceBodies
-from services.gateway.inference_protocol import STATISTICS, Answer, Call, ProtocolRoute, json_answer
+from services.gateway.open_inference.bodies import CONTENT_ENCODING, HEADER_LENGTH, Body, InferenceBodies
+from services.gateway.open_inference.compression import IDENTITY, PACKED_BYTES, WORTH_IT, compressed, preferred
+from services.gateway.open_inference.data_plane import DataPlane, NobodyServes
+from services.gateway.open_inference.protocol import STATISTICS, Answer, Call, ProtocolRoute, json_answer
 from shared import frames, observe, oip
 from shared.bus import Bus
 from shared.context import Context

@@ -13,11 +13,11 @@ from starlette.types import Message
 from tritonclient.grpc import service_pb2 as pb
 
 from services.gateway import metrics
-from services.gateway.grpc_conversion import encode_request
-from services.gateway.grpc_methods import METHODS, SERVICE, STREAM, UNARY, request_class, response_class
-from services.gateway.inference_bodies import HEADER_LENGTH
-from services.gateway.inference_protocol import Answer, Call, InferenceProtocol
-from services.gateway.routes.inference import TIMEOUT
+from services.gateway.open_inference.bodies import HEADER_LENGTH
+from services.gateway.open_inference.grpc_conversion import encode_request
+from services.gateway.open_inference.grpc_methods import METHODS, SERVICE, STREAM, UNARY, request_class, response_class
+from services.gateway.open_inference.protocol import Answer, Call, InferenceProtocol
+from services.gateway.open_inference.routes import TIMEOUT
 from services.gateway.settings import Settings
 from shared import observe
 

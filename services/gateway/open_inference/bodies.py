@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final, NamedTuple
 
 from services.gateway.bodies import check_size, part, read_body
-from services.gateway.compression import decompressed
-from services.gateway.inference_protocol import Call
+from services.gateway.open_inference.compression import decompressed
+from services.gateway.open_inference.protocol import Call
 from shared import frames, observe, oip
 from shared.claims import BUS_BYTES, Claims
 from shared.errors import AimassError, InvalidInput, TooLarge
