@@ -1,6 +1,7 @@
 """The life of a task's process: it dies with its parent, stops at SIGTERM and says why it failed."""
 
 import ctypes
+import gc
 import logging
 import os
 import select
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 from shared.worker import REPORT_FD, Failure, Progress, Reporter, Result, read_spec
 
 PR_SET_PDEATHSIG = 1
+GC_THRESHOLDS = (20_000, 20, 20)
 
 log = logging.getLogger("aimass.task")
 
@@ -22,6 +24,7 @@ def run(work: Callable[[dict[str, Any], Reporter], Result]) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
     log.setLevel(logging.INFO)
+    gc.set_threshold(*GC_THRESHOLDS)  # else a sixth of a short training looks through what torch's import leaves
     code = _report_end(work, Reporter.from_environment())
     sys.stdout.flush()
     # Unloading torch takes a second, in which the parent would wait for nothing.
