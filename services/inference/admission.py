@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -10,7 +10,8 @@ from typing import Final
 from services.inference.domain import Deployment
 from shared.errors import AimassError, Unavailable
 
-LATEST: Final = 0.2
+CALLS_KEPT: Final = 8
+CALLS_NEEDED: Final = 4
 LOST_IN_A_ROW: Final = 3
 OPEN_SECONDS: Final = 5.0
 RETRY_SECONDS_MAX: Final = 60
@@ -35,17 +36,17 @@ class Limits:
 
 
 class Pace:
-    """The seconds that a version took for a request lately: an exponential mean over its calls."""
+    """The seconds that a version takes for a request: the best of its last calls, since one may be slow by chance."""
 
     def __init__(self) -> None:
-        self._seconds = 0.0
+        self._seconds: deque[float] = deque(maxlen=CALLS_KEPT)
 
     def note(self, seconds: float, requests: int) -> None:
-        found = seconds / requests
-        self._seconds = LATEST * found + (1 - LATEST) * self._seconds if self._seconds else found
+        self._seconds.append(seconds / requests)
 
     def wait(self, ahead: int) -> float:
-        return ahead * self._seconds
+        """The seconds that so many take; nothing is known after less than CALLS_NEEDED calls."""
+        return ahead * min(self._seconds) if len(self._seconds) >= CALLS_NEEDED else 0.0
 
 
 class Breaker:

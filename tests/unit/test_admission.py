@@ -74,6 +74,15 @@ def test_who_would_wait_too_long_is_refused(pace: float, share: int, ahead: int,
         found.check(version(), seconds)
 
 
+def test_a_slow_call_among_others_makes_nobody_go_away() -> None:
+    found = Admission(ROOMY)
+    for seconds in (30.0, 0.01, 30.0, 30.0, 0.01, 30.0):
+        found.on_answered(version().name, seconds, 1)
+    for _ in range(100):
+        found.enter(version())
+    found.check(version(), seconds=10)
+
+
 def test_a_silent_version_is_let_be_for_a_while_and_then_tried_again() -> None:
     clock = Clock()
     found = Admission(ROOMY, clock)
