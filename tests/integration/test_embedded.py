@@ -38,6 +38,7 @@ from deploy.embedded.testing_servers import (
 )
 from deploy.provision import allow_lists
 from shared.streams import STREAMS, Declaration
+from tests.freezing import freeze
 
 DOUBLER = """
 import numpy as np
@@ -174,7 +175,7 @@ class TestTriton:
                 client.load_model("doubler", headers=dict([server.access_header]))
             (stub,) = psutil.Process(server.pid).children()
             mark = processes.identity(stub.pid)
-            stub.suspend()
+            freeze(stub.pid)
             server.kill()
             assert mark is not None
             until(lambda: not processes.is_alive(mark))

@@ -223,8 +223,9 @@ async def test_a_descendant_that_prints_for_ever_holds_nobody_up(monkeypatch: py
     assert "(the output is still open; what comes after this is left out)" in lines
 
 
-async def test_progress_is_told_while_it_moves(tasks: Tasks) -> None:
-    task_id = await tasks.submit(steps=6, pause=0.5)
+async def test_progress_is_told_while_it_moves(tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_module, "BEAT_SECONDS", 0.1)
+    task_id = await tasks.submit(steps=6, pause=0.3)
     await tasks.ended(task_id)
     fractions = [entry["fraction"] for entry in await tasks.log(task_id, "progress")]
     assert len(fractions) > 1
