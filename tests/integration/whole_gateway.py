@@ -64,6 +64,8 @@ def environment(server: NatsServer, urls: DatabaseUrls, folder: Path) -> Iterato
                 patch.setenv(f"{service.upper()}_DATABASE_URL", urls.url(service))
         patch.setenv("AUTH_ADMIN_KEY_FILE", str(folder / "admin.key"))
         patch.setenv("GATEWAY_PORT", str(port))
+        patch.setenv("GATEWAY_INFER_BYTES", str(1024**2))
+        patch.setenv("GATEWAY_CREDENTIALS_STALE_SECONDS", "60")
         patch.setenv("INFERENCE_TRITON_URL", "http://127.0.0.1:1")
         patch.setenv("INFERENCE_TRITON_REPOSITORY", str(folder))
         patch.setenv("INFERENCE_TRITON_ACCESS_HEADER_NAME", "key")
@@ -84,7 +86,7 @@ def trainer() -> Service:
 def inference() -> Service:
     """Answers requests about deployments, and reaches no Triton."""
     service = Service("inference", InferenceSettings())
-    service.handle(INFERENCE, InferenceParts(Routing(), cast(Any, None), cast(Any, None)))
+    service.handle(INFERENCE, InferenceParts(Routing(), *[cast(Any, None)] * 3))
     return service
 
 
