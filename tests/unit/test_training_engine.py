@@ -130,7 +130,7 @@ def test_a_training_killed_during_its_export_only_exports_again(whole: tuple[End
 
 def test_another_seed_gives_another_model(whole: tuple[Ended, Path], folder: Path) -> None:
     """Seen after an epoch already: in every tensor that is trained."""
-    other = TaskProcess(TRAIN, spec(SMALL, seed=6), folder)
+    other = TaskProcess(TRAIN, spec(SMALL, seed=6, threads=2), folder)
     file = other.await_first(Checkpoint).file
     other.process.kill()
     other.close()
@@ -141,7 +141,7 @@ def test_another_seed_gives_another_model(whole: tuple[Ended, Path], folder: Pat
 
 
 def test_the_default_training_reads_digits_it_has_not_seen(folder: Path) -> None:
-    run(TRAIN, spec({}, threads=2), folder)
+    run(TRAIN, spec({}), folder)
     items = unpack(folder / "test.npz")
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     (probabilities,) = session.run(["probabilities"], {"image": items["image"]})
