@@ -17,8 +17,9 @@ T = TypeVar("T")
 
 
 def until(condition: Callable[[], T], seconds: float = SECONDS, what: str = "") -> T:
-    """The first true value of a condition; a refused connection counts as not yet."""
-    deadline = time.monotonic() + seconds
+    """The first true value of a condition, asked ever less often; a refused connection counts as not yet."""
+    begun = time.monotonic()
+    deadline = begun + seconds
     last: object = None
     while time.monotonic() < deadline:
         try:
@@ -27,7 +28,7 @@ def until(condition: Callable[[], T], seconds: float = SECONDS, what: str = "") 
                 return last  # type: ignore[return-value]
         except (httpx.TransportError, psycopg.OperationalError) as error:
             last = error
-        time.sleep(0.1)
+        time.sleep(min(0.1 + (time.monotonic() - begun) / 40, 0.3))
     raise AssertionError(f"not within {seconds:g} s: {what} (last: {last!r})")
 
 
