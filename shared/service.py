@@ -48,7 +48,7 @@ class Service:
         self._early: dict[str, Loop] = {}
         self._closing: list[Loop] = []
         self._stop = asyncio.Event()
-        self._paused = False
+        self._paused: set[str] = set()
 
     def handle(self, handlers: Handlers, parts: Any) -> None:
         """Connect handlers to the bus; `parts` is what they work with."""
@@ -152,12 +152,15 @@ class Service:
         return problem
 
     async def _pause_fetching(self, pause: bool) -> None:
-        if pause == self._paused or self.dispatcher is None:
-            return
-        for subscriber in self.dispatcher.subscribers.values():
-            await (subscriber.stop() if pause else subscriber.start())
-        observe.log().warning("stopped fetching" if pause else "fetching again")
-        self._paused = pause
+        """Where a start fails, the next call goes on with it: a second start of the others would deafen them."""
+        for stream, subscriber in self.dispatcher.subscribers.items() if self.dispatcher else ():
+            if pause == (stream in self._paused):
+                continue
+            await subscriber.stop()
+            if not pause:
+                await subscriber.start()
+            self._paused ^= {stream}
+            observe.log().warning("stopped fetching" if pause else "fetching again", stream=stream)
 
     async def _check_consumers(self) -> None:
         if self.dispatcher is None or not self.bus.is_connected():

@@ -242,6 +242,27 @@ async def test_a_missing_consumer_is_drift(nats: NatsServer, settings_of: Callab
     assert caught.group_contains(Drift)
 
 
+async def test_fetching_goes_on_after_a_start_that_failed(
+    admin: Any, service: tuple[Service, Parts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, parts = service
+    assert started.dispatcher
+    first, second = list(started.dispatcher.subscribers.values())[:2]
+    start, starts = type(first).start, []
+
+    async def fail_once(subscriber: Any) -> None:
+        starts.append(subscriber)
+        if starts == [first, second]:
+            raise TimeoutError("the bus is slow")
+        await start(subscriber)
+
+    monkeypatch.setattr(type(first), "start", fail_once)
+    await started._pause_fetching(True)
+    await until(lambda: starts[:3] == [first, second, second])
+    await publish(admin, TrainingCompleted(task_id="t11"))
+    await until(lambda: parts.seen)
+
+
 async def test_the_bus_may_go_and_come(admin: Any, service: tuple[Service, Parts], nats: NatsServer) -> None:
     started, parts = service
     nats.kill()
