@@ -99,13 +99,13 @@ proto: install
     @cd proto-schemas && "{{ bin }}/buf" lint
     @"{{ python }}" -m deploy.breaking
 
-# run tests and show which lines no test has run; all tests together must not leave more than a tenth
+# run tests and show which lines no test has run
 [group('checks')]
 coverage *arguments: install
     @"{{ bin }}/coverage" erase
     @"{{ bin }}/coverage" run -m pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"
     @"{{ bin }}/coverage" combine --quiet
-    @"{{ bin }}/coverage" report --fail-under=90
+    @"{{ bin }}/coverage" report
 
 # run the checks before each commit
 [group('setup')]

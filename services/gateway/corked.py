@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from shared.tensors import Raw
 
 CANCEL = "aimass.cancel"
+LOOP = "aimass.loop"
 JOINED_BYTES = 64 * 1024
 
 
@@ -47,7 +48,7 @@ class CorkedTransport:
 @contextmanager
 def cancelled_when_gone(scope: Scope) -> Iterator[None]:
     """End the work on a request, and nothing around it, when its client goes away before it has the response."""
-    task = asyncio.current_task()
+    task = asyncio.current_task(scope.get(LOOP))
     assert task is not None
     scope[CANCEL] = task.cancel
     try:
@@ -59,6 +60,11 @@ def cancelled_when_gone(scope: Scope) -> Iterator[None]:
 
 class CorkedProtocol(HttpToolsProtocol):
     """HTTP/1.1 over a corked transport."""
+
+    def on_message_begin(self) -> None:
+        """Name the loop: to look up the running one is a system call, made for each request."""
+        super().on_message_begin()
+        cast(Scope, self.scope)[LOOP] = self.loop
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
