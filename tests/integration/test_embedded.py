@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import nats
@@ -200,7 +201,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def listening(pids: list[int]) -> set[str]:
-    found = [connection for pid in pids for connection in psutil.Process(pid).net_connections("inet")]
+    """Where these processes listen; PostgreSQL's children come and go meanwhile."""
+    found = []
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            found += psutil.Process(pid).net_connections("inet")
     return {c.laddr.ip.removeprefix("::ffff:") for c in found if c.status == psutil.CONN_LISTEN}
 
 
