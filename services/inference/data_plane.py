@@ -130,7 +130,7 @@ class DataPlane:
         started = time.perf_counter()
         try:
             body = await self._claims.fetch(frames.request_claim(request.prediction_id))
-        except AimassError as error:
+        except Exception as error:
             self._reply(project, model, subject, request, refusal(request, error), 0, started)
             return
         here = request._replace(body=body, flags=request.flags & ~frames.CLAIMED)
@@ -181,7 +181,7 @@ class DataPlane:
         try:
             await self._claims.keep(frames.reply_claim(reply.prediction_id), bytes(reply.body))
             reply = reply._replace(body=b"", is_claimed=True)
-        except AimassError as error:
+        except Exception as error:
             reply = refusal(waiting.request, error)
         project, model, subject = waiting.project, waiting.model, waiting.subject
         self._reply(project, model, subject, waiting.request, reply, waiting.rows, waiting.started)
