@@ -35,7 +35,8 @@ class OpsPage(NamedTuple):
 class OpsPorts:
     """The ops ports that the gateway was told of; nobody else is ever asked."""
 
-    def __init__(self, urls: Mapping[str, str]) -> None:
+    def __init__(self, urls: Mapping[str, str], seconds: float = FETCH_SECONDS) -> None:
+        self._seconds = seconds
         self._addresses = {service: urlsplit(url).netloc for service, url in urls.items()}
 
     async def fetch(self, service: str, page: str) -> OpsPage:
@@ -47,15 +48,15 @@ class OpsPorts:
         if address is None or page not in PAGES:
             raise NotFound(f"there is no operators' page '{service}/{page}'")
         try:
-            return await asyncio.to_thread(_get, address, page)
+            return await asyncio.to_thread(_get, address, page, self._seconds)
         except (OSError, http.client.HTTPException) as error:
             observe.log().warning("ops port does not answer", of=service, error=repr(error))
             raise Unavailable(f"the ops port of {service} does not answer now; try again") from error
 
 
-def _get(address: str, page: str) -> OpsPage:
+def _get(address: str, page: str, seconds: float) -> OpsPage:
     """In a thread: a plain request of its own, because these pages are rare and must not weigh on the others."""
-    connection = http.client.HTTPConnection(address, timeout=FETCH_SECONDS)
+    connection = http.client.HTTPConnection(address, timeout=seconds)
     try:
         connection.request("GET", f"/{page}")
         answer = connection.getresponse()

@@ -28,6 +28,7 @@ from tests.integration.running import Running, guarded_bus, running, until
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SERVICE = "registry"
+PATIENCE = 60.0
 
 
 async def on_event(event: TrainingCompleted, work: Work[None]) -> None:
@@ -59,7 +60,7 @@ async def service(nats: NatsServer, url: str, settings_of: Callable[[str], Servi
 
 @pytest.fixture
 async def ops(service: Running, url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
         yield client
 
 
@@ -127,7 +128,7 @@ async def test_only_reading_is_known(ops: httpx.AsyncClient) -> None:
 
 @pytest.mark.usefixtures("service")
 async def test_the_gateway_fetches_what_it_was_told_of_and_nothing_else(url: str) -> None:
-    ports = OpsPorts({SERVICE: url, "trainer": f"http://127.0.0.1:{free_port()}"})
+    ports = OpsPorts({SERVICE: url, "trainer": f"http://127.0.0.1:{free_port()}"}, PATIENCE)
     for page in PAGES:
         found = await ports.fetch(SERVICE, page)
         assert found.status == 200 and found.body
@@ -163,7 +164,7 @@ async def test_the_gateway_fetches_from_wherever_its_setting_says(
 ) -> None:
     named = url.replace("127.0.0.1", "localhost")
     monkeypatch.setenv("GATEWAY_OPS_URLS", json.dumps({SERVICE: named, "trainer": elsewhere}))
-    ports = OpsPorts(Settings(port=1).ops_urls)
+    ports = OpsPorts(Settings(port=1).ops_urls, PATIENCE)
 
     async def whose(service: str) -> str:
         return str(json.loads((await ports.fetch(service, "readyz")).body)["service"])
