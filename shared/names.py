@@ -18,6 +18,12 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+def uuid_text(uuid: bytes) -> str:
+    """The text of a UUID's 16 bytes."""
+    digits = uuid.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
 def snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 

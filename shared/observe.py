@@ -139,26 +139,21 @@ class _Tracing:
 _tracing = _Tracing()
 
 
-def shall_record(traceparent: str) -> bool:
-    """Whether a request with this parent, or with none, shall be recorded: as its parent is, else by the ratio."""
-    if is_traceparent(traceparent):
-        return bool(int(traceparent[-2:], 16) & 1)
-    return random.random() < _tracing.ratio
-
-
-def is_traceparent(text: str) -> bool:
-    """Whether this is a parent as W3C Trace Context has it."""
-    return _TRACEPARENT.fullmatch(text) is not None
-
-
-def unrecorded_traceparent() -> str:
-    """A new trace that nobody records; its id still joins what belongs together."""
-    return f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00"
+def begun(traceparent: str, request_id: bytes) -> tuple[str, bool]:
+    """The trace of a request with this parent or with none, and whether to record it: as the parent is, else by the
+    ratio. A trace that nobody records has the id of its request, a UUID, and so still joins what belongs together.
+    """
+    if traceparent and _TRACEPARENT.fullmatch(traceparent):
+        return traceparent, bool(int(traceparent[-2:], 16) & 1)
+    if random.random() < _tracing.ratio:
+        return traceparent, True
+    trace_id = request_id.hex()
+    return f"00-{trace_id}-{trace_id[16:]}-00", False
 
 
 @contextmanager
 def recorded_span(name: str, traceparent: str) -> Iterator[trace.Span]:
-    """The span of a request that `shall_record` has chosen."""
+    """The span of a request that `begun` has chosen."""
     parent = _PROPAGATOR.extract({"traceparent": traceparent}) if traceparent else None
     with _tracing.chosen.start_as_current_span(name, context=parent, kind=SpanKind.SERVER) as current:
         yield current

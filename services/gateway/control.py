@@ -81,7 +81,7 @@ class ControlEdge:
             await self._answer(scope, receive, sender, headers)
             route = _route_of(scope)
             _describe(span, scope["method"], route, sender.status)
-        metrics.HTTP_SECONDS.labels(route, scope["method"], sender.status).observe(time.perf_counter() - started)
+        metrics.HTTP_SECONDS.observe((route, scope["method"], sender.status), time.perf_counter() - started)
 
     def _principal(self, path: str, headers: dict[bytes, bytes]) -> Principal:
         if path in PUBLIC_PATHS:

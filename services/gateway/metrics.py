@@ -1,15 +1,15 @@
 """Prometheus metrics of the gateway; labels are routes and outcomes, never keys, models or ids."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
+
+from shared.tally import Timings
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
-HTTP_SECONDS = Histogram(
-    "aimass_http_request_seconds", "Time to answer a request", ["route", "method", "status"], buckets=_BUCKETS
+HTTP_SECONDS = Timings(
+    "aimass_http_request_seconds", "Time to answer a request", ["route", "method", "status"], _BUCKETS
 )
-GRPC_SECONDS = Histogram(
-    "aimass_grpc_request_seconds", "Time to answer a call over gRPC", ["method", "status"], buckets=_BUCKETS
-)
+GRPC_SECONDS = Timings("aimass_grpc_request_seconds", "Time to answer a call over gRPC", ["method", "status"], _BUCKETS)
 REFUSED = Counter("aimass_http_refused_total", "Requests without a valid key or a sufficient role", ["reason"])
 IN_FLIGHT = Gauge("aimass_predictions_in_flight", "Predictions that the gateway waits for")
 FOLLOWERS = Gauge("aimass_followers", "Event streams that are open")

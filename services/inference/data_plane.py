@@ -6,10 +6,8 @@ Plain nats-py: FastStream would cost about a hundred microseconds a message. No 
 import asyncio
 import time
 from collections.abc import Coroutine, Iterable
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
-from uuid import UUID
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -21,7 +19,7 @@ from services.inference.domain import Deployment, Routing
 from services.inference.engine import Triton
 from services.inference.layouts import Layouts
 from services.inference.merging import Key, merge_key
-from services.inference.prediction_log import PredictionLog
+from services.inference.prediction_log import PredictionLog, Row
 from services.inference.replies import Replies, answer, refusal
 from services.inference.settings import Settings
 from shared import frames, observe, oip
@@ -198,15 +196,15 @@ class DataPlane:
     ) -> None:
         self._replies.add(subject, reply)
         seconds = time.perf_counter() - started
-        row = {
-            "prediction_id": str(UUID(bytes=request.prediction_id)),
-            "version": int(reply.version or 0),
-            "status": reply.status,
-            "latency_us": int(seconds * 1e6),
-            "batch": rows if reply.status == 200 else 0,
-            "key_id": request.credential,
-            "trace_id": request.traceparent[3:35],
-            "evaluation": bool(request.flags & frames.EVALUATION),
-            "at": datetime.now(UTC),
-        }
+        row = Row(
+            request.prediction_id,
+            int(reply.version or 0),
+            reply.status,
+            int(seconds * 1e6),
+            rows if reply.status == 200 else 0,
+            request.credential,
+            request.traceparent[3:35],
+            bool(request.flags & frames.EVALUATION),
+            time.time(),
+        )
         self._log.add(project, model, row, seconds)

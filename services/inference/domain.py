@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from shared.errors import NotFound, Unavailable
 from shared.events.common import Signature
@@ -24,7 +25,7 @@ class Deployment:
     labels: tuple[str, ...] = ()
     context: dict[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def name(self) -> str:
         return triton_name(self.project, self.model, self.version)
 

@@ -2,38 +2,43 @@
 
 import asyncio
 from collections import defaultdict, deque
-from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 
 from nats.js import JetStreamContext
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
 from shared import observe
 from shared.envelope import Envelope
-from shared.events.predictions import PredictionsLogged
+from shared.events.predictions import PredictionColumns, PredictionsLogged
+from shared.names import uuid_text
+from shared.tally import Counts, Timings
 
 KEPT_ROWS = 20_000
 BATCH_ROWS = 1000
 FLUSH_SECONDS = 0.5
 PUBLISH_SECONDS = 3.0
-PREDICTIONS = Counter("aimass_predictions_total", "Answered requests of the data plane", ["project", "model", "status"])
-SECONDS = Histogram(
+PREDICTIONS = Counts("aimass_predictions_total", "Answered requests of the data plane", ["project", "model", "status"])
+SECONDS = Timings(
     "aimass_prediction_seconds",
     "Time to answer a request, queueing included",
     ["project", "model"],
-    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+    (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 DROPPED = Counter("aimass_predictions_dropped_total", "Rows of the prediction log that were lost under pressure")
 
 
-@lru_cache(maxsize=1024)
-def _answered(project: str, model: str, status: int) -> Counter:
-    return PREDICTIONS.labels(project, model, status)
+class Row(NamedTuple):
+    """One answered request, in the order of the columns of PredictionColumns."""
 
-
-@lru_cache(maxsize=1024)
-def _seconds(project: str, model: str) -> Histogram:
-    return SECONDS.labels(project, model)
+    prediction_id: bytes
+    version: int
+    status: int
+    latency_us: int
+    batch: int
+    key_id: str
+    trace_id: str
+    evaluation: bool
+    time: float
 
 
 class PredictionLog:
@@ -41,16 +46,17 @@ class PredictionLog:
 
     def __init__(self, node: str) -> None:
         self._node = node
-        self._rows: dict[tuple[str, str], deque[dict[str, Any]]] = defaultdict(deque)
+        self._rows: dict[tuple[str, str], deque[Row]] = defaultdict(deque)
         self._dropped: dict[tuple[str, str], int] = defaultdict(int)
 
-    def add(self, project: str, model: str, row: dict[str, Any], seconds: float) -> None:
-        _answered(project, model, row["status"]).inc()
-        _seconds(project, model).observe(seconds)
-        rows = self._rows[project, model]
+    def add(self, project: str, model: str, row: Row, seconds: float) -> None:
+        key = (project, model)
+        PREDICTIONS.add((project, model, row.status))
+        SECONDS.observe(key, seconds)
+        rows = self._rows[key]
         if len(rows) >= KEPT_ROWS:
             rows.popleft()
-            self._dropped[project, model] += 1
+            self._dropped[key] += 1
             DROPPED.inc()
         rows.append(row)
 
@@ -68,10 +74,9 @@ class PredictionLog:
                     rows.extendleft(reversed(batch))
                     return
 
-    async def _publish(self, js: JetStreamContext, project: str, model: str, batch: list[dict[str, Any]]) -> bool:
-        event = PredictionsLogged.model_validate(
-            {"model": model, "node": self._node, "rows": batch, "dropped": self._dropped[project, model]}
-        )
+    async def _publish(self, js: JetStreamContext, project: str, model: str, batch: list[Row]) -> bool:
+        dropped = self._dropped[project, model]
+        event = PredictionsLogged(model=model, node=self._node, columns=_columns(batch), dropped=dropped)
         envelope = Envelope(event.type_name(), f"inference/{self._node}", event.aggregate, project=project)
         subject = f"pred.{project}.{model}"
         try:
@@ -81,3 +86,9 @@ class PredictionLog:
             observe.log().warning("prediction log waits", rows=len(batch), error=repr(error))
             return False
         return True
+
+
+def _columns(rows: list[Row]) -> PredictionColumns:
+    ids, *others = zip(*rows, strict=True)
+    columns = (map(uuid_text, ids), *others)
+    return PredictionColumns.model_validate(dict(zip(PredictionColumns.model_fields, columns, strict=True)))

@@ -5,7 +5,7 @@ import json
 from collections import defaultdict
 from functools import lru_cache
 from itertools import chain
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from nats.aio.client import Client
 
@@ -16,11 +16,12 @@ from shared.claims import BUS_BYTES
 from shared.classification import classified
 from shared.errors import AimassError, InvalidInput, TooLarge
 from shared.frames import MAX_FRAME_BYTES
+from shared.names import uuid_text
 from shared.signatures import is_batched
 from shared.streams import INFERRED
 from shared.tensors import Tensor
 
-MARK = uuid4()
+MARK = str(uuid4())
 
 
 class Replies:
@@ -96,7 +97,7 @@ def answer(
         encoded = _from_template(request, asked, model, version, outputs)
     else:
         outputs = tuple(_as_asked(tensor, asked, deployment) for tensor in outputs)
-        encoded = _encoded(UUID(bytes=request.prediction_id), asked, model, version, outputs)
+        encoded = _encoded(uuid_text(request.prediction_id), asked, model, version, outputs)
     if request.flags & frames.EVALUATION and len(encoded.body) > BUS_BYTES:
         raise TooLarge(f"the answer has {len(encoded.body)} bytes, the bus takes {MAX_FRAME_BYTES}: ask for fewer rows")
     return frames.Reply(request.prediction_id, 200, encoded.body, version, encoded.header_length)
@@ -119,9 +120,9 @@ def _as_asked(tensor: Tensor, asked: oip.InferRequest, deployment: Deployment) -
 
 
 def _encoded(
-    prediction_id: UUID, asked: oip.InferRequest, model: str, version: str, outputs: tuple[Tensor, ...]
+    prediction_id: str, asked: oip.InferRequest, model: str, version: str, outputs: tuple[Tensor, ...]
 ) -> oip.Encoded:
-    parameters = {"prediction_id": str(prediction_id)}
+    parameters = {"prediction_id": prediction_id}
     return oip.encode_reply(oip.InferReply(model, version, outputs, parameters=parameters), asked)
 
 
@@ -131,7 +132,7 @@ def _from_template(
     """The header is that of any such reply, but for the id of the prediction."""
     shapes = tuple((name, datatype, shape, len(data)) for name, datatype, shape, data in outputs)
     before, after = _template(model, version, asked.id, shapes)
-    header = b"".join((before, str(UUID(bytes=request.prediction_id)).encode(), after))
+    header = b"".join((before, uuid_text(request.prediction_id).encode(), after))
     return oip.Encoded(b"".join((header, *(tensor.data for tensor in outputs))), len(header))
 
 
@@ -142,5 +143,5 @@ def _template(
     asked = oip.InferRequest((), id=request_id, binary_default=True)
     outputs = tuple(Tensor(name, datatype, shape, bytes(size)) for name, datatype, shape, size in shapes)
     body, header_length = _encoded(MARK, asked, model, version, outputs)
-    before, _, after = body[:header_length].partition(str(MARK).encode())
+    before, _, after = body[:header_length].partition(MARK.encode())
     return before, after

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.errors import InvalidInput
-from shared.events.predictions import PredictionsLogged
+from shared.events.predictions import Prediction, PredictionColumns, PredictionsLogged
 from shared.rpc.monitor import TimelineEntry
 from shared.rpc.tasks import TaskView
 
@@ -79,24 +79,23 @@ def count_loss(known: Loss, message_id: str, counter: int) -> Loss:
     return Loss(message_id, counter, known.total + more)
 
 
-def prediction_rows(event: PredictionsLogged, logged_at: datetime) -> list[tuple[Any, ...]]:
-    """The rows of a message, as they are stored.
+def prediction_columns(event: PredictionsLogged, logged_at: datetime) -> list[tuple[Any, ...]]:
+    """The predictions of a message as columns, in the order in which they are stored.
 
-    Raises InvalidInput for a prediction without an id, which could be counted twice.
+    Raises InvalidInput for columns of several lengths, and for a prediction without an id: it could be counted twice.
     """
-    if not all(row.prediction_id for row in event.rows):
+    columns = [tuple(getattr(event.columns, name)) for name in PredictionColumns.model_fields]
+    if len({len(column) for column in columns}) > 1:
+        raise InvalidInput("the columns have several lengths", field="columns")
+    if event.rows:
+        rows = zip(*(_prediction(row, logged_at) for row in event.rows), strict=True)
+        columns = [column + more for column, more in zip(columns, rows, strict=True)]
+    if not all(columns[0]):
         raise InvalidInput("a prediction has no id", field="prediction_id")
-    return [
-        (
-            row.prediction_id,
-            row.version,
-            row.status,
-            row.latency_us,
-            row.batch,
-            row.key_id,
-            row.trace_id,
-            row.evaluation,
-            min(row.at or logged_at, logged_at),
-        )
-        for row in event.rows
-    ]
+    return columns
+
+
+def _prediction(row: Prediction, logged_at: datetime) -> tuple[Any, ...]:
+    at = (row.at or logged_at).timestamp()
+    counts = (row.version, row.status, row.latency_us, row.batch)
+    return (row.prediction_id, *counts, row.key_id, row.trace_id, row.evaluation, at)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from services.monitor import store
-from services.monitor.domain import causal_order, count_loss, cursor_after, moment, prediction_rows
+from services.monitor.domain import causal_order, count_loss, cursor_after, moment, prediction_columns
 from services.monitor.engine import Host
 from shared.envelope import Envelope
 from shared.events import EVENTS
@@ -60,7 +60,7 @@ async def on_task_changed(event: TaskChanged, work: Work) -> None:
 async def on_predictions_logged(event: PredictionsLogged, work: Work) -> None:
     """Keep predictions, and how many of the node's were lost."""
     envelope, at = _heard(work)
-    await store.insert_predictions(work.tx, work.project, event.model, prediction_rows(event, at))
+    await store.insert_predictions(work.tx, work.project, event.model, prediction_columns(event, at), at)
     known = await store.lock_loss(work.tx, work.project, event)
     await store.keep_loss(work.tx, work.project, event, count_loss(known, envelope.id, event.dropped))
 

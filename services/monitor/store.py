@@ -41,11 +41,13 @@ ON CONFLICT (project, id) DO UPDATE SET
     started_at = excluded.started_at, ended_at = excluded.ended_at
 WHERE task_list.sequence < excluded.sequence
 """
-# Keep the rows of one message, each once.
+# Keep the predictions of one message, each once, and none later than it was heard of.
 INSERT_PREDICTIONS = """
 INSERT INTO predictions (project, model, id, version, status, latency_us, batch, key_id, trace_id, evaluation, at)
-SELECT $1, $2, rows.* FROM unnest($3::text[], $4::integer[], $5::integer[], $6::bigint[], $7::integer[], $8::text[],
-    $9::text[], $10::boolean[], $11::timestamptz[]) AS rows
+SELECT $1, $2, id, version, status, latency_us, batch, key_id, trace_id, evaluation, least(to_timestamp(seconds), $12)
+FROM unnest($3::text[], $4::integer[], $5::integer[], $6::bigint[], $7::integer[], $8::text[], $9::text[],
+    $10::boolean[], $11::float8[])
+    AS rows (id, version, status, latency_us, batch, key_id, trace_id, evaluation, seconds)
 ON CONFLICT DO NOTHING
 """
 # What is known of a node's counter of lost rows, locked until the transaction ends.
@@ -156,9 +158,10 @@ async def project_task(tx: Connection, task: TaskChanged, sequence: int, context
     )
 
 
-async def insert_predictions(tx: Connection, project: str, model: str, rows: list[tuple[Any, ...]]) -> None:
-    if rows:
-        await tx.execute(INSERT_PREDICTIONS, project, model, *zip(*rows, strict=True))
+async def insert_predictions(
+    tx: Connection, project: str, model: str, columns: list[tuple[Any, ...]], heard_at: datetime
+) -> None:
+    await tx.execute(INSERT_PREDICTIONS, project, model, *columns, heard_at)
 
 
 async def lock_loss(tx: Connection, project: str, event: PredictionsLogged) -> Loss:

@@ -19,8 +19,22 @@ class Prediction(Message):
     at: Timestamp | None = None
 
 
+class PredictionColumns(Message):
+    """Answered requests of the data plane, an entry of each list for each; times in seconds since 1970."""
+
+    prediction_ids: tuple[str, ...] = ()
+    versions: tuple[int, ...] = ()
+    statuses: tuple[int, ...] = ()
+    latencies_us: tuple[int, ...] = ()
+    batches: tuple[int, ...] = ()
+    key_ids: tuple[str, ...] = ()
+    trace_ids: tuple[str, ...] = ()
+    evaluations: tuple[bool, ...] = ()
+    times: tuple[float, ...] = ()
+
+
 class PredictionsLogged(Event):
-    """Requests were answered; dropped counts the rows lost since the process started."""
+    """Requests were answered, told as columns or as rows; dropped counts those lost since the process started."""
 
     about: ClassVar[str] = "model"
     stream: ClassVar[str] = "PRED"
@@ -28,6 +42,7 @@ class PredictionsLogged(Event):
     node: str = ""
     rows: tuple[Prediction, ...] = ()
     dropped: Int64 = 0
+    columns: PredictionColumns = PredictionColumns()
 
     @classmethod
     def subject(cls, project: str) -> str:

@@ -30,6 +30,7 @@ MESSAGES = {
         for kind in (common.TensorSpec, common.Signature, common.GateCondition)
     },
     "aimass.predictions.v1.Prediction": predictions.Prediction,
+    "aimass.predictions.v1.PredictionColumns": predictions.PredictionColumns,
     **{
         kind.type_name(): kind
         for _, kind in inspect.getmembers(shared.commands.trainer, inspect.isclass)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.monitor.domain import Loss, causal_order, count_loss, moment, prediction_rows
+from services.monitor.domain import Loss, causal_order, count_loss, moment, prediction_columns
 from shared.errors import InvalidInput
-from shared.events.predictions import Prediction, PredictionsLogged
+from shared.events.predictions import Prediction, PredictionColumns, PredictionsLogged
 from shared.rpc.monitor import TimelineEntry
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -90,8 +90,28 @@ def test_losses_of_all_runs_add_up(runs: list[list[int]]) -> None:
 def test_predictions_carry_ids_and_times() -> None:
     early = NOW - timedelta(hours=1)
     rows = (Prediction(prediction_id="1", at=early), Prediction(prediction_id="2"))
-    assert [row[-1] for row in prediction_rows(PredictionsLogged(rows=rows), NOW)] == [early, NOW]
-    late = Prediction(prediction_id="3", at=NOW + timedelta(hours=1))
-    assert prediction_rows(PredictionsLogged(rows=(late,)), NOW)[0][-1] == NOW
+    columns = prediction_columns(PredictionsLogged(rows=rows), NOW)
+    assert (columns[0], columns[-1]) == (("1", "2"), (early.timestamp(), NOW.timestamp()))
     with pytest.raises(InvalidInput, match="no id"):
-        prediction_rows(PredictionsLogged(rows=(Prediction(),)), NOW)
+        prediction_columns(PredictionsLogged(rows=(Prediction(),)), NOW)
+
+
+def test_rows_join_columns_of_one_length() -> None:
+    told = PredictionColumns(
+        prediction_ids=("1",),
+        versions=(2,),
+        statuses=(200,),
+        latencies_us=(3,),
+        batches=(4,),
+        key_ids=("key",),
+        trace_ids=("trace",),
+        evaluations=(True,),
+        times=(5.5,),
+    )
+    rows = (Prediction(prediction_id="2", at=NOW),)
+    assert prediction_columns(PredictionsLogged(columns=told, rows=rows), NOW) == [
+        *[("1", "2"), (2, 0), (200, 0), (3, 0), (4, 0), ("key", ""), ("trace", "")],
+        *[(True, False), (5.5, NOW.timestamp())],
+    ]
+    with pytest.raises(InvalidInput, match="several lengths"):
+        prediction_columns(PredictionsLogged(columns=told.model_copy(update={"times": ()})), NOW)

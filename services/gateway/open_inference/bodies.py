@@ -98,18 +98,15 @@ class InferenceBodies:
             raise TooLarge(f"a body of JSON alone may have {JSON_BYTES} bytes: send tensors as binary data")
 
     async def fetch(self, reply: frames.Reply) -> frames.Reply:
-        """The reply with its body, wherever that is."""
-        if not reply.is_claimed:
-            return reply
+        """The reply with its body, which is in the store."""
         name = frames.reply_claim(reply.prediction_id)
         body = await self._claims.fetch(name)
         self._in_background(self._claims.drop(name))
         return reply._replace(body=body, is_claimed=False)
 
-    def forget(self, call: Call, body: Body) -> None:
-        """The request is answered, or never will be."""
-        if body.is_claimed:
-            self._in_background(self._claims.drop(frames.request_claim(call.prediction_id)))
+    def forget(self, call: Call) -> None:
+        """The request whose body is in the store is answered, or never will be."""
+        self._in_background(self._claims.drop(frames.request_claim(call.prediction_id)))
 
     async def sweep(self) -> None:
         """Drop, for ever, what others have left behind."""

@@ -4,6 +4,7 @@ It has a connection of its own. A reply is known by its prediction id, whatever 
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -20,6 +21,7 @@ from shared.names import new_id
 from shared.streams import infer_subject, inferred_subject, withdrawn_subject
 
 NO_RESPONDERS = "503"
+TICKS = 100
 UNREACHABLE = "the bus is not reachable now; try again"
 Connect = Callable[..., Awaitable[Client]]
 
@@ -30,15 +32,37 @@ class NobodyServes(Unavailable):
     code = "nobody_serves"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Waiting:
     """A request on its way, and the number of the message that carries it, if it has left."""
 
-    subject: str
-    withdrawn: str
+    project: str
+    model: str
     request: frames.Request
     reply: "asyncio.Future[frames.Reply]"
     message: str = ""
+
+
+class Alarms:
+    """One timer for all that are to end within the same hundredth of a second: one for each request costs more."""
+
+    def __init__(self) -> None:
+        self._due: dict[int, set[Waiting]] = {}
+
+    def add(self, waiting: Waiting, seconds: float, loop: asyncio.AbstractEventLoop) -> set[Waiting]:
+        """Let a request fail after these seconds, and a little; who is answered leaves the set that this gives."""
+        moment = math.ceil((loop.time() + seconds) * TICKS)
+        together = self._due.get(moment)
+        if together is None:
+            together = self._due[moment] = set()
+            loop.call_at(moment / TICKS, self._ring, moment)
+        together.add(waiting)
+        return together
+
+    def _ring(self, moment: int) -> None:
+        for waiting in self._due.pop(moment):
+            if not waiting.reply.done():
+                waiting.reply.set_exception(TimeoutError())
 
 
 class DataPlane:
@@ -48,6 +72,8 @@ class DataPlane:
         self._connect = connect
         self._max_in_flight = max_in_flight
         self._connection: Client | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._alarms = Alarms()
         self._inbox = ""
         self._numbers = count()
         self._waiting: dict[bytes, Waiting] = {}
@@ -60,7 +86,7 @@ class DataPlane:
         connection = await self._connect(disconnected_cb=self._on_disconnected)
         self._inbox = inferred_subject("gateway", new_id())
         await connection.subscribe(f"{self._inbox}.*", cb=self._on_reply)
-        self._connection = connection
+        self._connection, self._loop = connection, asyncio.get_running_loop()
 
     async def close(self) -> None:
         if self._connection:
@@ -75,29 +101,29 @@ class DataPlane:
         Raises NobodyServes when nobody listens for the model, TimeoutError when the reply does not come in time,
         Unavailable without a bus or with too much in flight.
         """
-        self._check_room()
-        loop = asyncio.get_running_loop()
-        subjects = infer_subject(project, model), withdrawn_subject(project, model)
-        waiting = Waiting(*subjects, request, loop.create_future())
+        loop = self._checked_loop()
+        waiting = Waiting(project, model, request, loop.create_future())
         self._waiting[request.prediction_id] = waiting
         if not self._unsent:
             loop.call_soon(self._start_sending)
         self._unsent.append(waiting)
-        alarm = loop.call_later(seconds, _expire, waiting)
+        together = self._alarms.add(waiting, seconds, loop)
         try:
             return await waiting.reply
         except asyncio.CancelledError:
             self._withdraw(waiting)
             raise
         finally:
-            alarm.cancel()
+            together.discard(waiting)
             del self._waiting[request.prediction_id]
 
-    def _check_room(self) -> None:
-        if self._connection is None or not self._connection.is_connected:
+    def _checked_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of a plane that can take one request more."""
+        if self._loop is None or self._connection is None or not self._connection.is_connected:
             raise Unavailable(UNREACHABLE)
         if len(self._waiting) >= self._max_in_flight:
             raise Unavailable("too many predictions are in flight here; try again")
+        return self._loop
 
     def _start_sending(self) -> None:
         unsent, self._unsent = self._unsent, []
@@ -116,7 +142,8 @@ class DataPlane:
     async def _tell_withdrawn(self, waiting: Waiting) -> None:
         assert self._connection is not None
         try:
-            await self._connection.publish(waiting.withdrawn, frames.encode_ids([waiting.request.prediction_id]))
+            subject = withdrawn_subject(waiting.project, waiting.model)
+            await self._connection.publish(subject, frames.encode_ids([waiting.request.prediction_id]))
         except (nats.errors.Error, OSError) as error:
             observe.log().debug("withdrawal not sent", error=repr(error))
 
@@ -136,7 +163,8 @@ class DataPlane:
         for waiting in carried:
             waiting.message = number
         frame = frames.encode_requests([waiting.request for waiting in carried])
-        await self._connection.publish(carried[0].subject, frame, reply=f"{self._inbox}.{number}")
+        subject = infer_subject(carried[0].project, carried[0].model)
+        await self._connection.publish(subject, frame, reply=f"{self._inbox}.{number}")
 
     async def _on_reply(self, message: Msg) -> None:
         if message.headers and message.headers.get("Status") == NO_RESPONDERS:
@@ -161,18 +189,13 @@ class DataPlane:
 
 
 def _messages(unsent: list[Waiting]) -> Iterator[list[Waiting]]:
-    """The requests by subject, in messages that the bus takes."""
-    by_subject: dict[str, list[Waiting]] = {}
+    """The requests by model, in messages that the bus takes."""
+    by_model: dict[tuple[str, str], list[Waiting]] = {}
     for waiting in unsent:
         if not waiting.reply.done():
-            by_subject.setdefault(waiting.subject, []).append(waiting)
-    for found in by_subject.values():
+            by_model.setdefault((waiting.project, waiting.model), []).append(waiting)
+    for found in by_model.values():
         yield from frames.grouped(found, lambda waiting: waiting.request.body)
-
-
-def _expire(waiting: Waiting) -> None:
-    if not waiting.reply.done():
-        waiting.reply.set_exception(TimeoutError())
 
 
 def _fail(those: Iterable[Waiting], error: AimassError) -> None:

@@ -4,11 +4,10 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import grpc
-from prometheus_client import Histogram
 from starlette.types import Message
 from tritonclient.grpc import service_pb2 as pb
 
@@ -104,12 +103,7 @@ class GrpcInference:
             code = _code(name, answer)
             return answer
         finally:
-            _seconds(name, code.name).observe(time.perf_counter() - started)
-
-
-@cache
-def _seconds(method: str, status: str) -> Histogram:
-    return metrics.GRPC_SECONDS.labels(method, status)
+            metrics.GRPC_SECONDS.observe((name, code.name), time.perf_counter() - started)
 
 
 def _call(name: str, request: Any, context: Any, most_seconds: float) -> Call:

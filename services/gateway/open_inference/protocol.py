@@ -5,18 +5,17 @@ Finds the route with or without a last slash and never redirects, lets the calle
 
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import uuid_utils
-from prometheus_client import Histogram
 from starlette.types import Receive, Scope, Send
 
 from services.gateway import metrics
 from services.gateway.access import Gatekeeper, authorise
-from services.gateway.corked import cancelled_when_gone
+from services.gateway.corked import WHOLE, CancelledWhenGone, respond
 from services.gateway.credentials import ANONYMOUS, Principal
 from services.gateway.problems import MethodNotAllowed
 from shared import observe
@@ -29,6 +28,7 @@ ROOT = "/v2"
 MODELS = "/v2/models/"
 STATISTICS = "/v2/models/stats"
 JSON = b"application/json"
+LONGEST_KNOWN = 200
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -47,7 +47,7 @@ NOT_TAKEN = Answer(Withdrawn.status, b"", [])
 class Call:
     """A request: its route's template, the names in its path, and its caller once he is known.
 
-    `operation` is how a span names one that came otherwise than over HTTP.
+    `operation` is how a span names one that came otherwise than over HTTP; `is_whole` says that all of it is here.
     """
 
     receive: Receive
@@ -56,6 +56,7 @@ class Call:
     model: str = ""
     version: str = ""
     operation: str = ""
+    is_whole: bool = False
     principal: Principal = ANONYMOUS
     prediction_id: bytes = b""
     traceparent: str = ""
@@ -101,31 +102,29 @@ class InferenceProtocol:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         method = scope["method"]
-        call = Call(receive, dict(scope["headers"]), *split(scope["path"]))
+        call = Call(receive, dict(scope["headers"]), *split(scope["path"]), is_whole=WHOLE in scope)
         name = call.template if call.template in self._templates else "unknown"
         answer = NOT_TAKEN
-        with cancelled_when_gone(scope):
+        with CancelledWhenGone(scope):
             answer = await self.answer(method, call)
-            await _send(answer, send)
-        _seconds(name, method, answer.status).observe(time.perf_counter() - started)
+            await respond(send, answer.status, answer.headers, answer.body)
+        metrics.HTTP_SECONDS.observe((name, method, answer.status), time.perf_counter() - started)
 
-    async def answer(self, method: str, call: Call) -> Answer:
+    def answer(self, method: str, call: Call) -> Coroutine[Any, Any, Answer]:
         """What a call gets, whatever it came over."""
         route = self.routes.get((method, call.template))
         if route is not None and route.predicts:
-            return await self._predict(route, call)
-        return await self._answer(route, call, method)
+            return self._predict(route, call)
+        return self._answer(route, call, method)
 
     async def _predict(self, route: ProtocolRoute, call: Call) -> Answer:
         """Every answer carries the prediction's id, a refusal too."""
         prediction_id = uuid_utils.uuid7()
         call.prediction_id = prediction_id.bytes
-        call.traceparent = call.header(b"traceparent")
-        if observe.shall_record(call.traceparent):
+        call.traceparent, is_recorded = observe.begun(call.header(b"traceparent"), prediction_id.bytes)
+        if is_recorded:
             answer = await self._recorded(route, call)
         else:
-            if not observe.is_traceparent(call.traceparent):
-                call.traceparent = observe.unrecorded_traceparent()
             answer = await self._answer(route, call, route.method)
         answer.headers.append((b"x-prediction-id", str(prediction_id).encode()))
         return answer
@@ -146,15 +145,15 @@ class InferenceProtocol:
             observe.log().error("request failed", route=call.template, exc_info=error)
             return error_answer(AimassError("something went wrong here; the log of the gateway says more"))
 
-    async def _admitted(self, route: ProtocolRoute | None, call: Call, method: str) -> Answer:
+    def _admitted(self, route: ProtocolRoute | None, call: Call, method: str) -> Awaitable[Answer]:
         if route is not None and route.permission is None:
-            return await route.handler(call)
+            return route.handler(call)
         call.principal = self._gatekeeper.identify(call.headers)
         if route is None or route.permission is None:
             raise self._unknown(call.template, method)
         authorise(call.principal, route.permission)
         _check_names(call)
-        return await route.handler(call)
+        return route.handler(call)
 
     def _unknown(self, template: str, method: str) -> AimassError:
         if template in self._templates:
@@ -162,13 +161,13 @@ class InferenceProtocol:
         return NotFound("there is no such route in the Open Inference Protocol as it is served here")
 
 
-@lru_cache(maxsize=1024)
-def _seconds(route: str, method: str, status: int) -> Histogram:
-    return metrics.HTTP_SECONDS.labels(route, method, status)
-
-
 def split(path: str) -> tuple[str, str, str]:
     """A path's template, and the model and the version that it names."""
+    return _split(path) if len(path) <= LONGEST_KNOWN else _split.__wrapped__(path)
+
+
+@lru_cache(maxsize=1024)
+def _split(path: str) -> tuple[str, str, str]:
     path = path.removesuffix("/")
     if not path.startswith(MODELS) or path == STATISTICS:
         return path, "", ""
@@ -187,9 +186,3 @@ def _check_names(call: Call) -> None:
         call.version.isascii() and call.version.isdigit() and len(call.version) < 10
     ):
         raise NotFound(f"model '{call.model}' has no version {call.version[:80]!r}: versions are whole numbers")
-
-
-async def _send(answer: Answer, send: Send) -> None:
-    length = (b"content-length", str(len(answer.body)).encode())
-    await send({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers, length]})
-    await send({"type": "http.response.body", "body": answer.body})

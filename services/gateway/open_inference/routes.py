@@ -103,8 +103,11 @@ class InferenceRoutes:
         seconds = given or self._seconds
         started = time.monotonic()
         try:
-            async with asyncio.timeout(seconds):
+            if call.is_whole:
                 body = await self._bodies.take(call)
+            else:
+                async with asyncio.timeout(seconds):
+                    body = await self._bodies.take(call)
             if timeout := body.timeout():
                 seconds = min(timeout, given or self._seconds_max)
             left = seconds - (time.monotonic() - started)
@@ -130,8 +133,9 @@ class InferenceRoutes:
         except NobodyServes:
             raise await self._why_nobody(call) from None
         finally:
-            self._bodies.forget(call, body)
-        return await self._bodies.fetch(reply)
+            if body.is_claimed:
+                self._bodies.forget(call)
+        return await self._bodies.fetch(reply) if reply.is_claimed else reply
 
     def _given_seconds(self, call: Call) -> float | None:
         given = call.headers.get(TIMEOUT)
