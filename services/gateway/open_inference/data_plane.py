@@ -102,6 +102,8 @@ class DataPlane:
         Unavailable without a bus or with too much in flight.
         """
         loop = self._checked_loop()
+        if seconds <= 0:
+            raise TimeoutError
         waiting = Waiting(project, model, request, loop.create_future())
         self._waiting[request.prediction_id] = waiting
         if not self._unsent:
