@@ -105,7 +105,7 @@ coverage *arguments: install
     @"{{ bin }}/coverage" erase
     @"{{ bin }}/coverage" run -m pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"
     @"{{ bin }}/coverage" combine --quiet
-    @"{{ bin }}/coverage" report
+    @"{{ bin }}/coverage" report {{ if arguments == "" { "--fail-under=88" } else { "" } }}
 
 # run the checks before each commit
 [group('setup')]
