@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
-import nats
 import nats.errors
 import nats.js.errors
 from faststream.middlewares import AckPolicy
@@ -21,6 +20,7 @@ from pydantic import BaseModel
 
 from shared import failpoints, observe
 from shared.context import Context
+from shared.direct import DirectClient
 from shared.errors import DeadlineExceeded, Drift, Unavailable, from_wire
 from shared.rpc.base import Request
 from shared.settings import ServiceSettings
@@ -50,9 +50,10 @@ def _connection_options(service: str, settings: ServiceSettings) -> dict[str, An
     }
 
 
-async def connect(service: str, settings: ServiceSettings, **options: Any) -> Client:
+async def connect(service: str, settings: ServiceSettings, **options: Any) -> DirectClient:
     """A plain NATS connection that waits for the bus and reconnects for ever."""
-    return await nats.connect(
+    client = DirectClient()
+    await client.connect(
         settings.nats_url,
         user=settings.nats_user or service,
         password=settings.nats_password.get_secret_value(),
@@ -60,6 +61,7 @@ async def connect(service: str, settings: ServiceSettings, **options: Any) -> Cl
         **_connection_options(service, settings),
         **options,
     )
+    return client
 
 
 async def settle(connection: Client, seconds: int = 2) -> None:

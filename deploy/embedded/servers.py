@@ -83,7 +83,9 @@ def bus_user(name: str, user: BusUser) -> dict[str, Any]:
 
 def nats_launch(config: Path) -> Launch:
     binary = Path(sysconfig.get_path("scripts")) / "nats-server"
-    return Launch([str(binary), "--config", str(config)], str(config.parent), base_environment())
+    threads = max(1, len(os.sched_getaffinity(0)) // 2)  # on all cores it would spin on those that others need
+    environment = base_environment({"GOMAXPROCS": str(threads)})
+    return Launch([str(binary), "--config", str(config)], str(config.parent), environment)
 
 
 def postgres_binary(name: str) -> str:

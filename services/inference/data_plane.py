@@ -9,8 +9,6 @@ from collections.abc import Coroutine, Iterable
 from itertools import chain
 from typing import Any
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from services.inference.admission import Admission
@@ -25,6 +23,7 @@ from services.inference.settings import Settings
 from shared import frames, observe, oip
 from shared.bus import settle
 from shared.claims import BUS_BYTES, Claims
+from shared.direct import Arrived, DirectClient
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput
 from shared.signatures import batch_size, read_request
 from shared.streams import infer_subject, withdrawn_subject
@@ -40,14 +39,14 @@ class DataPlane:
         self._routing, self._log = routing, log
         self._admission = Admission(settings.limits)
         self._subscriptions: dict[tuple[str, str], tuple[Subscription, ...]] = {}
-        self._connection: Client | None = None
+        self._connection: DirectClient | None = None
         self._calls = Calls(triton, self._on_done, self._admission, settings.calls_at_once, settings.lost_seconds)
         self._replies = Replies()
         self._claims = Claims(settings.artifacts_url, settings.home_dir)
         self._claiming: set[asyncio.Task[None]] = set()
         self._layouts: dict[str, Layouts[tuple[oip.InferRequest, Key | None]]] = {}
 
-    def connect(self, connection: Client) -> None:
+    def connect(self, connection: DirectClient) -> None:
         self._connection = connection
         self._replies.connect(connection)
 
@@ -89,8 +88,8 @@ class DataPlane:
         if self._claiming:
             await asyncio.wait(self._claiming, timeout=DRAIN_SECONDS)
 
-    async def _subscribe(self, connection: Client, project: str, model: str) -> None:
-        async def receive(message: Msg) -> None:
+    async def _subscribe(self, connection: DirectClient, project: str, model: str) -> None:
+        def receive(message: Arrived) -> None:
             try:
                 requests = frames.decode_requests(message.data)
             except InvalidInput as error:
@@ -98,12 +97,12 @@ class DataPlane:
                 return
             self._admit_all(project, model, message.reply, requests)
 
-        async def withdraw(message: Msg) -> None:
+        def withdraw(message: Arrived) -> None:
             self._calls.withdraw(project, model, frames.decode_ids(message.data))
 
         self._subscriptions[project, model] = (
-            await connection.subscribe(infer_subject(project, model), queue=QUEUE, cb=receive),
-            await connection.subscribe(withdrawn_subject(project, model), cb=withdraw),
+            await connection.listen(infer_subject(project, model), receive, queue=QUEUE),
+            await connection.listen(withdrawn_subject(project, model), withdraw),
         )
 
     def _admit_all(self, project: str, model: str, subject: str, requests: Iterable[frames.Request]) -> None:

@@ -7,13 +7,12 @@ from functools import lru_cache
 from itertools import chain
 from uuid import uuid4
 
-from nats.aio.client import Client
-
 from services.inference.domain import Deployment
 from shared import frames, observe, oip
 from shared.bus import settle
 from shared.claims import BUS_BYTES
 from shared.classification import classified
+from shared.direct import DirectClient
 from shared.errors import AimassError, InvalidInput, TooLarge
 from shared.frames import MAX_FRAME_BYTES
 from shared.names import uuid_text
@@ -28,41 +27,33 @@ class Replies:
     """Collects replies and sends them before the loop waits again."""
 
     def __init__(self) -> None:
-        self._connection: Client | None = None
+        self._connection: DirectClient | None = None
         self._unsent: dict[str, list[tuple[str, frames.Reply]]] = defaultdict(list)
-        self._sending: set[asyncio.Task[None]] = set()
 
-    def connect(self, connection: Client) -> None:
+    def connect(self, connection: DirectClient) -> None:
         self._connection = connection
 
     def add(self, subject: str, reply: frames.Reply) -> None:
         """Send a reply soon. Below `inferred.` a message may hold replies to any request of its sender."""
         sender = subject.rpartition(".")[0] if subject.startswith(INFERRED) else subject
         if not self._unsent:
-            asyncio.get_running_loop().call_soon(self._start_sending)
+            asyncio.get_running_loop().call_soon(self._send)
         self._unsent[sender].append((subject, reply))
 
     async def drain(self) -> None:
         """Wait until the bus has all replies."""
-        while self._unsent or self._sending:
+        while self._unsent:
             await asyncio.sleep(0)
-            if self._sending:
-                await asyncio.wait(self._sending)
         if self._connection is not None and self._connection.is_connected:
             await settle(self._connection)
 
-    def _start_sending(self) -> None:
+    def _send(self) -> None:
         unsent, self._unsent = self._unsent, defaultdict(list)
-        sending = asyncio.create_task(self._send(list(unsent.values())))
-        self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
-
-    async def _send(self, by_sender: list[list[tuple[str, frames.Reply]]]) -> None:
         try:
             assert self._connection is not None
-            for message in chain.from_iterable(frames.grouped(found, _body) for found in by_sender):
+            for message in chain.from_iterable(frames.grouped(found, _body) for found in unsent.values()):
                 frame = frames.encode_replies([reply for _, reply in message])
-                await self._connection.publish(message[0][0], frame)
+                self._connection.send(message[0][0], frame)
         except Exception as error:
             observe.log().error("replies not sent", error=repr(error))
 

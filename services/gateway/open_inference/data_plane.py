@@ -5,25 +5,23 @@ It has a connection of its own. A reply is known by its prediction id, whatever 
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from services.gateway import metrics
 from shared import frames, observe
+from shared.direct import Arrived, DirectClient
 from shared.errors import AimassError, InvalidInput, Unavailable
 from shared.names import new_id
 from shared.streams import infer_subject, inferred_subject, withdrawn_subject
 
-NO_RESPONDERS = "503"
 TICKS = 100
 UNREACHABLE = "the bus is not reachable now; try again"
-Connect = Callable[..., Awaitable[Client]]
+Connect = Callable[..., Awaitable[DirectClient]]
 
 
 class NobodyServes(Unavailable):
@@ -71,21 +69,20 @@ class DataPlane:
     def __init__(self, connect: Connect, max_in_flight: int) -> None:
         self._connect = connect
         self._max_in_flight = max_in_flight
-        self._connection: Client | None = None
+        self._connection: DirectClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._alarms = Alarms()
         self._inbox = ""
         self._numbers = count()
         self._waiting: dict[bytes, Waiting] = {}
         self._unsent: list[Waiting] = []
-        self._sending: set[asyncio.Task[None]] = set()
         metrics.IN_FLIGHT.set_function(lambda: len(self._waiting))
 
     async def run(self) -> None:
         """Connect, once; the connection comes back by itself after that."""
         connection = await self._connect(disconnected_cb=self._on_disconnected)
         self._inbox = inferred_subject("gateway", new_id())
-        await connection.subscribe(f"{self._inbox}.*", cb=self._on_reply)
+        await connection.listen(f"{self._inbox}.*", self._on_reply)
         self._connection, self._loop = connection, asyncio.get_running_loop()
 
     async def close(self) -> None:
@@ -107,7 +104,7 @@ class DataPlane:
         waiting = Waiting(project, model, request, loop.create_future())
         self._waiting[request.prediction_id] = waiting
         if not self._unsent:
-            loop.call_soon(self._start_sending)
+            loop.call_soon(self._send)
         self._unsent.append(waiting)
         together = self._alarms.add(waiting, seconds, loop)
         try:
@@ -127,49 +124,39 @@ class DataPlane:
             raise Unavailable("too many predictions are in flight here; try again")
         return self._loop
 
-    def _start_sending(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        self._in_background(self._send(unsent))
-
-    def _in_background(self, sending: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(sending)
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-
     def _withdraw(self, waiting: Waiting) -> None:
         """Nobody waits for the reply any more: whoever has the request need not answer it."""
-        if waiting.message:
-            self._in_background(self._tell_withdrawn(waiting))
-
-    async def _tell_withdrawn(self, waiting: Waiting) -> None:
+        if not waiting.message:
+            return
         assert self._connection is not None
         try:
             subject = withdrawn_subject(waiting.project, waiting.model)
-            await self._connection.publish(subject, frames.encode_ids([waiting.request.prediction_id]))
+            self._connection.send(subject, frames.encode_ids([waiting.request.prediction_id]))
         except (nats.errors.Error, OSError) as error:
             observe.log().debug("withdrawal not sent", error=repr(error))
 
-    async def _send(self, unsent: list[Waiting]) -> None:
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
         for carried in _messages(unsent):
             try:
-                await self._publish(carried)
+                self._publish(carried)
             except AimassError as error:
                 _fail(carried, error)
             except (nats.errors.Error, OSError) as error:
                 observe.log().debug("requests not sent", error=repr(error))
                 _fail(carried, Unavailable(UNREACHABLE))
 
-    async def _publish(self, carried: list[Waiting]) -> None:
+    def _publish(self, carried: list[Waiting]) -> None:
         assert self._connection is not None
         number = str(next(self._numbers))
         for waiting in carried:
             waiting.message = number
         frame = frames.encode_requests([waiting.request for waiting in carried])
         subject = infer_subject(carried[0].project, carried[0].model)
-        await self._connection.publish(subject, frame, reply=f"{self._inbox}.{number}")
+        self._connection.send(subject, frame, f"{self._inbox}.{number}")
 
-    async def _on_reply(self, message: Msg) -> None:
-        if message.headers and message.headers.get("Status") == NO_RESPONDERS:
+    def _on_reply(self, message: Arrived) -> None:
+        if message.is_nobody:
             self._on_nobody(message.subject.rpartition(".")[2])
             return
         try:
