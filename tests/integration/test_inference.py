@@ -234,5 +234,6 @@ async def test_predictions_are_logged(house: House) -> None:
         while not (await house.connection.jetstream().stream_info("PRED")).state.messages:
             await asyncio.sleep(0.05)
     message = await house.connection.jetstream().get_msg("PRED", 1)
-    row = json.loads(message.data)["rows"][0]
-    assert (message.subject, row["version"], row["status"], row["batch"]) == ("pred.default.affine", 1, 200, 2)
+    told = json.loads(message.data)["columns"]
+    assert message.subject == "pred.default.affine"
+    assert (told["versions"], told["statuses"], told["batches"]) == ([1], [200], [2])
