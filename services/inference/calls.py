@@ -23,7 +23,10 @@ Outputs = tuple[Tensor, ...]
 
 @dataclass(slots=True)
 class Waiting:
-    """A request that a version shall answer; `key` says with which others it may share a call, None with none."""
+    """A request that a version shall answer; `key` says with which others it may share a call, None with none.
+
+    `cache_key` is the place of its answer in the response cache, where that wants it.
+    """
 
     project: str
     model: str
@@ -34,6 +37,7 @@ class Waiting:
     key: merging.Key | None
     rows: int
     started: float
+    cache_key: tuple[str, bytes] | None = None
 
     def seconds(self) -> float:
         """The time that is left for an answer."""

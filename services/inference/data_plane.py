@@ -19,6 +19,7 @@ from services.inference.layouts import Layouts
 from services.inference.merging import Key, merge_key
 from services.inference.prediction_log import PredictionLog, Row
 from services.inference.replies import Replies, answer, refusal
+from services.inference.response_cache import ResponseCache
 from services.inference.settings import Settings
 from shared import frames, observe, oip
 from shared.bus import settle
@@ -42,6 +43,7 @@ class DataPlane:
         self._connection: DirectClient | None = None
         self._calls = Calls(triton, self._on_done, self._admission, settings.calls_at_once, settings.lost_seconds)
         self._replies = Replies()
+        self._cache = ResponseCache(settings.cached_models, settings.cache_bytes)
         self._claims = Claims(settings.artifacts_url, settings.home_dir)
         self._claiming: set[asyncio.Task[None]] = set()
         self._layouts: dict[str, Layouts[tuple[oip.InferRequest, Key | None]]] = {}
@@ -57,6 +59,7 @@ class DataPlane:
     def forget(self, name: str) -> None:
         """A version is loaded anew, or gone: what it was like before says nothing now."""
         self._admission.forget(name)
+        self._cache.forget(name)
 
     async def follow(self) -> None:
         """Make the subscriptions equal to the models that are ready here; known to the bus on return."""
@@ -115,6 +118,9 @@ class DataPlane:
                 continue
             try:
                 waiting = self._admit(project, model, subject, request, started)
+                if (found := self._cache.find(waiting)) is not None:
+                    self._on_done(waiting, found)
+                    continue
                 self._calls.add(waiting)
                 asked.add(waiting.deployment.name)
             except Exception as error:
@@ -165,6 +171,7 @@ class DataPlane:
         try:
             if isinstance(outcome, AimassError):
                 raise outcome
+            self._cache.keep(waiting, outcome)
             reply = answer(request, waiting.asked, waiting.deployment, outcome)
         except Exception as error:
             reply = refusal(request, error)

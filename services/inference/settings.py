@@ -29,6 +29,10 @@ class Settings(ServiceSettings):
     max_wait_seconds: float = Field(default=2, gt=0, description="who would probably wait longer is refused at once")
     lost_seconds: float = Field(default=5, gt=0, description="a call to Triton is lost without an answer for so long")
     calls_at_once: int = Field(default=1, ge=1, description="calls to Triton under way for one version")
+    cached_models: frozenset[str] = Field(
+        default=frozenset(), description="project/model, or *, of which answers are kept: equal inputs, equal outputs"
+    )
+    cache_bytes: int = Field(default=64 * 1024 * 1024, ge=1, description="of all answers that are kept")
     staged_cap: int = Field(default=3, ge=1)
     staged_hours: float = Field(default=24, gt=0)
 

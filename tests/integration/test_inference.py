@@ -95,8 +95,18 @@ def lost_seconds() -> float:
 
 
 @pytest.fixture
+def cached_models() -> frozenset[str]:
+    """The models of which answers are kept."""
+    return frozenset()
+
+
+@pytest.fixture
 async def house(
-    nats: NatsServer, triton: TritonServer, settings_of: Callable[[str], ServiceSettings], lost_seconds: float
+    nats: NatsServer,
+    triton: TritonServer,
+    settings_of: Callable[[str], ServiceSettings],
+    lost_seconds: float,
+    cached_models: frozenset[str],
 ) -> AsyncIterator[House]:
     await provision_bus_over(nats.url, [HANDLERS.declaration])
     name, value = triton.access_header
@@ -108,6 +118,7 @@ async def house(
         triton_access_header_value=SecretStr(value),
         node_lease_seconds=2,
         lost_seconds=lost_seconds,
+        cached_models=cached_models,
         max_wait_seconds=60,
     )
     service = build(settings)
