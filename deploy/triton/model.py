@@ -43,7 +43,7 @@ class TritonPythonModel:
 
     def _groups(self, requests: list[Any]) -> list[list[int]]:
         """Positions of requests that can share a run: equal shapes beyond the batch."""
-        if not self._batched:
+        if not self._batched or len(requests) == 1:
             return [[position] for position in range(len(requests))]
         groups: dict[Any, list[int]] = defaultdict(list)
         for position, request in enumerate(requests):
