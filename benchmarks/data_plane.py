@@ -5,7 +5,11 @@ of one machine move by a factor of two with its mood: the ratios are what counts
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+import fcntl
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +22,13 @@ from benchmarks.environments import Unavailable
 from benchmarks.load import find_wrk
 from benchmarks.measure import Plan, Watch, compare
 from benchmarks.peers import PEERS, Peer, chosen
-from benchmarks.plot import RESULTS, plot
+from benchmarks.plot import BENCH, RESULTS, plot
 from benchmarks.results import Results
 from benchmarks.started import Grounds
 from deploy.embedded.parts import DEFAULT_HOME
 from deploy.embedded.stack import Stack
 
+LEAST_WIDTH = 120
 LONGEST_SECONDS = 60
 MOST_ROUNDS = 20
 
@@ -40,7 +45,7 @@ class Choice:
 
 def measure(stack: Stack, choice: Choice, console: Console) -> Path:
     """Measure, print, and write the results after each case, so that what is measured is not lost."""
-    bench = stack.home.path / "bench"
+    bench = stack.home.path / BENCH
     watch = Watch(stack.info, f"{stack.plan.url('ops-inference')}/metrics")
     plan = Plan(choice.seconds, choice.rounds, choice.peers, Grounds(bench), watch, console.print)
     results, begun = _empty(stack, choice), datetime.now(UTC)
@@ -72,6 +77,18 @@ def _empty(stack: Stack, choice: Choice) -> Results:
         versions=surroundings.versions(stack.info["triton"]["http"]) | peers,
         settings=settings,
     )
+
+
+@contextmanager
+def alone(bench: Path) -> Iterator[None]:
+    """Two at once would measure each other: the second one ends with a clear line."""
+    bench.mkdir(parents=True, exist_ok=True)
+    with (bench / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"bench: another one runs in {bench}: wait until it has ended")
+        yield
 
 
 def show(path: Path, console: Console) -> None:
@@ -129,10 +146,12 @@ def main() -> None:
     arguments = parser().parse_args()
     find_wrk()
     stack = Stack(arguments.home)
-    stack.up()
-    choice = Choice(arguments.cases, arguments.peers, arguments.seconds, arguments.rounds)
-    console = Console()
-    show(measure(stack, choice, console), console)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a peer is stopped then too
+    with alone(stack.home.path / BENCH):
+        stack.up()
+        choice = Choice(arguments.cases, arguments.peers, arguments.seconds, arguments.rounds)
+        console = Console(width=max(LEAST_WIDTH, Console().width), markup=False, highlight=False)
+        show(measure(stack, choice, console), console)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import numpy as np
 from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
 
 from benchmarks.environments import Unavailable
-from benchmarks.load import Array, Measured, Target, WrongAnswer
+from benchmarks.load import Array, Measured, Refused, Target
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 PREFIX = struct.Struct(">?I")
@@ -39,12 +39,12 @@ def target(name: str, address: str, model: str, row: Array, expected: Array, key
 
 
 def ask(target: Target, path: str) -> Array:
-    """One call by gRPC's own client; raises WrongAnswer for another status than OK."""
+    """One call by gRPC's own client; raises Refused for another status than OK."""
     key = target.headers.get("authorization", "").removeprefix("Bearer ")
     try:
         reply = _call(target.url.removeprefix("http://"), target.body[PREFIX.size :], key)
     except grpc.RpcError as error:
-        raise WrongAnswer(f"{target.name} answered {error}") from error
+        raise Refused(f"{target.name} answered {error.code().name}: {error.details()}") from error
     return np.frombuffer(ModelInferResponse.FromString(reply).raw_output_contents[0], "<f4")
 
 

@@ -24,6 +24,10 @@ class WrongAnswer(Exception):
     """A target did not answer what the model computes."""
 
 
+class Refused(WrongAnswer):
+    """A target answered with another status than 200."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What to send, one POST again and again, to each of its paths in turn; `expected` is the right answer of each.
@@ -51,12 +55,12 @@ class Target:
 
 
 def over_http(read: Callable[[httpx.Response], Array]) -> Callable[[Target, str], Array]:
-    """Ask by one POST; raises WrongAnswer for another status than 200."""
+    """Ask by one POST; raises Refused."""
 
     def ask(target: Target, path: str) -> Array:
         reply = httpx.post(f"{target.url}{path}", content=target.body, headers=target.headers, timeout=30)
         if reply.status_code != 200:
-            raise WrongAnswer(f"{target.name} answered {reply.status_code}: {reply.text[:200]}")
+            raise Refused(f"{target.name} answered {reply.status_code}: {reply.text[:200]}")
         return read(reply)
 
     return ask

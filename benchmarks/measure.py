@@ -1,12 +1,15 @@
 """Runs in turn: round by round, so that the machine's mood meets all targets alike."""
 
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
 from benchmarks import log_rows, processor
 from benchmarks.cases import TRITON, Case
-from benchmarks.environments import Unavailable
+from benchmarks.environments import Unavailable, reason
 from benchmarks.load import Target, WrongAnswer
 from benchmarks.peers import Peer
 from benchmarks.results import CaseResult, Run
@@ -63,9 +66,10 @@ def _visit(case: Case, peer: Peer, number: int, plan: Plan, result: CaseResult) 
             case.load(target, WARM_CONNECTIONS, WARM_SECONDS)
             runs = [once(case, target, count, number, plan, {peer.name: pid}) for count in case.connections]
             target.check()
-    except (Unavailable, WrongAnswer) as error:
-        plan.say(f"{peer.label} is left out: {error}")
-        result.left_out[peer.label] = str(error)
+    except (Unavailable, WrongAnswer, httpx.TransportError, subprocess.SubprocessError) as error:
+        why = reason(error)
+        plan.say(f"{peer.label} is left out: {why}")
+        result.left_out[peer.label] = why
         result.runs = [run for run in result.runs if run.target != peer.label]
     else:
         result.runs += runs

@@ -14,7 +14,7 @@ from deploy.embedded.parts import DEFAULT_HOME
 
 DRAWING = Path(__file__).parent / "drawing"
 DRAW_SECONDS = 120
-RESULTS = "results"
+BENCH, RESULTS = "bench", "results"
 
 
 def plot(results: Path, bench: Path) -> Path:
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("results", nargs="?", type=Path, help="a file that a benchmark wrote")
     parser.add_argument("--home", help="the state folder of the stack", type=Path, default=DEFAULT_HOME)
     chosen = parser.parse_args()
-    bench = chosen.home.absolute() / "bench"
+    bench = chosen.home.absolute() / BENCH
     results = chosen.results or newest(bench / RESULTS)
     if results is None:
         sys.exit(f"no results lie in {bench / RESULTS}: measure first with ./justw bench")

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.results import CaseResult, Results, Row, ratio
 
 COLUMNS = ("conn.", "to", "requests/s", "p50 / p99 ms", "× Triton", "× best peer", "failed", "dropped")
+DROPPED = "dropped: the share of rows of the prediction log that were lost while the gateway was asked"
 
 
 def tables(results: Results) -> Iterator[Table]:
@@ -17,7 +19,7 @@ def tables(results: Results) -> Iterator[Table]:
 
 def rates(case: CaseResult) -> Table:
     """A line for each target at each number of connections: medians of rounds; failed and dropped of all rounds."""
-    shown = Table(*COLUMNS, title=case.title, caption=_notes(case))
+    shown = Table(*COLUMNS, title=case.title, caption=Text(_notes(case)), caption_justify="left")
     for column in shown.columns[2:]:
         column.justify = "right"
     for connections, rows in case.rows().items():
@@ -44,7 +46,7 @@ def _times(found: float | None) -> str:
 
 def _notes(case: CaseResult) -> str:
     ran = [f"{name}: {how}." for name, how in case.peers.items() if name not in case.left_out]
-    return "\n".join([*ran, *(f"{name} is left out: {why}" for name, why in case.left_out.items())])
+    return "\n".join([DROPPED, *ran, *(f"{name} is left out: {why}" for name, why in case.left_out.items())])
 
 
 def processors(case: CaseResult) -> Table:

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from benchmarks.environments import Unavailable, environment
-from benchmarks.load import Array, Target, WrongAnswer, over_http
+from benchmarks.load import Array, Refused, Target, over_http
 from benchmarks.peers import Peer
 from deploy.embedded import processes
 from deploy.embedded.folders import short_folder
@@ -60,7 +60,7 @@ class Grounds:
 
 @contextmanager
 def started(peer: Peer, grounds: Grounds, question: Question) -> Iterator[tuple[Target, int]]:
-    """The peer as a target that answers rightly, and its pid; raises Unavailable."""
+    """The peer as a target that answers rightly, and its pid; raises Unavailable or WrongAnswer."""
     python = grounds.python(peer)
     grounds.sweep()
     with TemporaryDirectory(dir=short_folder("bench")) as folder, grounds.log(peer).open("wb") as log:
@@ -109,7 +109,7 @@ def _wait_right(peer: Peer, target: Target, process: "subprocess.Popen[bytes]", 
         _record(process.pid, grounds)
         try:
             return target.check()
-        except (httpx.TransportError, WrongAnswer) as error:
+        except (httpx.TransportError, Refused) as error:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise Unavailable(f"it did not come to answer ({error}): see {grounds.log(peer)}") from error
         time.sleep(0.2)

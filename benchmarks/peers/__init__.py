@@ -31,6 +31,7 @@ class Peer:
     decode: Callable[[httpx.Response], Array]
     how: str
     home: str = ""
+    variant: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -48,7 +49,7 @@ class Peer:
 
     @property
     def label(self) -> str:
-        return f"{self.title} {self.version}"
+        return f"{self.title} {self.version}{self.variant}"
 
 
 def chosen(names: str) -> tuple[Peer, ...]:
@@ -82,7 +83,7 @@ _RAY = Peer(
     content_type=BINARY,
     encode=lambda row: row.astype("<f4").tobytes(),
     decode=lambda reply: np.frombuffer(reply.content, "<f4"),
-    how="onnxruntime in one replica, serve.batch of 64 within 1 ms, raw bytes, access log off",
+    how="onnxruntime in one replica, serve.batch of up to 64 that wait, raw bytes, access log off",
 )
 PEERS = (
     Peer(
@@ -94,7 +95,7 @@ PEERS = (
         content_type=JSON,
         encode=_json(_tensor),
         decode=_numbers(lambda reply: reply["outputs"][0]["data"]),
-        how="onnxruntime in the server's process, adaptive batching of 64 within 1 ms, JSON of the protocol",
+        how="onnxruntime in the server's process, adaptive batching of 64 within 0.1 ms, JSON of the protocol",
     ),
     Peer(
         name="bentoml",
@@ -122,7 +123,7 @@ PEERS = (
     replace(
         _RAY,
         name="ray_serve_haproxy",
-        title="Ray Serve, HAProxy",
+        variant=", HAProxy",
         home="ray_serve",
         how=f"{_RAY.how}, with HAProxy in place of Ray's own proxy",
         settings={"RAY_SERVE_ENABLE_HA_PROXY": "1"},

@@ -35,7 +35,7 @@ async def main() -> None:
         parallel_workers=0,
         debug=False,
     )
-    model = ModelSettings(name="digits", implementation=Digits, max_batch_size=64, max_batch_time=0.001)
+    model = ModelSettings(name="digits", implementation=Digits, max_batch_size=64, max_batch_time=0.0001)
     await MLServer(settings).start([model])
 
 

@@ -23,7 +23,7 @@ class Digits:
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(model, options)
 
-    @serve.batch(max_batch_size=64, batch_wait_timeout_s=0.001)
+    @serve.batch(max_batch_size=64, batch_wait_timeout_s=0)
     async def predict(self, rows: list[Rows]) -> list[Rows]:
         return list(self.session.run(None, {"x": np.stack(rows)})[0])
 
