@@ -19,11 +19,15 @@ BENCH, RESULTS = "bench", "results"
 
 def plot(results: Path, bench: Path) -> Path:
     """Draw beside the results, in the bench's folder of environments; raises Unavailable."""
-    python, target = environment(bench / DRAWING.name, DRAWING / "requirements.txt"), results.with_suffix(".svg")
-    content = json.dumps(asdict(figure(Results.read(results)))).encode()
+    drawn, target = figure(Results.read(results)), results.with_suffix(".svg")
+    if not drawn.panels:
+        raise Unavailable("nothing was measured that could be drawn")
+    python = environment(bench / DRAWING.name, DRAWING / "requirements.txt")
     command = [str(python), "-I", str(DRAWING / "draw.py"), str(target)]
     try:
-        subprocess.run(command, input=content, check=True, capture_output=True, timeout=DRAW_SECONDS)
+        subprocess.run(
+            command, input=json.dumps(asdict(drawn)).encode(), check=True, capture_output=True, timeout=DRAW_SECONDS
+        )
     except subprocess.SubprocessError as error:
         raise Unavailable(f"the plot could not be drawn: {reason(error)}") from error
     return target

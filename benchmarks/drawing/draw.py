@@ -10,17 +10,18 @@ mpl.use("Agg")
 from matplotlib import pyplot
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-WIDTH, HEIGHT = 11, 5
+WIDTH, HEIGHT = 11, 4
 BOLD = ("Triton", "gateway")
 
 
 def draw(figure: dict, target: Path) -> None:
     panels = figure["panels"]
     canvas, axes = pyplot.subplots(len(panels), 1, figsize=(WIDTH, HEIGHT * len(panels)), squeeze=False)
-    canvas.suptitle(figure["title"], fontsize=9)
+    whole = HEIGHT * len(panels)
+    canvas.suptitle(figure["title"], fontsize=9, y=1 - 0.1 / whole, va="top")
     for axis, panel in zip(axes[:, 0], panels, strict=True):
         draw_panel(axis, panel)
-    canvas.tight_layout(rect=(0, 0, 1, 1 - 0.3 / (HEIGHT * len(panels))))
+    canvas.tight_layout(rect=(0, 0, 1, 1 - 0.35 / whole))
     canvas.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None)
 
 
@@ -35,11 +36,18 @@ def draw_panel(axis: pyplot.Axes, panel: dict) -> None:
     for scale in (axis.xaxis, axis.yaxis):
         scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.yaxis.set_minor_formatter(FuncFormatter(some))
     axis.set_title(panel["title"], fontsize=10)
     axis.set_xlabel("connections")
     axis.set_ylabel("good answers a second")
     axis.grid(visible=True, which="both", alpha=0.25)
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+
+
+def some(value: float, _: int) -> str:
+    """Between powers of ten only 2 and 5 have room for their number."""
+    text = f"{value:,.0f}"
+    return text if text[0] in "25" else ""
 
 
 if __name__ == "__main__":

@@ -14,16 +14,25 @@ from benchmarks import plot
 from benchmarks.cases import CASES, GATEWAY, TRITON, Place, place_of
 from benchmarks.data_plane import Choice, alone, measure, show
 from benchmarks.load import Refused, WrongAnswer
+from benchmarks.peers import PEERS, Peer
 from benchmarks.results import Results
 from tests.house import House
 
 
 @pytest.fixture(scope="module")
-def measured(house: House) -> Path:
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Peer:
+    """A peer whose packages are not to be had."""
+    folder = tmp_path_factory.mktemp("broken")
+    (folder / "requirements.txt").write_text("# litserve==0\n./no-such-wheel.whl\n")
+    return replace(next(peer for peer in PEERS if peer.name == "litserve"), home=str(folder))
+
+
+@pytest.fixture(scope="module")
+def measured(house: House, broken: Peer) -> Path:
     """One second of each load; where a generator is missing there is nothing to measure."""
     if shutil.which("wrk") is None:
         pytest.skip("wrk is missing: apt-get install wrk")
-    return measure(house.stack, Choice(("mlp", "grpc"), (), seconds=1, rounds=1), Console(file=io.StringIO()))
+    return measure(house.stack, Choice(("mlp", "grpc"), (broken,), seconds=1, rounds=1), Console(file=io.StringIO()))
 
 
 @pytest.fixture
@@ -45,6 +54,10 @@ def test_results_are_whole(measured: Path, house: House) -> None:
     assert results.machine["memory_bytes"] > 2**30
     assert results.versions["Triton"]
     assert house.key not in measured.read_text()
+
+
+def test_a_peer_that_is_not_to_be_had_is_left_out_in_words(measured: Path, broken: Peer) -> None:
+    assert "no-such-wheel" in Results.read(measured).cases[0].left_out[broken.label]
 
 
 def test_no_row_of_the_prediction_log_is_lost(measured: Path) -> None:

@@ -1,5 +1,7 @@
 """What load generators print is read by the letter, and what they are told is right."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import h2load, load, log_rows, surroundings
+from benchmarks import h2load, load, log_rows, processor, surroundings
 from benchmarks.load import Target, WrongAnswer
 
 WRK = """Running 2s test @ http://127.0.0.1:8000/predict
@@ -113,6 +115,18 @@ def test_rows_of_the_prediction_log_are_counted_over_models() -> None:
         "",
     ]
     assert log_rows.counts("\n".join(lines)) == log_rows.Counts(7, 2)
+
+
+BUSY = "import time\nwhile time.process_time() < 0.5: pass"
+PARENT = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BUSY!r}])\nprint('done', flush=True)\ninput()"
+
+
+def test_the_time_of_children_that_have_ended_stays_counted() -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", PARENT], **pipes, text=True) as parent:  # type: ignore[call-overload]
+        assert parent.stdout.readline() == "done\n"
+        assert processor.seconds({"parent": parent.pid, processor.MANAGER: parent.pid})["parent"] >= 0.5
+        parent.communicate("\n")
 
 
 def test_the_processor_has_a_name() -> None:
