@@ -127,10 +127,17 @@ new-service name: install
 docs: install
     @"{{ python }}" -m deploy.reference
 
-# measure requests a second and latency through the gateway and at Triton directly
+# measure requests a second and latency through the gateway and at Triton directly; --peers adds other servers
 [group('checks')]
+[no-exit-message]
 bench *arguments: install
     @"{{ python }}" -m benchmarks.data_plane "$@"
+
+# draw the plot of the last benchmark again, or of a file of results
+[group('checks')]
+[no-exit-message]
+bench-plot *arguments: install
+    @"{{ python }}" -m benchmarks.plot "$@"
 
 # ask a model for three times what it can answer, and see what comes through and how the rest is refused
 [group('checks')]

@@ -1,4 +1,4 @@
-"""ONNX models that a benchmark brings along: one that computes for a known time, one that takes images."""
+"""ONNX models that a benchmark brings along: to compute for a known time, to take images, to read digits."""
 
 import hashlib
 import tempfile
@@ -6,11 +6,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings
 
 import numpy as np
 import onnxruntime
 from aimass import Client, NotFound
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
 
 from examples.champion import serving
 
@@ -46,6 +51,34 @@ def image_mean() -> bytes:
     """The mean of each channel of images of three channels."""
     nodes: list[Node] = [("GlobalAveragePool", ["x"], "pooled"), ("Flatten", ["pooled"], "y")]
     return _model(nodes, ["batch", 3, 224, 224], ["batch", 3], {})
+
+
+def digits_mlp(hidden: int = 64) -> bytes:
+    """64 pixels of a digit, one hidden layer, 10 logits: trained for a moment, always from the same seed."""
+    digits = load_digits()
+    trained = MLPClassifier((hidden,), solver="lbfgs", max_iter=30, random_state=0)
+    with catch_warnings(action="ignore", category=ConvergenceWarning):
+        trained.fit(digits.data[::2] / 16, digits.target[::2])
+    (first, second), (bias, last) = trained.coefs_, trained.intercepts_
+    constants = {"w1": first / 16, "b1": bias, "w2": second, "b2": last}
+    nodes: list[Node] = [
+        ("Gemm", ["x", "w1", "b1"], "h"),
+        ("Relu", ["h"], "a"),
+        ("Gemm", ["a", "w2", "b2"], "y"),
+    ]
+    singles = {name: np.asarray(values, np.float32) for name, values in constants.items()}
+    return _model(nodes, ["batch", 64], ["batch", 10], singles)
+
+
+def digit() -> NDArray[np.float32]:
+    """One digit of the data set that the network was not trained on, raw pixels."""
+    return np.asarray(load_digits().data[1], np.float32)
+
+
+def answer(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the model gives for this, computed here."""
+    (found,) = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"x": inputs})
+    return np.asarray(found, np.float32)
 
 
 def _model(nodes: list[Node], x: Sequence[Any], y: Sequence[Any], constants: dict[str, Any]) -> bytes:
