@@ -1,4 +1,4 @@
-"""Bodies that are large for a message of the bus: they lie in the object store until their request is answered."""
+"""Bodies in the object store: too large for a message of the bus, or of requests that are answered later."""
 
 import asyncio
 import mmap
@@ -17,6 +17,7 @@ from shared.errors import NotFound, Unavailable
 from shared.frames import MAX_FRAME_BYTES, MAX_RECORD_BYTES
 
 FOLDER: Final = "claims"
+DEFERRED: Final = "deferred"
 LOCAL_BYTES: Final = 128 * 1024
 BUS_BYTES: Final = MAX_FRAME_BYTES - MAX_RECORD_BYTES
 STORE_SECONDS: Final = 120.0
@@ -28,8 +29,8 @@ class Claims:
     bus takes no more. What is read is mapped, so that it takes no memory of its own.
     """
 
-    def __init__(self, artifacts_url: str, scratch: Path) -> None:
-        url = f"{artifacts_url.rstrip('/')}/{FOLDER}"
+    def __init__(self, artifacts_url: str, scratch: Path, folder: str = FOLDER) -> None:
+        url = f"{artifacts_url.rstrip('/')}/{folder}"
         self._local = Path(url.removeprefix("file://")) if url.startswith("file://") else None
         if self._local:
             self._local.mkdir(parents=True, exist_ok=True)
@@ -75,13 +76,19 @@ class Claims:
 
     async def sweep(self, seconds: float) -> int:
         """Drop what has lain longer than any request waits; returns how many that were."""
-        oldest, found = datetime.now(UTC) - timedelta(seconds=seconds), 0
-        async for page in obstore.list(self._store, chunk_size=1000):
-            for item in page:
-                if item["last_modified"] < oldest:
-                    await self.drop(item["path"])
-                    found += 1
+        found = 0
+        async for names in self.older(seconds):
+            for name in names:
+                await self.drop(name)
+            found += len(names)
         return found
+
+    async def older(self, seconds: float) -> AsyncIterator[list[str]]:
+        """The names of what has lain for longer than this, in pages."""
+        oldest = datetime.now(UTC) - timedelta(seconds=seconds)
+        async for page in obstore.list(self._store, chunk_size=1000):
+            if names := [item["path"] for item in page if item["last_modified"] < oldest]:
+                yield names
 
 
 def _mapped(file: IO[bytes]) -> memoryview:

@@ -282,7 +282,8 @@ def _context_of(envelope: Envelope) -> Context:
 
 async def _given_reply(tx: Connection, asked: Request[Any], context: Context) -> BaseModel | None:
     """The reply already given for this key, or None after claiming the key."""
-    digest = hashlib.sha256(f"{asked.verb()} {asked.model_dump_json()}".encode()).hexdigest()
+    compared = asked.model_dump_json(exclude=set(asked.varying))
+    digest = hashlib.sha256(f"{asked.verb()} {compared}".encode()).hexdigest()
     if await tx.fetchval(CLAIM_KEY, context.project, context.idempotency_key, digest) is not None:
         return None
     row = await tx.fetchrow(FIND_REPLY, context.project, context.idempotency_key)

@@ -80,6 +80,13 @@ class TooManyAttempts(AimassError):
     status = 429
 
 
+class TooManyPending(AimassError):
+    """Too many accepted requests of this project still wait; try again."""
+
+    code = "too_many_pending"
+    status = 429
+
+
 class ModelFailed(AimassError):
     """The model could not compute this request."""
 

@@ -11,6 +11,7 @@ from services.gateway.credentials import BUCKET, CredentialCache, CredentialFeed
 from services.gateway.handlers import HANDLERS
 from services.gateway.open_inference.bodies import InferenceBodies
 from services.gateway.open_inference.data_plane import DataPlane
+from services.gateway.open_inference.deferral import Deferral
 from services.gateway.open_inference.protocol import InferenceProtocol
 from services.gateway.open_inference.routes import InferenceRoutes
 from services.gateway.operations import OpsPorts
@@ -21,7 +22,7 @@ from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads
 from shared import bus
 from shared.artifacts import Artifacts
-from shared.claims import Claims
+from shared.claims import DEFERRED, Claims
 from shared.service import Loop, Service
 
 
@@ -33,11 +34,13 @@ def build() -> Service:
     plane = DataPlane(partial(bus.connect, "gateway", settings), settings.max_in_flight)
     seconds = (settings.infer_seconds, settings.infer_seconds_max)
     bodies = InferenceBodies(Claims(settings.artifacts_url, settings.home_dir), settings.infer_bytes)
-    inference = InferenceRoutes(plane, bodies, service.bus, cache.problem, *seconds)
+    deferred = Claims(settings.artifacts_url, settings.home_dir, DEFERRED)
+    deferral = Deferral(deferred, settings.infer_bytes, service.bus)
+    inference = InferenceRoutes(plane, bodies, deferral, service.bus, cache.problem, *seconds)
     followers = Followers(settings.max_followers)
     readers = (StreamReader(service.bus, "EVT"), StreamReader(service.bus, "LOG"))
     uploads = Uploads(Artifacts(settings.artifacts_url), settings.home_dir, *settings.upload_limits)
-    edges = Edges(service.bus, gatekeeper, followers, *readers, uploads, OpsPorts(settings.ops_urls))
+    edges = Edges(service.bus, gatekeeper, followers, *readers, uploads, OpsPorts(settings.ops_urls), deferred)
     control = ControlEdge(control_app(edges), gatekeeper)
     protocol = InferenceProtocol(inference.routes(), gatekeeper)
     server = HttpServer(settings, Edge(control, protocol), followers)

@@ -16,6 +16,7 @@ from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads
 from shared import observe
 from shared.bus import RPC_SECONDS, Bus
+from shared.claims import Claims
 from shared.context import Context
 from shared.errors import InvalidInput
 from shared.rpc.base import Request as RpcRequest
@@ -34,6 +35,7 @@ class Edges:
     logs: StreamReader
     uploads: Uploads
     ops_ports: OpsPorts
+    deferred: Claims
 
 
 class Caller:

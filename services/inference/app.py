@@ -1,9 +1,11 @@
 """The composition of inference."""
 
+from services.inference.answering import Answering
 from services.inference.data_plane import DataPlane
 from services.inference.domain import Routing
 from services.inference.engine import Triton
-from services.inference.handlers import HANDLERS, Parts
+from services.inference.handlers import HANDLERS
+from services.inference.parts import Parts
 from services.inference.prediction_log import PredictionLog
 from services.inference.reconciler import Reconciler
 from services.inference.settings import Settings
@@ -20,7 +22,8 @@ def build(settings: Settings | None = None) -> Service:
     routing, log = Routing(), PredictionLog(settings.node)
     data_plane = DataPlane(triton, routing, log, settings)
     reconciler = Reconciler(settings, service.database, service.relay, triton, routing, data_plane)
-    service.handle(HANDLERS, Parts(routing, reconciler, data_plane, triton))
+    answering = Answering(settings, service.database, service.relay, routing, data_plane)
+    service.handle(HANDLERS, Parts(routing, reconciler, data_plane, triton, answering, settings))
 
     async def reconcile() -> None:
         data_plane.connect(await bus.connect("inference", settings))
@@ -30,12 +33,15 @@ def build(settings: Settings | None = None) -> Service:
         return "" if await triton.is_ready() else "not reachable"
 
     async def drain() -> None:
+        await answering.drain()
         await data_plane.drain()
         await log.flush(service.bus.js)
         await reconciler.leave()
         await triton.close()
 
     service.add_loop("reconciler", reconcile)
+    service.add_loop("accepted requests", answering.run)
+    service.add_loop("answers", answering.sweep)
     service.add_loop("prediction log", lambda: log.run(service.bus.js))
     service.add_check("triton", triton_problem)
     service.add_check("deployments", reconciler.problem)

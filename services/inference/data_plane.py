@@ -11,21 +11,21 @@ from typing import Any
 
 from nats.aio.subscription import Subscription
 
-from services.inference.admission import Admission
+from services.inference.admission import Admission, ProjectFull
 from services.inference.calls import Calls, Outputs, Waiting
 from services.inference.domain import Deployment, Routing
 from services.inference.engine import Triton
 from services.inference.layouts import Layouts
 from services.inference.merging import Key, merge_key
 from services.inference.prediction_log import PredictionLog, Row
-from services.inference.replies import Replies, answer, refusal
+from services.inference.replies import HERE, Replies, answer, refusal
 from services.inference.response_cache import ResponseCache
 from services.inference.settings import Settings
 from shared import frames, observe, oip
 from shared.bus import settle
 from shared.claims import BUS_BYTES, Claims
 from shared.direct import Arrived, DirectClient
-from shared.errors import AimassError, DeadlineExceeded, InvalidInput
+from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unavailable
 from shared.signatures import batch_size, read_request
 from shared.streams import infer_subject, withdrawn_subject
 
@@ -128,6 +128,30 @@ class DataPlane:
         for name in asked:
             self._calls.start(name)
 
+    async def answer(self, project: str, model: str, request: frames.Request) -> frames.Reply:
+        """The reply to a request of this node's own.
+
+        Raises Unavailable or ProjectFull where it cannot be let in now.
+        """
+        started, reply = time.perf_counter(), self._replies.expect(request.prediction_id)
+        try:
+            waiting = self._admit(project, model, HERE, request, started)
+            if (found := self._cache.find(waiting)) is not None:
+                self._on_done(waiting, found)
+            else:
+                self._calls.add(waiting)
+                self._calls.start(waiting.deployment.name)
+        except (Unavailable, ProjectFull):
+            reply.cancel()
+            raise
+        except Exception as error:
+            self._reply(project, model, HERE, request, refusal(request, error), 0, started)
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            self._calls.withdraw(project, model, {request.prediction_id})
+            raise
+
     async def _admit_claimed(self, project: str, model: str, subject: str, request: frames.Request) -> None:
         """Get the body first."""
         started = time.perf_counter()
@@ -175,7 +199,8 @@ class DataPlane:
             reply = answer(request, waiting.asked, waiting.deployment, outcome)
         except Exception as error:
             reply = refusal(request, error)
-        if len(reply.body) > self._claims.threshold and not request.flags & frames.EVALUATION:
+        is_large = len(reply.body) > self._claims.threshold
+        if is_large and waiting.subject != HERE and not request.flags & frames.EVALUATION:
             self._in_background(self._reply_claimed(waiting, reply))
             return
         self._reply(waiting.project, model, waiting.subject, request, reply, waiting.rows, waiting.started)

@@ -1,12 +1,8 @@
 """What inference reacts to: versions to stage, promotions to switch to, failed gates to unstage."""
 
-from dataclasses import dataclass
-
-from services.inference import store
-from services.inference.data_plane import DataPlane
-from services.inference.domain import Deployment, Routing
-from services.inference.engine import Triton
-from services.inference.reconciler import Reconciler
+from services.inference import accepting, store
+from services.inference.domain import Deployment
+from services.inference.parts import Parts
 from shared.errors import NotFound, Unavailable
 from shared.events.common import Verdict
 from shared.events.deployment import DeploymentUnstaged
@@ -16,12 +12,17 @@ from shared.handlers import Handlers
 from shared.names import triton_name
 from shared.rpc.artifacts import PAGE, ListReferences, References
 from shared.rpc.inference import (
+    CancelInference,
+    DeferInference,
     DeploymentList,
+    GetInference,
+    GetInferenceAnswer,
     GetInferenceStatistics,
     GetModelConfiguration,
     GetServedModel,
     InferenceStatistics,
     ListDeployments,
+    ListInferences,
     ModelConfiguration,
     ServedModel,
 )
@@ -29,16 +30,6 @@ from shared.streams import INFERRED
 from shared.work import Work
 
 CHAMPION = "champion"
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the handlers work with."""
-
-    routing: Routing
-    reconciler: Reconciler
-    data_plane: DataPlane
-    triton: Triton
 
 
 async def on_version_registered(event: VersionRegistered, work: Work[Parts]) -> None:
@@ -154,7 +145,15 @@ HANDLERS = Handlers(
         EvaluationCompleted: on_evaluation_completed,
         VersionDeleted: on_version_deleted,
     },
-    rpc={ListDeployments: list_deployments, ListReferences: list_references},
+    rpc={
+        ListDeployments: list_deployments,
+        ListReferences: list_references,
+        DeferInference: accepting.defer_inference,
+        GetInference: accepting.get_inference,
+        ListInferences: accepting.list_inferences,
+        GetInferenceAnswer: accepting.get_inference_answer,
+        CancelInference: accepting.cancel_inference,
+    },
     memory_rpc={
         GetServedModel: get_served_model,
         GetInferenceStatistics: get_inference_statistics,

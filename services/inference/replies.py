@@ -21,6 +21,7 @@ from shared.streams import INFERRED
 from shared.tensors import Tensor
 
 MARK = str(uuid4())
+HERE = "here"
 
 
 class Replies:
@@ -29,6 +30,7 @@ class Replies:
     def __init__(self) -> None:
         self._connection: DirectClient | None = None
         self._unsent: dict[str, list[tuple[str, frames.Reply]]] = defaultdict(list)
+        self._expected: dict[bytes, asyncio.Future[frames.Reply]] = {}
 
     def connect(self, connection: DirectClient) -> None:
         self._connection = connection
@@ -40,6 +42,13 @@ class Replies:
             asyncio.get_running_loop().call_soon(self._send)
         self._unsent[sender].append((subject, reply))
 
+    def expect(self, prediction_id: bytes) -> "asyncio.Future[frames.Reply]":
+        """The reply to a request of this node's own, which goes to HERE."""
+        reply: asyncio.Future[frames.Reply] = asyncio.get_running_loop().create_future()
+        self._expected[prediction_id] = reply
+        reply.add_done_callback(lambda _: self._expected.pop(prediction_id, None))
+        return reply
+
     async def drain(self) -> None:
         """Wait until the bus has all replies."""
         while self._unsent:
@@ -49,6 +58,9 @@ class Replies:
 
     def _send(self) -> None:
         unsent, self._unsent = self._unsent, defaultdict(list)
+        for _, reply in unsent.pop(HERE, ()):
+            if (waiting := self._expected.get(reply.prediction_id)) and not waiting.done():
+                waiting.set_result(reply)
         try:
             assert self._connection is not None
             for message in chain.from_iterable(frames.grouped(found, _body) for found in unsent.values()):

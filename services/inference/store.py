@@ -1,4 +1,4 @@
-"""All SQL of inference."""
+"""All SQL of deployments, routes and nodes; that of accepted requests is in accepted.py."""
 
 from dataclasses import dataclass
 from typing import Any

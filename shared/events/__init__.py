@@ -1,6 +1,6 @@
 """Every event of the platform, by domain; DOMAINS says which services publish it."""
 
-from shared.events import deployment, evaluation, identity, models, predictions, tasks, training
+from shared.events import deployment, evaluation, identity, inference, models, predictions, tasks, training
 from shared.events.base import Event, events_of
 
 DOMAINS: dict[str, tuple[str, ...]] = {
@@ -8,6 +8,7 @@ DOMAINS: dict[str, tuple[str, ...]] = {
     "models": ("registry",),
     "training": ("trainer",),
     "deployment": ("inference",),
+    "inference": ("inference",),
     "evaluation": ("evaluator",),
     "tasks": ("trainer", "evaluator"),
     "predictions": ("inference",),
@@ -15,7 +16,7 @@ DOMAINS: dict[str, tuple[str, ...]] = {
 
 EVENTS: dict[str, type[Event]] = {
     event.type_name(): event
-    for module in (identity, models, training, deployment, evaluation, tasks, predictions)
+    for module in (identity, models, training, deployment, inference, evaluation, tasks, predictions)
     for event in events_of(module)
 }
 

@@ -22,13 +22,15 @@ class Done(Reply):
 class Request(BaseModel, Generic[Reply_co]):
     """A request; the module names the service, the class names the verb.
 
-    `idempotent` requests honour an Idempotency-Key, for which the reply is kept without `not_kept`;
-    `awaits_publication` ones are answered only after the bus holds the messages that they caused.
+    `idempotent` requests honour an Idempotency-Key, for which the reply is kept without `not_kept`; `varying` fields
+    are of the attempt and not compared. `awaits_publication` ones are answered only after the bus holds the messages
+    that they caused.
     """
 
     model_config = ConfigDict(extra="forbid")
     idempotent: ClassVar[bool] = False
     not_kept: ClassVar[frozenset[str]] = frozenset()
+    varying: ClassVar[frozenset[str]] = frozenset()
     awaits_publication: ClassVar[bool] = False
 
     @classmethod

@@ -1,11 +1,18 @@
 """Requests that inference answers."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import Field, StringConstraints
+
+from shared.errors import Conflict
 from shared.events.common import Signature
-from shared.names import DEFAULT_PROJECT, Slug
-from shared.rpc.base import Reply, Request
+from shared.names import DEFAULT_PROJECT, Digest, Slug
+from shared.rpc.base import Done, Reply, Request
+
+InferenceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+InferenceState = Literal["queued", "running", "done", "failed", "cancelled"]
+WebhookUrl = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 
 class DeploymentView(Reply):
@@ -78,3 +85,133 @@ class GetModelConfiguration(Request[ModelConfiguration]):
     project: Slug = DEFAULT_PROJECT
     model: Slug
     version: int | None = None
+
+
+class DeliveryView(Reply):
+    """The way of an answer to its webhook: waiting, delivered or abandoned, or nothing before there is an answer."""
+
+    webhook: str
+    state: str = ""
+    attempts: int = 0
+    problem: str = ""
+    next_at: datetime | None = None
+
+
+class InferenceView(Reply):
+    """A request that was accepted to be answered later; `status` is that of its answer, as HTTP has it."""
+
+    id: str
+    model: str
+    version: int | None = None
+    state: str
+    note: str = ""
+    attempts: int = 0
+    status: int | None = None
+    actor: str = ""
+    correlation_id: str = ""
+    delivery: DeliveryView | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class InferenceList(Reply):
+    """Accepted requests of a project, newest first."""
+
+    inferences: list[InferenceView] = []
+
+
+class InferenceAnswer(Reply):
+    """An answer as a caller who waits would have got it; its body lies in the object store under this name."""
+
+    name: str
+    status: int
+    version: str = ""
+    header_length: int | None = None
+    retry_after: int | None = None
+
+
+class DeferInference(Request[InferenceView]):
+    """Accept a request whose body lies in the object store, and answer it later."""
+
+    idempotent: ClassVar[bool] = True
+    varying: ClassVar[frozenset[str]] = frozenset({"id"})
+    id: InferenceId
+    model: Slug
+    version: int | None = None
+    digest: Digest
+    size: int = Field(ge=0)
+    header_length: int | None = None
+    webhook: Slug | None = None
+
+
+class GetInference(Request[InferenceView]):
+    """Show an accepted request."""
+
+    id: InferenceId
+
+
+class ListInferences(Request[InferenceList]):
+    """Show accepted requests of the project."""
+
+    model: Slug | None = None
+    state: InferenceState | None = None
+    limit: int = Field(default=100, ge=1, le=1000)
+
+
+class GetInferenceAnswer(Request[InferenceAnswer]):
+    """Say where the answer of a request lies, once there is one."""
+
+    id: InferenceId
+
+
+class CancelInference(Request[InferenceView]):
+    """Give up a request that has no answer yet."""
+
+    id: InferenceId
+
+
+class WebhookView(Reply):
+    """Where answers may be posted to, without the secret."""
+
+    name: str
+    url: str
+    created_by: str = ""
+    created_at: datetime | None = None
+
+
+class WebhookCreated(WebhookView):
+    """A new webhook; the secret that signs what it gets is shown this once."""
+
+    secret: str
+
+
+class WebhookList(Reply):
+    """Webhooks of a project by name."""
+
+    webhooks: list[WebhookView] = []
+
+
+class CreateWebhook(Request[WebhookCreated]):
+    """Let answers be posted to a URL."""
+
+    idempotent: ClassVar[bool] = True
+    not_kept: ClassVar[frozenset[str]] = frozenset({"secret"})
+    name: Slug
+    url: WebhookUrl
+
+    @classmethod
+    def repeated(cls, kept: dict[str, Any]) -> WebhookCreated:
+        """Raises Conflict: an answer without the secret would be of no use."""
+        message = f"this Idempotency-Key made the webhook '{kept['name']}', whose secret was shown once: delete it"
+        raise Conflict(f"{message}, and make another one with a new Idempotency-Key", field="Idempotency-Key")
+
+
+class ListWebhooks(Request[WebhookList]):
+    """Show the webhooks of the project."""
+
+
+class DeleteWebhook(Request[Done]):
+    """Post nothing to this webhook any more."""
+
+    name: Slug

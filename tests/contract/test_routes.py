@@ -16,6 +16,7 @@ from services.gateway.control import PUBLIC_PATHS, ControlEdge, control_app
 from services.gateway.credentials import CredentialCache, Principal
 from services.gateway.open_inference.bodies import InferenceBodies
 from services.gateway.open_inference.data_plane import DataPlane
+from services.gateway.open_inference.deferral import Deferral
 from services.gateway.open_inference.grpc_methods import METHODS, request_class
 from services.gateway.open_inference.protocol import InferenceProtocol
 from services.gateway.open_inference.routes import InferenceRoutes
@@ -45,7 +46,7 @@ WRITES = {
     Permission.PASSWORD_CHANGE,
     Permission.INFER,
 }
-SECRET = {Permission.KEYS_MANAGE, Permission.USERS_MANAGE}
+SECRET = {Permission.KEYS_MANAGE, Permission.USERS_MANAGE, Permission.INFER}
 ASKED_WITHIN = {Permission.MODELS_FORCE}  # by a route that needs another one first
 
 
@@ -62,9 +63,12 @@ class Parts:
         gatekeeper = Gatekeeper(self.cache)
         readers = (StreamReader(bus, "EVT"), StreamReader(bus, "LOG"))
         uploads = Uploads(Artifacts("memory:///"), Path(), 1000, 1, 1)
-        self.control = control_app(Edges(bus, gatekeeper, Followers(1), *readers, uploads, OpsPorts({"auth": NOWHERE})))
-        plane, bodies = DataPlane(never_connected, 10), InferenceBodies(Claims("memory:///", Path()), 1000)
-        routes = InferenceRoutes(plane, bodies, bus, self.cache.problem, 10, 60).routes()
+        claims = Claims("memory:///", Path())
+        self.control = control_app(
+            Edges(bus, gatekeeper, Followers(1), *readers, uploads, OpsPorts({"auth": NOWHERE}), claims)
+        )
+        plane, bodies = DataPlane(never_connected, 10), InferenceBodies(claims, 1000)
+        routes = InferenceRoutes(plane, bodies, Deferral(claims, 1000, bus), bus, self.cache.problem, 10, 60).routes()
         self.protocol = InferenceProtocol(routes, gatekeeper)
         self.app = Edge(ControlEdge(self.control, gatekeeper), self.protocol)
 
@@ -104,6 +108,7 @@ def concrete(path: str) -> str:
         "evaluation_id": "evaluate-01890000-0000-7000-8000-000000000000",
         "key_id": "01890000-0000-7000-8000-000000000000",
         "user_id": "01890000-0000-7000-8000-000000000000",
+        "inference_id": "01890000-0000-7000-8000-000000000000",
         "version": "1",
         "service": "auth",
         "page": "status",

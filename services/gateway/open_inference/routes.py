@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from services.gateway.open_inference.bodies import CONTENT_ENCODING, HEADER_LENGTH, Body, InferenceBodies
 from services.gateway.open_inference.compression import IDENTITY, PACKED_BYTES, WORTH_IT, compressed, preferred
 from services.gateway.open_inference.data_plane import DataPlane, NobodyServes
+from services.gateway.open_inference.deferral import PREFER, Deferral, wants_no_wait
 from services.gateway.open_inference.protocol import STATISTICS, Answer, Call, ProtocolRoute, json_answer
 from shared import frames, observe, oip
 from shared.bus import Bus
@@ -39,12 +40,13 @@ class InferenceRoutes:
         self,
         plane: DataPlane,
         bodies: InferenceBodies,
+        deferral: Deferral,
         bus: Bus,
         keys_problem: Callable[[], str],
         seconds: float,
         seconds_max: float,
     ) -> None:
-        self._plane, self._bodies = plane, bodies
+        self._plane, self._bodies, self._deferral = plane, bodies, deferral
         self._bus = bus
         self._keys_problem = keys_problem
         self._seconds, self._seconds_max = seconds, seconds_max
@@ -99,6 +101,8 @@ class InferenceRoutes:
         return json_answer((await self._ask(ask, call)).config)
 
     async def infer(self, call: Call) -> Answer:
+        if (prefer := call.headers.get(PREFER)) is not None and wants_no_wait(prefer):
+            return await self._accept(call)
         given = self._given_seconds(call)
         seconds = given or self._seconds
         started = time.monotonic()
@@ -116,6 +120,12 @@ class InferenceRoutes:
             raise DeadlineExceeded(f"the prediction did not come within {seconds:g} s") from None
         accepted = call.headers.get(ACCEPT_ENCODING)
         return answer if accepted is None else await _compressed(answer, accepted)
+
+    async def _accept(self, call: Call) -> Answer:
+        try:
+            return await self._deferral.accept(call, self._context(call), self._seconds_max)
+        except TimeoutError:
+            raise DeadlineExceeded(f"the body did not arrive within {self._seconds_max:g} s") from None
 
     async def _reply(self, call: Call, body: Body, seconds: float) -> frames.Reply:
         request = frames.Request(

@@ -1,0 +1,70 @@
+"""Handlers of requests that are accepted now and answered later."""
+
+from services.inference import accepted
+from services.inference.lifecycle import check_room
+from services.inference.parts import Parts
+from shared.errors import Conflict, NotFound
+from shared.events.inference import InferenceAccepted, InferenceCancelled
+from shared.rpc.inference import (
+    CancelInference,
+    DeferInference,
+    GetInference,
+    GetInferenceAnswer,
+    InferenceAnswer,
+    InferenceList,
+    InferenceView,
+    ListInferences,
+)
+from shared.work import Work
+
+
+async def defer_inference(request: DeferInference, work: Work[Parts]) -> InferenceView:
+    settings, project = work.parts.settings, work.project
+    if not await accepted.is_deployed(work.tx, project, request.model, request.version):
+        raise NotFound(_not_deployed(request), field="model")
+    waiting = await accepted.lock_project(work.tx, project)
+    check_room(*waiting, request.size, settings.accepted_max, settings.accepted_bytes)
+    made = await accepted.insert(work.tx, request, work.context)
+    about = {"inference_id": made.id, "model": made.model, "version": made.version, "size": made.size}
+    work.say(InferenceAccepted(**about, actor=work.context.actor))
+    work.then(work.parts.answering.wake)
+    return made.view()
+
+
+def _not_deployed(request: DeferInference) -> str:
+    if request.version is not None:
+        return f"version {request.version} of model '{request.model}' is not deployed"
+    return f"no version of model '{request.model}' is deployed and promoted: name one, or promote one"
+
+
+async def get_inference(request: GetInference, work: Work[Parts]) -> InferenceView:
+    return (await accepted.find(work.tx, work.project, request.id)).view()
+
+
+async def list_inferences(request: ListInferences, work: Work[Parts]) -> InferenceList:
+    found = await accepted.recent(work.tx, work.project, request.model, request.state, request.limit)
+    return InferenceList(inferences=[one.view() for one in found])
+
+
+async def get_inference_answer(request: GetInferenceAnswer, work: Work[Parts]) -> InferenceAnswer:
+    found = await accepted.find(work.tx, work.project, request.id)
+    if found.status is None:
+        raise Conflict(f"inference {found.id} is {found.state}: it has no answer", retry_after=found.retry_seconds)
+    return InferenceAnswer(
+        name=found.answer_name,
+        status=found.status,
+        version=found.reply_version or "",
+        header_length=found.reply_header_length,
+        retry_after=found.retry_after,
+    )
+
+
+async def cancel_inference(request: CancelInference, work: Work[Parts]) -> InferenceView:
+    """What a node computes of it meanwhile is dropped."""
+    found = await accepted.find(work.tx, work.project, request.id, lock=True)
+    cancelled = await accepted.cancel(work.tx, found)
+    if cancelled is not found:
+        about = {"inference_id": found.id, "model": found.model}
+        work.say(InferenceCancelled(**about, actor=work.context.actor))
+        work.then(lambda: work.parts.answering.bodies.drop(found.body_name))
+    return cancelled.view()

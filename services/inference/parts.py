@@ -1,0 +1,22 @@
+"""What the handlers of inference work with."""
+
+from dataclasses import dataclass
+
+from services.inference.answering import Answering
+from services.inference.data_plane import DataPlane
+from services.inference.domain import Routing
+from services.inference.engine import Triton
+from services.inference.reconciler import Reconciler
+from services.inference.settings import Settings
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What answers now, what brings versions here, and what answers later."""
+
+    routing: Routing
+    reconciler: Reconciler
+    data_plane: DataPlane
+    triton: Triton
+    answering: Answering
+    settings: Settings
