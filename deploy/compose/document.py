@@ -156,8 +156,8 @@ def own_volumes(name: str) -> list[str]:
 
 
 def own_networks(name: str) -> list[str]:
-    """Nobody but inference reaches Triton, and only the gateway is reached from outside."""
-    return {"inference": [TRITON_ONLY], "gateway": [OUTSIDE]}.get(name, [])
+    """Nobody but inference reaches Triton, and only the gateway is reached from outside, where webhooks are."""
+    return {"inference": [TRITON_ONLY, OUTSIDE], "gateway": [OUTSIDE]}.get(name, [])
 
 
 def service_secrets(name: str) -> Iterator[str]:

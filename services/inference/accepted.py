@@ -3,7 +3,7 @@ names its fence.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import asyncpg
 
@@ -12,12 +12,14 @@ from services.inference.lifecycle import Inference, State, is_final, move
 from shared import frames
 from shared.context import Context
 from shared.db import Connection
-from shared.errors import NotFound
-from shared.rpc.inference import DeferInference
+from shared.errors import Conflict, NotFound
+from shared.rpc.inference import DeferInference, WebhookView
 
 COLUMNS = """id, project, model, version, size, header_length, context, state, note, fence, attempts, status,
 reply_version, reply_header_length, reply_size, retry_after, webhook, delivery, deliveries, deliver_after,
 delivery_problem, created_at, started_at, ended_at"""
+
+COLUMNS_OF_TAKEN = ", ".join(f"t.{name.strip()}" for name in COLUMNS.split(","))
 
 # One at a time accepts requests for a project, so that they are counted.
 LOCK_PROJECT = "SELECT pg_advisory_xact_lock(hashtext(current_schema() || '/accepted/' || $1))"
@@ -91,6 +93,37 @@ DELETE FROM inferences WHERE id IN (
 """
 # Requests by their ids.
 THOSE = f"SELECT {COLUMNS} FROM inferences WHERE id = ANY($1)"
+# Keep a webhook.
+INSERT_WEBHOOK = """
+INSERT INTO webhooks (project, name, url, secret, created_by) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING RETURNING name, url, created_by, created_at
+"""
+# Webhooks of a project, as people see them.
+WEBHOOKS = "SELECT name, url, created_by, created_at FROM webhooks WHERE project = $1 ORDER BY name"
+# Whether a project has a webhook of this name.
+HAS_WEBHOOK = "SELECT EXISTS (SELECT FROM webhooks WHERE project = $1 AND name = $2)"
+# Forget a webhook.
+DELETE_WEBHOOK = "DELETE FROM webhooks WHERE project = $1 AND name = $2 RETURNING name"
+# Take answers that are to be posted, for the time of one attempt; a receiver that is away delays nobody's first one.
+CLAIM_DELIVERIES = f"""
+WITH taken AS (
+    UPDATE inferences SET deliveries = deliveries + 1, deliver_after = now() + make_interval(secs => $1)
+    WHERE id IN (
+        SELECT id FROM inferences WHERE delivery = 'waiting' AND deliver_after <= now()
+        ORDER BY deliveries, deliver_after LIMIT $2 FOR UPDATE SKIP LOCKED
+    ) RETURNING *
+)
+SELECT {COLUMNS_OF_TAKEN}, w.url, w.secret, extract(epoch FROM now() - t.ended_at)::float AS age
+FROM taken t LEFT JOIN webhooks w ON w.project = t.project AND w.name = t.webhook
+"""
+# Note what an attempt came to, unless another was begun since.
+SETTLE_DELIVERY = """
+UPDATE inferences SET delivery = $3, delivery_problem = $4,
+    deliver_after = now() + make_interval(secs => coalesce($5, 0))
+WHERE id = $1 AND deliveries = $2 AND delivery = 'waiting' RETURNING id
+"""
+
+_NAMES = tuple(one.name for one in fields(Inference))
 
 
 @dataclass(frozen=True)
@@ -101,8 +134,18 @@ class Taken:
     is_late: bool
 
 
+@dataclass(frozen=True)
+class Due:
+    """An answer that is to be posted, where to, and the seconds since there is one; without a URL to nobody."""
+
+    inference: Inference
+    url: str | None
+    secret: str | None = field(repr=False)
+    age: float
+
+
 def _inference(row: asyncpg.Record) -> Inference:
-    values = {name: value for name, value in row.items() if name != "is_late"}
+    values = {name: row[name] for name in _NAMES}
     return Inference(**values | {"state": State(row["state"])})
 
 
@@ -189,3 +232,37 @@ async def forget(tx: Connection, seconds: float) -> list[Inference]:
 
 async def those(tx: Connection, ids: Sequence[str]) -> dict[str, Inference]:
     return {row["id"]: _inference(row) for row in await tx.fetch(THOSE, ids)}
+
+
+async def insert_webhook(tx: Connection, context: Context, name: str, url: str, secret: str) -> WebhookView:
+    """Keep a webhook; raises Conflict where there is one of this name."""
+    row = await tx.fetchrow(INSERT_WEBHOOK, context.project, name, url, secret, context.actor)
+    if row is None:
+        raise Conflict(f"there is a webhook '{name}' already: delete it first", field="name")
+    return WebhookView(**dict(row))
+
+
+async def webhooks(tx: Connection, project: str) -> list[WebhookView]:
+    return [WebhookView(**dict(row)) for row in await tx.fetch(WEBHOOKS, project)]
+
+
+async def has_webhook(tx: Connection, project: str, name: str) -> bool:
+    return bool(await tx.fetchval(HAS_WEBHOOK, project, name))
+
+
+async def delete_webhook(tx: Connection, project: str, name: str) -> None:
+    """Forget a webhook; raises NotFound."""
+    if await tx.fetchval(DELETE_WEBHOOK, project, name) is None:
+        raise NotFound(f"there is no webhook '{name}'", field="name")
+
+
+async def claim_deliveries(tx: Connection, lease_seconds: float, limit: int) -> list[Due]:
+    rows = await tx.fetch(CLAIM_DELIVERIES, lease_seconds, limit)
+    return [Due(_inference(row), row["url"], row["secret"], row["age"]) for row in rows]
+
+
+async def settle_delivery(
+    tx: Connection, taken: Inference, state: str, problem: str, rest_seconds: float | None
+) -> bool:
+    """Note what an attempt came to; False where another was begun since."""
+    return await tx.fetchval(SETTLE_DELIVERY, taken.id, taken.deliveries, state, problem, rest_seconds) is not None

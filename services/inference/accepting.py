@@ -1,19 +1,25 @@
 """Handlers of requests that are accepted now and answered later."""
 
-from services.inference import accepted
+from services.inference import accepted, webhooks
 from services.inference.lifecycle import check_room
 from services.inference.parts import Parts
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict, InvalidInput, NotFound
 from shared.events.inference import InferenceAccepted, InferenceCancelled
+from shared.rpc.base import Done
 from shared.rpc.inference import (
     CancelInference,
+    CreateWebhook,
     DeferInference,
+    DeleteWebhook,
     GetInference,
     GetInferenceAnswer,
     InferenceAnswer,
     InferenceList,
     InferenceView,
     ListInferences,
+    ListWebhooks,
+    WebhookCreated,
+    WebhookList,
 )
 from shared.work import Work
 
@@ -22,6 +28,7 @@ async def defer_inference(request: DeferInference, work: Work[Parts]) -> Inferen
     settings, project = work.parts.settings, work.project
     if not await accepted.is_deployed(work.tx, project, request.model, request.version):
         raise NotFound(_not_deployed(request), field="model")
+    await _check_webhook(request, work)
     waiting = await accepted.lock_project(work.tx, project)
     check_room(*waiting, request.size, settings.accepted_max, settings.accepted_bytes)
     made = await accepted.insert(work.tx, request, work.context)
@@ -35,6 +42,11 @@ def _not_deployed(request: DeferInference) -> str:
     if request.version is not None:
         return f"version {request.version} of model '{request.model}' is not deployed"
     return f"no version of model '{request.model}' is deployed and promoted: name one, or promote one"
+
+
+async def _check_webhook(request: DeferInference, work: Work[Parts]) -> None:
+    if request.webhook is not None and not await accepted.has_webhook(work.tx, work.project, request.webhook):
+        raise InvalidInput(f"X-Webhook: there is no webhook '{request.webhook}'", field="X-Webhook")
 
 
 async def get_inference(request: GetInference, work: Work[Parts]) -> InferenceView:
@@ -68,3 +80,20 @@ async def cancel_inference(request: CancelInference, work: Work[Parts]) -> Infer
         work.say(InferenceCancelled(**about, actor=work.context.actor))
         work.then(lambda: work.parts.answering.bodies.drop(found.body_name))
     return cancelled.view()
+
+
+async def create_webhook(request: CreateWebhook, work: Work[Parts]) -> WebhookCreated:
+    url = webhooks.check_url(request.url, inside=work.parts.settings.webhook_inside)
+    secret = webhooks.new_secret()
+    made = await accepted.insert_webhook(work.tx, work.context, request.name, url, secret)
+    return WebhookCreated(**made.model_dump(), secret=secret)
+
+
+async def list_webhooks(_: ListWebhooks, work: Work[Parts]) -> WebhookList:
+    return WebhookList(webhooks=await accepted.webhooks(work.tx, work.project))
+
+
+async def delete_webhook(request: DeleteWebhook, work: Work[Parts]) -> Done:
+    """What is still to be posted there is abandoned."""
+    await accepted.delete_webhook(work.tx, work.project, request.name)
+    return Done()

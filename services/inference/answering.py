@@ -11,6 +11,7 @@ from uuid import UUID
 from services.inference import accepted
 from services.inference.accepted import Taken
 from services.inference.data_plane import DataPlane
+from services.inference.delivery import Delivery
 from services.inference.domain import Routing
 from services.inference.lifecycle import MOST_ATTEMPTS, Inference, State, is_needed, may_pass, outcome, pause
 from services.inference.replies import refusal
@@ -34,10 +35,16 @@ class Answering:
     """One loop of a node and the requests that it works on; whoever dies leaves them to the lease."""
 
     def __init__(
-        self, settings: Settings, database: Database, relay: Relay, routing: Routing, data_plane: DataPlane
+        self,
+        settings: Settings,
+        database: Database,
+        relay: Relay,
+        routing: Routing,
+        data_plane: DataPlane,
+        delivery: Delivery,
     ) -> None:
         self._settings, self._database, self._relay = settings, database, relay
-        self._routing, self._data_plane = routing, data_plane
+        self._routing, self._data_plane, self._delivery = routing, data_plane, delivery
         self.bodies = Claims(settings.artifacts_url, settings.home_dir, DEFERRED)
         self._held: dict[str, tuple[Inference, asyncio.Task[None]]] = {}
         self._renewed = 0.0
@@ -150,6 +157,8 @@ class Answering:
             if held is not None:
                 note = "" if to is State.DONE else _reason(reply)
                 _tell(work, await accepted.conclude(work.tx, held, to, reply, note))
+        if inference.webhook is not None:
+            self._delivery.wake()
         await self.bodies.drop(inference.body_name if held else inference.answer_name)
 
     async def sweep(self) -> None:

@@ -2,6 +2,7 @@
 
 from services.inference.answering import Answering
 from services.inference.data_plane import DataPlane
+from services.inference.delivery import Delivery
 from services.inference.domain import Routing
 from services.inference.engine import Triton
 from services.inference.handlers import HANDLERS
@@ -22,7 +23,8 @@ def build(settings: Settings | None = None) -> Service:
     routing, log = Routing(), PredictionLog(settings.node)
     data_plane = DataPlane(triton, routing, log, settings)
     reconciler = Reconciler(settings, service.database, service.relay, triton, routing, data_plane)
-    answering = Answering(settings, service.database, service.relay, routing, data_plane)
+    delivery = Delivery(settings, service.database, service.relay)
+    answering = Answering(settings, service.database, service.relay, routing, data_plane, delivery)
     service.handle(HANDLERS, Parts(routing, reconciler, data_plane, triton, answering, settings))
 
     async def reconcile() -> None:
@@ -42,6 +44,7 @@ def build(settings: Settings | None = None) -> Service:
     service.add_loop("reconciler", reconcile)
     service.add_loop("accepted requests", answering.run)
     service.add_loop("answers", answering.sweep)
+    service.add_loop("webhooks", delivery.run)
     service.add_loop("prediction log", lambda: log.run(service.bus.js))
     service.add_check("triton", triton_problem)
     service.add_check("deployments", reconciler.problem)

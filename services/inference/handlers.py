@@ -13,7 +13,9 @@ from shared.names import triton_name
 from shared.rpc.artifacts import PAGE, ListReferences, References
 from shared.rpc.inference import (
     CancelInference,
+    CreateWebhook,
     DeferInference,
+    DeleteWebhook,
     DeploymentList,
     GetInference,
     GetInferenceAnswer,
@@ -23,6 +25,7 @@ from shared.rpc.inference import (
     InferenceStatistics,
     ListDeployments,
     ListInferences,
+    ListWebhooks,
     ModelConfiguration,
     ServedModel,
 )
@@ -153,6 +156,9 @@ HANDLERS = Handlers(
         ListInferences: accepting.list_inferences,
         GetInferenceAnswer: accepting.get_inference_answer,
         CancelInference: accepting.cancel_inference,
+        CreateWebhook: accepting.create_webhook,
+        ListWebhooks: accepting.list_webhooks,
+        DeleteWebhook: accepting.delete_webhook,
     },
     memory_rpc={
         GetServedModel: get_served_model,

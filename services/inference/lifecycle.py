@@ -12,6 +12,7 @@ from shared.rpc.inference import DeliveryView, InferenceView
 MOST_ATTEMPTS: Final = 10
 PAUSE_SECONDS: Final = 0.5
 PAUSE_SECONDS_MAX: Final = 30.0
+DELIVERY_SECONDS_MAX: Final = 3600.0
 PASSING: Final = frozenset({429, 499, 503, 504})
 
 
@@ -140,6 +141,11 @@ def may_pass(error: AimassError) -> bool:
 def pause(turn: int, chance: float) -> float:
     """The seconds before the next attempt: doubling from turn 1 on, with jitter by a chance in 0..1."""
     return min(PAUSE_SECONDS_MAX, PAUSE_SECONDS * 2.0 ** min(turn, 10)) * (0.5 + chance / 2)
+
+
+def delivery_pause(attempts: int, first_seconds: float, chance: float) -> float:
+    """The seconds before a delivery is tried again after so many attempts: doubling, with jitter."""
+    return min(DELIVERY_SECONDS_MAX, first_seconds * 2.0 ** min(attempts - 1, 20)) * (0.5 + chance / 2)
 
 
 def check_room(count: int, size: int, new_size: int, most: int, most_bytes: int) -> None:

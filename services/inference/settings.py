@@ -42,6 +42,12 @@ class Settings(ServiceSettings):
     accepted_lease_seconds: float = Field(default=10, gt=0)
     attempt_seconds: float = Field(default=120, gt=0, description="deadline of an attempt at an accepted request")
     answer_hours: float = Field(default=24, gt=0, description="for so long answers of accepted requests are kept")
+    webhook_inside: bool = Field(
+        default=False, description="webhooks may be http, and private, loopback and link-local addresses"
+    )
+    webhook_first_seconds: float = Field(default=5, gt=0, description="pause after the first attempt, then it doubles")
+    webhook_hours: float = Field(default=24, gt=0, description="for so long an answer is tried to be posted")
+    webhook_timeout_seconds: float = Field(default=10, gt=0)
 
     @property
     def limits(self) -> Limits:

@@ -15,7 +15,7 @@ from deploy.embedded.testing_servers import NatsServer, nats_server
 from deploy.provision import bus_users, declarations, provision_bus_over
 from services.inference.domain import Routing
 from services.inference.handlers import HANDLERS as INFERENCE
-from services.inference.handlers import Parts as InferenceParts
+from services.inference.parts import Parts as InferenceParts
 from services.inference.settings import Settings as InferenceSettings
 from services.trainer.handlers import HANDLERS as TRAINER
 from services.trainer.handlers import Parts as TrainerParts
@@ -85,8 +85,9 @@ def trainer() -> Service:
 
 def inference() -> Service:
     """Answers requests about deployments, and reaches no Triton."""
-    service = Service("inference", InferenceSettings())
-    service.handle(INFERENCE, InferenceParts(Routing(), *[cast(Any, None)] * 3))
+    settings = InferenceSettings()
+    service = Service("inference", settings)
+    service.handle(INFERENCE, InferenceParts(Routing(), *[cast(Any, None)] * 4, settings))
     return service
 
 

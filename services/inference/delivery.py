@@ -1,0 +1,102 @@
+"""Posts answers to webhooks, again and again with growing pauses, until they are taken or the time is over."""
+
+import asyncio
+import random
+import time
+from contextlib import suppress
+from typing import Final
+
+from services.inference import accepted, webhooks
+from services.inference.accepted import Due
+from services.inference.lifecycle import Inference, delivery_pause
+from services.inference.outbound import Outbound
+from services.inference.settings import Settings
+from shared import observe
+from shared.claims import DEFERRED, Claims
+from shared.db import Database
+from shared.errors import AimassError
+from shared.events.inference import DeliveryAbandoned
+from shared.outbox import Relay
+
+POLL_SECONDS: Final = 1.0
+AT_ONCE: Final = 32
+LEASE_MARGIN: Final = 20.0
+GONE: Final = 410
+
+
+class Delivery:
+    """One loop of a node; who takes a delivery has it for the time of one attempt, by the database's clock."""
+
+    def __init__(self, settings: Settings, database: Database, relay: Relay) -> None:
+        self._settings, self._database, self._relay = settings, database, relay
+        self._outbound = Outbound(settings.webhook_timeout_seconds, inside=settings.webhook_inside)
+        self._bodies = Claims(settings.artifacts_url, settings.home_dir, DEFERRED)
+        self._woken = asyncio.Event()
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def wake(self) -> None:
+        """There is an answer to post: do not wait for the next poll."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Deliver for ever; what is down now is tried again at the next turn."""
+        while True:
+            self._woken.clear()
+            try:
+                await self._turn()
+            except AimassError as error:
+                observe.log().warning("webhooks wait", error=error.message)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._woken.wait()
+
+    async def _turn(self) -> None:
+        lease = self._settings.webhook_timeout_seconds + LEASE_MARGIN
+        if not (free := AT_ONCE - len(self._under_way)):
+            return
+        async with self._database.transaction() as tx:
+            due = await accepted.claim_deliveries(tx, lease, free)
+        for one in due:
+            task = asyncio.create_task(self._deliver(one))
+            self._under_way.add(task)
+            task.add_done_callback(self._on_delivered)
+
+    def _on_delivered(self, task: "asyncio.Task[None]") -> None:
+        self._under_way.discard(task)
+        self._woken.set()
+
+    async def _deliver(self, due: Due) -> None:
+        """One attempt and what it came to; where that cannot be written, it is made again."""
+        try:
+            problem, is_final = await self._attempt(due)
+            await self._settle(due, problem, is_final=is_final)
+        except Exception as error:
+            observe.log().warning("delivery goes on later", inference=due.inference.id, error=repr(error))
+
+    async def _attempt(self, due: Due) -> tuple[str, bool]:
+        """The problem, if there is one, and whether it lasts."""
+        if due.url is None or due.secret is None:
+            return "the webhook was deleted", True
+        body = webhooks.message(due.inference, await self._answer(due.inference))
+        headers = webhooks.signed(due.secret, due.inference.id, int(time.time()), body)
+        try:
+            status = await self._outbound.post(due.url, headers, body)
+        except AimassError as error:
+            return error.message, False
+        return ("", False) if 200 <= status < 300 else (f"the receiver answered {status}", status == GONE)
+
+    async def _answer(self, ended: Inference) -> bytes | None:
+        return bytes(await self._bodies.fetch(ended.answer_name)) if webhooks.carries(ended) else None
+
+    async def _settle(self, due: Due, problem: str, *, is_final: bool) -> None:
+        settings, one = self._settings, due.inference
+        rest = delivery_pause(one.deliveries, settings.webhook_first_seconds, random.random())
+        is_over = is_final or due.age + rest > settings.webhook_hours * 3600
+        async with self._relay.work(one.origin) as work:
+            if not problem:
+                await accepted.settle_delivery(work.tx, one, "delivered", "", None)
+            elif not is_over:
+                await accepted.settle_delivery(work.tx, one, "waiting", problem, rest)
+            elif await accepted.settle_delivery(work.tx, one, "abandoned", problem, None):
+                about = {"inference_id": one.id, "model": one.model, "webhook": one.webhook or ""}
+                work.say(DeliveryAbandoned(attempts=one.deliveries, reason=problem, **about))

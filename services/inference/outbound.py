@@ -1,0 +1,92 @@
+"""Requests to places that others name: never to an address of inside, whatever a name resolves to and when.
+
+The address is checked where the connection is made, so that no second look at the name can give another one.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+import httpcore
+
+from services.inference.webhooks import is_public
+from shared.errors import AimassError
+
+
+class NotAllowed(AimassError):
+    """The host is not on the internet: private, loopback and link-local addresses are not called."""
+
+    code = "not_allowed"
+
+
+class Unreached(AimassError):
+    """The receiver was not reached."""
+
+    code = "unreached"
+
+
+class PublicNetwork(httpcore.AsyncNetworkBackend):
+    """Connects to public addresses alone, unless `inside` is allowed."""
+
+    def __init__(self, *, inside: bool) -> None:
+        self._inside = inside
+        self._network = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        address = await self._address(host, port)
+        return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        raise NotAllowed()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def _address(self, host: str, port: int) -> str:
+        try:
+            loop = asyncio.get_running_loop()
+            found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise Unreached("the name of the host is not known") from None
+        allowed = [str(entry[4][0]) for entry in found if self._inside or is_public(str(entry[4][0]))]
+        if not allowed:
+            raise NotAllowed()
+        return allowed[0]
+
+
+class Outbound:
+    """Posts, each time over a connection of its own; never follows a redirect, never reads more than the status."""
+
+    def __init__(self, seconds: float, *, inside: bool) -> None:
+        self._seconds = seconds
+        self._network = PublicNetwork(inside=inside)
+        self._tls = ssl.create_default_context()
+
+    async def post(self, url: str, headers: dict[str, str], body: bytes) -> int:
+        """The status that the receiver answers with; raises NotAllowed or Unreached."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._post(url, headers, body)
+        except TimeoutError:
+            raise Unreached(f"the receiver did not answer within {self._seconds:g} s") from None
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
+            raise Unreached(f"the receiver was not reached: {type(error).__name__}") from error
+
+    async def _post(self, url: str, headers: dict[str, str], body: bytes) -> int:
+        network, tls = self._network, self._tls
+        async with (
+            httpcore.AsyncConnectionPool(network_backend=network, ssl_context=tls) as pool,
+            pool.stream("POST", url, headers=list(headers.items()), content=body) as response,
+        ):
+            return int(response.status)
