@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from services.gateway.open_inference.bodies import CONTENT_ENCODING, HEADER_LENGTH, Body, InferenceBodies
-from services.gateway.open_inference.compression import IDENTITY, PACKED_BYTES, WORTH_IT, compressed, preferred
+from services.gateway.open_inference.answers import answer_of, packed
+from services.gateway.open_inference.bodies import Body, InferenceBodies
 from services.gateway.open_inference.data_plane import DataPlane, NobodyServes
 from services.gateway.open_inference.deferral import PREFER, Deferral, wants_no_wait
 from services.gateway.open_inference.protocol import STATISTICS, Answer, Call, ProtocolRoute, json_answer
@@ -24,9 +24,7 @@ from shared.signatures import model_metadata
 
 SERVER = "aimass"
 VERSION = "1"
-COPIED_BYTES = 64 * 1024
 TIMEOUT = b"x-request-timeout-ms"
-OCTETS = b"application/octet-stream"
 ACCEPT_ENCODING = b"accept-encoding"
 MODEL = "/v2/models/{model}"
 VERSIONED = "/v2/models/{model}/versions/{version}"
@@ -115,11 +113,11 @@ class InferenceRoutes:
             if timeout := body.timeout():
                 seconds = min(timeout, given or self._seconds_max)
             left = seconds - (time.monotonic() - started)
-            answer = _answer(await self._reply(call, body, left))
+            answer = answer_of(await self._reply(call, body, left))
         except TimeoutError:
             raise DeadlineExceeded(f"the prediction did not come within {seconds:g} s") from None
         accepted = call.headers.get(ACCEPT_ENCODING)
-        return answer if accepted is None else await _compressed(answer, accepted)
+        return answer if accepted is None else await packed(answer, accepted)
 
     async def _accept(self, call: Call) -> Answer:
         try:
@@ -184,25 +182,3 @@ class InferenceRoutes:
 
 def _version(call: Call) -> int | None:
     return int(call.version) if call.version else None
-
-
-def _answer(reply: frames.Reply) -> Answer:
-    headers = [(b"content-type", b"application/json" if reply.header_length is None else OCTETS)]
-    if reply.header_length is not None:
-        headers.append((HEADER_LENGTH, str(reply.header_length).encode()))
-    if reply.retry_after is not None:
-        headers.append((b"retry-after", str(reply.retry_after).encode()))
-    return Answer(reply.status, bytes(reply.body) if len(reply.body) <= COPIED_BYTES else reply.body, headers)
-
-
-async def _compressed(answer: Answer, accepted: bytes) -> Answer:
-    """The answer as its caller likes it, where that makes it smaller; the length of its JSON header stays as it was."""
-    if answer.status != 200 or not WORTH_IT <= len(answer.body) <= PACKED_BYTES:
-        return answer
-    encoding = preferred(accepted)
-    if encoding == IDENTITY:
-        return answer
-    body = await compressed(answer.body, encoding)
-    if len(body) >= len(answer.body):
-        return answer
-    return Answer(answer.status, body, [*answer.headers, (CONTENT_ENCODING, encoding)])

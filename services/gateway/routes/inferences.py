@@ -1,13 +1,15 @@
 """Requests that were accepted with `Prefer: respond-async`: how they are, and their answers."""
 
 from typing import Annotated
+from uuid import UUID
 
-from fastapi import Path, Query, Response
+from fastapi import Header, Path, Query, Response
 
 from services.gateway.caller import CallerOf
+from services.gateway.open_inference.answers import answer_of, packed
 from services.gateway.routes.declare import Routes
+from shared import frames
 from shared.names import Slug
-from shared.oip import HEADER_LENGTH
 from shared.permissions import Permission
 from shared.rpc.inference import (
     CancelInference,
@@ -45,17 +47,18 @@ async def show_inference(inference_id: Id, caller: CallerOf, response: Response)
 
 
 @ROUTES.add("GET", "/inferences/{inference_id}/result", Permission.INFER, response_class=Response)
-async def fetch_result(inference_id: Id, caller: CallerOf) -> Response:
+async def fetch_result(
+    inference_id: Id, caller: CallerOf, accept_encoding: Annotated[str, Header(include_in_schema=False)] = ""
+) -> Response:
     """The answer, with the status, headers and body that a caller who waits would have got; 409 before there is one."""
     found = await caller.ask(GetInferenceAnswer(id=inference_id))
     body = await caller.edges.deferred.fetch(found.name)
-    headers = {"X-Prediction-Id": inference_id}
-    if found.header_length is not None:
-        headers[HEADER_LENGTH] = str(found.header_length)
-    if found.retry_after is not None:
-        headers["Retry-After"] = str(found.retry_after)
-    kind = "application/json" if found.header_length is None else "application/octet-stream"
-    return Response(body, found.status, headers, kind)
+    prediction_id = UUID(inference_id).bytes
+    facts = (found.version, found.header_length, found.retry_after)
+    answer = answer_of(frames.Reply(prediction_id, found.status, body, *facts))
+    answer = await packed(answer, accept_encoding.encode("latin-1"))
+    headers = {name.decode(): value.decode() for name, value in answer.headers}
+    return Response(answer.body, answer.status, headers | {"x-prediction-id": inference_id})
 
 
 @ROUTES.add("DELETE", "/inferences/{inference_id}", Permission.INFER)
