@@ -26,8 +26,8 @@ from shared.work import Work
 
 POLL_SECONDS: Final = 0.5
 SWEEP_SECONDS: Final = 10.0
-ORPHAN_TURNS: Final = 60
-ORPHAN_SECONDS: Final = 3600.0
+STRAY_TURNS: Final = 60
+STRAY_SECONDS: Final = 3600.0
 NOTE_LENGTH: Final = 500
 
 
@@ -167,8 +167,8 @@ class Answering:
         while True:
             try:
                 await self._forget()
-                if turn % ORPHAN_TURNS == 0:
-                    await self._drop_orphans()
+                if turn % STRAY_TURNS == 0:
+                    await self.drop_strays(STRAY_SECONDS)
                 turn += 1
             except AimassError as error:
                 observe.log().warning("old answers stay for now", error=error.message)
@@ -180,8 +180,9 @@ class Answering:
         for inference in forgotten:
             await self.bodies.drop(inference.answer_name)
 
-    async def _drop_orphans(self) -> None:
-        async for names in self.bodies.older(ORPHAN_SECONDS):
+    async def drop_strays(self, seconds: float) -> None:
+        """Drop what has lain for longer than this and belongs to no request: those who kept it died at once."""
+        async for names in self.bodies.older(seconds):
             owners = {name: str(UUID(name[:32])) for name in names}
             async with self._database.connection() as connection:
                 found = await accepted.those(connection, sorted(set(owners.values())))

@@ -160,9 +160,9 @@ def check_room(count: int, size: int, new_size: int, most: int, most_bytes: int)
 
 
 def is_needed(name: str, found: Inference | None) -> bool:
-    """Whether a body of the store is still wanted: a request's until its end, an answer as long as its row names it."""
+    """Whether a body of the store is still wanted: a request's until its end, an answer of the last holder."""
     if found is None:
         return False
-    if found.status is not None:
-        return name == found.answer_name
-    return not is_final(found.state) and name == found.body_name
+    if name == found.answer_name:
+        return found.state is not State.CANCELLED
+    return name == found.body_name and not is_final(found.state)

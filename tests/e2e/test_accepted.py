@@ -10,6 +10,7 @@ from tests.e2e.accepted import (
     Body,
     accepted,
     binary,
+    bodies,
     check_once,
     defer,
     ended,
@@ -46,6 +47,7 @@ def test_the_answer_is_that_of_a_caller_who_waits(later: House, kind: str) -> No
 def test_it_is_kept_once_and_announced(later: House) -> None:
     location = accepted(defer(later))
     check_once(later, location)
+    until(lambda: len(bodies(later, location.rpartition("/")[2])) == 1, what="the request's body to be dropped")
     shown = ended(later, location)
     assert (shown["state"], shown["status"], shown["attempts"]) == ("done", 200, 1)
     timeline = later.get("events", correlation_id=shown["correlation_id"], follow=False)["events"]
@@ -95,9 +97,7 @@ def test_what_nobody_deploys_is_refused_at_once(later: House) -> None:
     for path in ("/v2/models/nobody/infer", PATH.replace("versions/1", "versions/9")):
         refused = defer(later, path=path)
         assert (refused.status_code, "deployed" in refused.json()["error"]) == (404, True)
-    folder = later.stack.home.folder("artifacts") / "deferred"
-    prefix = refused.headers["x-prediction-id"].replace("-", "")
-    until(lambda: not list(folder.glob(f"{prefix}*")), what="its body to be dropped")
+    until(lambda: not bodies(later, refused.headers["x-prediction-id"]), what="its body to be dropped")
 
 
 @pytest.mark.parametrize("name", ["01890000-0000-7000-8000-000000000000", "nobody"])
