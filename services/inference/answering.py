@@ -8,6 +8,8 @@ from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
+from prometheus_client import Counter, Gauge
+
 from services.inference import accepted
 from services.inference.accepted import Taken
 from services.inference.data_plane import DataPlane
@@ -29,6 +31,8 @@ SWEEP_SECONDS: Final = 10.0
 STRAY_TURNS: Final = 60
 STRAY_SECONDS: Final = 3600.0
 NOTE_LENGTH: Final = 500
+ANSWERED = Counter("aimass_accepted_requests_total", "Accepted requests answered later", ["project", "model", "state"])
+UNDER_WAY = Gauge("aimass_accepted_requests_under_way", "Accepted requests that this node works on")
 
 
 class Answering:
@@ -50,6 +54,7 @@ class Answering:
         self._renewed = 0.0
         self._woken = asyncio.Event()
         self._draining = False
+        UNDER_WAY.set_function(lambda: len(self._held))
 
     async def wake(self) -> None:
         """A request was accepted here: do not wait for the next poll."""
@@ -109,11 +114,15 @@ class Answering:
         """Work on one request; where its end cannot be written the lease runs out and another goes on."""
         inference = taken.inference
         try:
-            await self._attempt(taken)
-        except asyncio.CancelledError:
-            await self._put_back(inference, "the node stops", 0)
+            await self._attempt_or_put_back(taken)
         except Exception as error:
             observe.log().warning("accepted request goes on later", inference=inference.id, error=repr(error))
+
+    async def _attempt_or_put_back(self, taken: Taken) -> None:
+        try:
+            await self._attempt(taken)
+        except asyncio.CancelledError:
+            await self._put_back(taken.inference, "the node stops", 0)
 
     async def _attempt(self, taken: Taken) -> None:
         inference = taken.inference
@@ -157,6 +166,8 @@ class Answering:
             if held is not None:
                 note = "" if to is State.DONE else _reason(reply)
                 _tell(work, await accepted.conclude(work.tx, held, to, reply, note))
+        if held is not None:
+            ANSWERED.labels(inference.project, inference.model, to.value).inc()
         if inference.webhook is not None:
             self._delivery.wake()
         await self.bodies.drop(inference.body_name if held else inference.answer_name)

@@ -6,6 +6,8 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from prometheus_client import Counter
+
 from services.inference import accepted, webhooks
 from services.inference.accepted import Due
 from services.inference.lifecycle import Inference, delivery_pause
@@ -19,9 +21,10 @@ from shared.events.inference import DeliveryAbandoned
 from shared.outbox import Relay
 
 POLL_SECONDS: Final = 1.0
-AT_ONCE: Final = 32
+AT_ONCE: Final = 16
 LEASE_MARGIN: Final = 20.0
 GONE: Final = 410
+POSTED = Counter("aimass_webhook_attempts_total", "Attempts to post an answer to a webhook", ["outcome"])
 
 
 class Delivery:
@@ -69,6 +72,7 @@ class Delivery:
         """One attempt and what it came to; where that cannot be written, it is made again."""
         try:
             problem, is_final = await self._attempt(due)
+            POSTED.labels("failed" if problem else "delivered").inc()
             await self._settle(due, problem, is_final=is_final)
         except Exception as error:
             observe.log().warning("delivery goes on later", inference=due.inference.id, error=repr(error))
