@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aimass import types as t
 from aimass.connection import API, Connection
 from aimass.errors import DeadlineExceeded, Unavailable
+from aimass.later import Later, infer_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +19,7 @@ LONGEST_LIST = 1000
 ENDED = ("succeeded", "failed", "cancelled")
 
 
-class Client:
+class Client(Later):
     """Talks to one gateway with one API key, or with an access token in its place.
 
     `authorization` is the header's value, for other clients. Every method raises an ApiError when the platform
@@ -298,7 +299,7 @@ class Client:
     def infer(self, model: str, inputs: Sequence[t.Tensor], version: int | None = None) -> dict[str, Any]:
         """Ask a model by the Open Inference Protocol in JSON."""
         body = {"inputs": list(inputs)}
-        answer: dict[str, Any] = self._connection.send("POST", _infer_path(model, version), json=body).json()
+        answer: dict[str, Any] = self._connection.send("POST", infer_path(model, version), json=body).json()
         return answer
 
     def predict(
@@ -313,12 +314,8 @@ class Client:
         from aimass import arrays
 
         body, headers = arrays.encode(inputs, outputs)
-        answer = self._connection.send("POST", _infer_path(model, version), content=body, headers=headers)
+        answer = self._connection.send("POST", infer_path(model, version), content=body, headers=headers)
         return arrays.decode(answer.content, answer.headers.get(arrays.HEADER_LENGTH))
 
     def _get(self, path: str, **params: Any) -> Any:
         return self._connection.call("GET", path, params=params)
-
-
-def _infer_path(model: str, version: int | None) -> str:
-    return f"/v2/models/{model}" + (f"/versions/{version}" if version else "") + "/infer"

@@ -294,3 +294,46 @@ class Tensor(TypedDict):
     datatype: str
     shape: list[int]
     data: list[Any]
+
+
+class Delivery(TypedDict):
+    """The way of an answer to its webhook: waiting, delivered or abandoned, and the last problem."""
+
+    webhook: str
+    state: str
+    attempts: int
+    problem: str
+    next_at: str | None
+
+
+class Inference(TypedDict):
+    """A request that is answered later: queued, running, done, failed or cancelled; status is that of its answer."""
+
+    id: str
+    model: str
+    version: int | None
+    state: str
+    note: str
+    attempts: int
+    status: int | None
+    actor: str
+    correlation_id: str
+    delivery: Delivery | None
+    created_at: str | None
+    started_at: str | None
+    ended_at: str | None
+
+
+class Webhook(TypedDict):
+    """Where answers may be posted to."""
+
+    name: str
+    url: str
+    created_by: str
+    created_at: str | None
+
+
+class NewWebhook(Webhook):
+    """A new webhook with the secret that signs what it gets."""
+
+    secret: str

@@ -67,7 +67,7 @@ def told(response: httpx.Response) -> tuple[Any, ...]:
     size = int(header_length) if header_length else len(response.content)
     document = json.loads(response.content[:size])
     document.get("parameters", {}).pop("prediction_id", None)
-    kept = {name: response.headers.get(name) for name in ("content-type", HEADER_LENGTH, "content-length")}
+    kept = {name: response.headers.get(name) for name in ("content-type", "content-encoding", HEADER_LENGTH)}
     return response.status_code, kept, document, response.content[size:]
 
 

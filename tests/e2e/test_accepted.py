@@ -1,7 +1,10 @@
 """Prefer: respond-async: the answer comes later and is the very one that a caller who waits gets."""
 
+import aimass
 import httpx
+import numpy as np
 import pytest
+from aimass import types as t
 
 from shared.oip import HEADER_LENGTH
 from tests.e2e.accepted import (
@@ -98,6 +101,27 @@ def test_what_nobody_deploys_is_refused_at_once(later: House) -> None:
         refused = defer(later, path=path)
         assert (refused.status_code, "deployed" in refused.json()["error"]) == (404, True)
     until(lambda: not bodies(later, refused.headers["x-prediction-id"]), what="its body to be dropped")
+
+
+def test_the_client_waits_for_it(later: House) -> None:
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+    with aimass.Client(later.stack.info["gateway"], later.key) as client:
+        binary_one = client.predict_later("later", {"x": rows}, 1)
+        json_one = client.infer_later("later", [t.Tensor(name="x", datatype="FP32", shape=[1, 2], data=[1, 2])], 1)
+        np.testing.assert_array_equal(client.inference_result(binary_one["id"])["y"], 2 * rows)
+        assert client.inference_result(json_one["id"])["outputs"][0]["data"] == [2, 4]
+        assert client.inference(json_one["id"])["state"] == "done"
+        assert json_one["id"] in [one["id"] for one in client.inferences(model="later")]
+        broken = client.infer_later("later", [], 1)
+        with pytest.raises(aimass.Invalid):
+            client.inference_result(broken["id"])
+        with pytest.raises(aimass.Conflict):
+            client.cancel_inference(broken["id"])
+        assert len(client.create_webhook("mine", "https://example.com/")["secret"]) > 40
+        assert "mine" in [webhook["name"] for webhook in client.webhooks()]
+        client.delete_webhook("mine")
+        with pytest.raises(aimass.NotFound):
+            client.delete_webhook("mine")
 
 
 @pytest.mark.parametrize("name", ["01890000-0000-7000-8000-000000000000", "nobody"])

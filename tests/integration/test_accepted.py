@@ -1,7 +1,6 @@
 """Accepted requests on a real database and bus: bounds, projects, leases and fences, retention."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -119,9 +118,7 @@ def failing(*statuses: int) -> Callable[[frames.Request], Any]:
     async def script(request: frames.Request) -> frames.Reply:
         if not left:
             return await echo(request)
-        return frames.Reply(
-            request.prediction_id, left.pop(0), json.dumps({"error": "not now"}).encode(), retry_after=1
-        )
+        return frames.Reply(request.prediction_id, left.pop(0), b'{"error": "not now"}', retry_after=1)
 
     return script
 
