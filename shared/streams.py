@@ -22,18 +22,23 @@ MAX_ACK_PENDING = 64
 MAX_WORKERS = 4
 MAX_FAILURES = 5
 MAX_ATTEMPTS = 10
+SUBJECT_EVENTS = 100_000
 CREDENTIALS = "credentials"
 CREDENTIAL_SUBJECT = f"$KV.{CREDENTIALS}"
 REVOKED_SUBJECT = "auth.revoked"
 CHANGED_SUBJECT = "auth.changed"
 
 
-def _stream(name: str, subject: str, mib: int, days: float, discard: DiscardPolicy, work_queue: bool) -> StreamConfig:
+def _stream(
+    name: str, subject: str, mib: int, days: float, discard: DiscardPolicy, work_queue: bool, most: int = -1
+) -> StreamConfig:
+    """`most` messages of a subject are kept, and then the last ones, whatever the stream does when it is full."""
     return StreamConfig(
         name=name,
         subjects=[subject],
         max_bytes=mib * MIB,
         max_age=days * DAY,
+        max_msgs_per_subject=most,
         discard=discard,
         retention=RetentionPolicy.WORK_QUEUE if work_queue else RetentionPolicy.LIMITS,
         duplicate_window=120,
@@ -43,7 +48,7 @@ def _stream(name: str, subject: str, mib: int, days: float, discard: DiscardPoli
 
 
 STREAMS: tuple[StreamConfig, ...] = (
-    _stream("EVT", "evt.>", 512, 30, DiscardPolicy.NEW, False),
+    _stream("EVT", "evt.>", 512, 30, DiscardPolicy.NEW, False, SUBJECT_EVENTS),
     _stream("CMD", "cmd.>", 64, 30, DiscardPolicy.NEW, True),
     _stream("PRED", "pred.>", 256, 7, DiscardPolicy.OLD, False),
     _stream("DLQ", "dlq.>", 64, 90, DiscardPolicy.NEW, False),

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aimass import types as t
@@ -88,16 +89,12 @@ class Later:
 
     def _wait(self, inference_id: str, every: float, timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        while True:
-            try:
+        while time.monotonic() < deadline:
+            with suppress(Unavailable, DeadlineExceeded):
                 if self.inference(inference_id)["state"] not in UNDER_WAY:
                     return
-            except Unavailable:
-                if time.monotonic() > deadline:
-                    raise
-            if time.monotonic() > deadline:
-                raise DeadlineExceeded(0, f"{inference_id} has no answer after {timeout:g} s")
             time.sleep(every)
+        raise TimeoutError(f"{inference_id} has no answer after {timeout:g} s")
 
     def cancel_inference(self, inference_id: str) -> t.Inference:
         """Give up a request that has no answer yet."""

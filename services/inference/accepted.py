@@ -21,7 +21,7 @@ delivery_problem, created_at, started_at, ended_at"""
 
 COLUMNS_OF_TAKEN = ", ".join(f"t.{name.strip()}" for name in COLUMNS.split(","))
 
-# One at a time accepts requests for a project, so that they are counted.
+# One at a time accepts requests for a project that is nearly full, so that they are counted.
 LOCK_PROJECT = "SELECT pg_advisory_xact_lock(hashtext(current_schema() || '/accepted/' || $1))"
 # The requests of a project without an answer, and the size of their bodies.
 PENDING = """
@@ -158,9 +158,13 @@ async def _changed(tx: Connection, query: str, *values: object) -> Inference:
     return _inference(row)
 
 
-async def lock_project(tx: Connection, project: str) -> tuple[int, int]:
-    """How many requests of the project have no answer, and the size of their bodies; until the end of `tx`."""
+async def lock_project(tx: Connection, project: str) -> None:
+    """Let nobody else who locks accept for the project until the end of `tx`."""
     await tx.execute(LOCK_PROJECT, project)
+
+
+async def pending(tx: Connection, project: str) -> tuple[int, int]:
+    """How many requests of the project have no answer, and the size of their bodies."""
     row = await tx.fetchrow(PENDING, project)
     assert row is not None
     return row["count"], row["size"]

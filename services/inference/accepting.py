@@ -1,10 +1,10 @@
 """Handlers of requests that are accepted now and answered later."""
 
 from services.inference import accepted, webhooks
-from services.inference.lifecycle import check_room
+from services.inference.lifecycle import check_room, is_tight
 from services.inference.parts import Parts
 from shared.errors import Conflict, InvalidInput, NotFound
-from shared.events.inference import InferenceAccepted, InferenceCancelled
+from shared.events.inference import InferenceCancelled
 from shared.rpc.base import Done
 from shared.rpc.inference import (
     CancelInference,
@@ -25,15 +25,11 @@ from shared.work import Work
 
 
 async def defer_inference(request: DeferInference, work: Work[Parts]) -> InferenceView:
-    settings, project = work.parts.settings, work.project
-    if not await accepted.is_deployed(work.tx, project, request.model, request.version):
+    if not await accepted.is_deployed(work.tx, work.project, request.model, request.version):
         raise NotFound(_not_deployed(request), field="model")
     await _check_webhook(request, work)
-    waiting = await accepted.lock_project(work.tx, project)
-    check_room(*waiting, request.size, settings.accepted_max, settings.accepted_bytes)
+    await _check_room(request.size, work)
     made = await accepted.insert(work.tx, request, work.context)
-    about = {"inference_id": made.id, "model": made.model, "version": made.version, "size": made.size}
-    work.say(InferenceAccepted(**about, actor=work.context.actor))
     work.then(work.parts.answering.wake)
     return made.view()
 
@@ -42,6 +38,16 @@ def _not_deployed(request: DeferInference) -> str:
     if request.version is not None:
         return f"version {request.version} of model '{request.model}' is not deployed"
     return f"no version of model '{request.model}' is deployed and promoted: name one, or promote one"
+
+
+async def _check_room(size: int, work: Work[Parts]) -> None:
+    """Counting under a lock would let one commit at a time through, so only who is near the bound does."""
+    most = work.parts.settings.accepted_max, work.parts.settings.accepted_bytes
+    waiting = await accepted.pending(work.tx, work.project)
+    if is_tight(*waiting, *most):
+        await accepted.lock_project(work.tx, work.project)
+        waiting = await accepted.pending(work.tx, work.project)
+    check_room(*waiting, size, *most)
 
 
 async def _check_webhook(request: DeferInference, work: Work[Parts]) -> None:

@@ -13,6 +13,7 @@ MOST_ATTEMPTS: Final = 10
 PAUSE_SECONDS: Final = 0.5
 PAUSE_SECONDS_MAX: Final = 30.0
 DELIVERY_SECONDS_MAX: Final = 3600.0
+UNSEEN_MOST: Final = 128
 PASSING: Final = frozenset({429, 499, 503, 504})
 
 
@@ -146,6 +147,11 @@ def pause(turn: int, chance: float) -> float:
 def delivery_pause(attempts: int, first_seconds: float, chance: float) -> float:
     """The seconds before a delivery is tried again after so many attempts: doubling, with jitter."""
     return min(DELIVERY_SECONDS_MAX, first_seconds * 2.0 ** min(attempts - 1, 20)) * (0.5 + chance / 2)
+
+
+def is_tight(count: int, size: int, most: int, most_bytes: int) -> bool:
+    """Whether those who are being accepted now could together pass the bounds."""
+    return count > most - UNSEEN_MOST or size > most_bytes / 2
 
 
 def check_room(count: int, size: int, new_size: int, most: int, most_bytes: int) -> None:

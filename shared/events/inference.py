@@ -5,17 +5,6 @@ from typing import ClassVar
 from shared.events.base import Event, Int64
 
 
-class InferenceAccepted(Event):
-    """A request was accepted and will be answered; the version is that which it names, size is that of its body."""
-
-    about: ClassVar[str] = "inference_id"
-    inference_id: str = ""
-    model: str = ""
-    version: int | None = None
-    size: Int64 = 0
-    actor: str = ""
-
-
 class InferenceCompleted(Event):
     """A request was answered by this version; its answer has so many bytes and is kept for a while."""
 

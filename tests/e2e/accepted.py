@@ -86,7 +86,7 @@ def check_once(house: House, location: str) -> None:
     answer = result(house, location)
     assert answer.status_code == 200, answer.text
     until(lambda: "InferenceCompleted" in facts(house, inference_id), what="the announcement")
-    assert facts(house, inference_id) == ["InferenceAccepted", "InferenceCompleted"]
+    assert facts(house, inference_id) == ["InferenceCompleted"]
     [row] = house.rows("inference", f"SELECT fence, state FROM inferences WHERE id = '{inference_id}'")
     kept = bodies(house, inference_id)[f"{row['fence']}-answer"]
     assert (row["state"], kept) == ("done", answer.content)

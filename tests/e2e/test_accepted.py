@@ -54,7 +54,7 @@ def test_it_is_kept_once_and_announced(later: House) -> None:
     shown = ended(later, location)
     assert (shown["state"], shown["status"], shown["attempts"]) == ("done", 200, 1)
     timeline = later.get("events", correlation_id=shown["correlation_id"], follow=False)["events"]
-    assert [event["type"].rpartition(".")[2] for event in timeline] == ["InferenceAccepted", "InferenceCompleted"]
+    assert [event["type"].rpartition(".")[2] for event in timeline] == ["InferenceCompleted"]
     assert "2.5" not in str(timeline)
     listed = later.get("inferences", model="later", state="done")["inferences"]
     assert shown["id"] in [one["id"] for one in listed]

@@ -10,7 +10,7 @@ from nats.js.errors import NotFoundError
 
 from deploy.embedded.testing_servers import PostgresServer, nats_server, postgres_server
 from deploy.provision import DATABASE_SERVICES, provision_bus_over, provision_database, service_url
-from shared.streams import STREAMS, Declaration
+from shared.streams import STREAMS, SUBJECT_EVENTS, Declaration
 
 
 @pytest.fixture(scope="class")
@@ -111,3 +111,19 @@ async def test_streams_are_provisioned_twice_without_harm(tmp_path: Path) -> Non
             await connection.jetstream().consumer_info("CMD", "trainer")
         await connection.close()
     assert {stream.name for stream in STREAMS} <= found
+
+
+async def test_events_that_come_often_leave_room_for_others(tmp_path: Path) -> None:
+    """Of each subject the last ones are kept, although a full stream refuses what is new."""
+    [events] = [stream for stream in STREAMS if stream.name == "EVT"]
+    assert events.max_msgs_per_subject == SUBJECT_EVENTS
+    with nats_server(tmp_path) as server:
+        connection = await nats.connect(server.url)
+        jetstream = connection.jetstream()
+        await jetstream.add_stream(events.evolve(max_msgs_per_subject=2))
+        for number in range(5):
+            await jetstream.publish("evt.default.inference.v1.inference_completed", str(number).encode())
+        await jetstream.publish("evt.default.models.v1.version_promoted", b"")
+        assert (await jetstream.stream_info("EVT")).state.messages == 3
+        assert (await jetstream.get_msg("EVT", 4)).data == b"3"
+        await connection.close()
