@@ -7,6 +7,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import httpcore
@@ -42,8 +43,11 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        address = await self._address(host, port)
-        return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+        *others, last = await self._addresses(host, port)
+        for address in others:
+            with suppress(httpcore.ConnectError):
+                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+        return await self._network.connect_tcp(last, port, timeout, local_address, socket_options)
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
@@ -53,7 +57,7 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def _address(self, host: str, port: int) -> str:
+    async def _addresses(self, host: str, port: int) -> list[str]:
         try:
             loop = asyncio.get_running_loop()
             found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
@@ -62,7 +66,7 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
         allowed = [str(entry[4][0]) for entry in found if self._inside or is_public(str(entry[4][0]))]
         if not allowed:
             raise NotAllowed()
-        return allowed[0]
+        return allowed
 
 
 class Outbound:

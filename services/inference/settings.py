@@ -35,7 +35,7 @@ class Settings(ServiceSettings):
     cache_bytes: int = Field(default=64 * 1024 * 1024, ge=1, description="of all answers that are kept")
     staged_cap: int = Field(default=3, ge=1)
     staged_hours: float = Field(default=24, gt=0)
-    accepted_at_once: int = Field(default=4, ge=1, description="accepted requests that a node works on at once")
+    accepted_at_once: int = Field(default=16, ge=1, description="accepted requests that a node works on at once")
     accepted_max: int = Field(default=1000, ge=1, description="accepted requests of a project without an answer")
     accepted_bytes: int = Field(default=1024**3, ge=1, description="size of their bodies together")
     accepted_hours: float = Field(default=24, gt=0, description="for so long an accepted request is tried again")
