@@ -91,7 +91,7 @@ UPDATE inferences SET state = 'cancelled', lease_until = NULL, ended_at = now() 
 FORGET = f"""
 DELETE FROM inferences WHERE id IN (
     SELECT id FROM inferences WHERE ended_at < now() - make_interval(secs => $1)
-    AND delivery IS DISTINCT FROM 'waiting' LIMIT 1000 FOR UPDATE SKIP LOCKED
+    AND delivery IS DISTINCT FROM 'waiting' LIMIT $2 FOR UPDATE SKIP LOCKED
 ) RETURNING {COLUMNS}
 """
 # Requests by their ids.
@@ -233,8 +233,8 @@ async def cancel(tx: Connection, locked: Inference) -> Inference:
     return await _changed(tx, CANCEL, locked.id)
 
 
-async def forget(tx: Connection, seconds: float) -> list[Inference]:
-    return [_inference(row) for row in await tx.fetch(FORGET, seconds)]
+async def forget(tx: Connection, seconds: float, limit: int) -> list[Inference]:
+    return [_inference(row) for row in await tx.fetch(FORGET, seconds, limit)]
 
 
 async def those(tx: Connection, ids: Sequence[str]) -> dict[str, Inference]:

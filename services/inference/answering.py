@@ -15,7 +15,7 @@ from services.inference.accepted import Taken
 from services.inference.data_plane import DataPlane
 from services.inference.delivery import Delivery
 from services.inference.domain import Routing
-from services.inference.lifecycle import MOST_ATTEMPTS, Inference, State, is_needed, may_pass, outcome, pause
+from services.inference.lifecycle import MOST_ATTEMPTS, Inference, State, is_needed, may_pass, outcome, owner_of, pause
 from services.inference.replies import refusal
 from services.inference.settings import Settings
 from shared import frames, observe
@@ -28,6 +28,7 @@ from shared.work import Work
 
 POLL_SECONDS: Final = 0.5
 SWEEP_SECONDS: Final = 10.0
+FORGOTTEN_AT_ONCE: Final = 1000
 STRAY_TURNS: Final = 60
 STRAY_SECONDS: Final = 3600.0
 NOTE_LENGTH: Final = 500
@@ -112,17 +113,22 @@ class Answering:
 
     async def _attend(self, taken: Taken) -> None:
         """Work on one request; where its end cannot be written the lease runs out and another goes on."""
-        inference = taken.inference
         try:
             await self._attempt_or_put_back(taken)
         except Exception as error:
-            observe.log().warning("accepted request goes on later", inference=inference.id, error=repr(error))
+            observe.log().warning("accepted request goes on later", inference=taken.inference.id, error=repr(error))
 
     async def _attempt_or_put_back(self, taken: Taken) -> None:
+        """What may pass, such as a store that is away, is no fault of the request and is not counted."""
+        inference = taken.inference
         try:
             await self._attempt(taken)
         except asyncio.CancelledError:
-            await self._put_back(taken.inference, "the node stops", 0)
+            await self._put_back(inference, "the node stops", 0)
+        except AimassError as error:
+            if not may_pass(error):
+                raise
+            await self._put_back(inference, error.message, pause(inference.fence, random.random()))
 
     async def _attempt(self, taken: Taken) -> None:
         inference = taken.inference
@@ -130,8 +136,7 @@ class Answering:
             reply = await self._reply(inference)
         except AimassError as error:
             if may_pass(error) and not taken.is_late:
-                await self._put_back(inference, error.message, pause(inference.fence, random.random()))
-                return
+                raise
             reply = refusal(_request(inference, b"", 1), error)
         attempts = inference.attempts + 1
         to = outcome(reply.status, attempts, is_late=taken.is_late)
@@ -177,7 +182,8 @@ class Answering:
         turn = 0
         while True:
             try:
-                await self._forget()
+                while await self._forget() == FORGOTTEN_AT_ONCE:
+                    pass
                 if turn % STRAY_TURNS == 0:
                     await self.drop_strays(STRAY_SECONDS)
                 turn += 1
@@ -185,20 +191,21 @@ class Answering:
                 observe.log().warning("old answers stay for now", error=error.message)
             await asyncio.sleep(min(SWEEP_SECONDS, self._settings.answer_hours * 3600))
 
-    async def _forget(self) -> None:
+    async def _forget(self) -> int:
         async with self._database.transaction() as tx:
-            forgotten = await accepted.forget(tx, self._settings.answer_hours * 3600)
+            forgotten = await accepted.forget(tx, self._settings.answer_hours * 3600, FORGOTTEN_AT_ONCE)
         for inference in forgotten:
             await self.bodies.drop(inference.answer_name)
+        return len(forgotten)
 
     async def drop_strays(self, seconds: float) -> None:
         """Drop what has lain for longer than this and belongs to no request: those who kept it died at once."""
         async for names in self.bodies.older(seconds):
-            owners = {name: str(UUID(name[:32])) for name in names}
+            owners = {name: owner for name in names if (owner := owner_of(name))}
             async with self._database.connection() as connection:
                 found = await accepted.those(connection, sorted(set(owners.values())))
-            for name in names:
-                if not is_needed(name, found.get(owners[name])):
+            for name, owner in owners.items():
+                if not is_needed(name, found.get(owner)):
                     await self.bodies.drop(name)
 
 

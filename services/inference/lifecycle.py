@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 from shared.context import Context
 from shared.errors import AimassError, Conflict, TooManyPending
@@ -163,6 +164,14 @@ def check_room(count: int, size: int, new_size: int, most: int, most_bytes: int)
     if size + new_size > most_bytes:
         message = f"accepted requests of this project that still wait have {size} bytes; {most_bytes} is the most"
         raise TooManyPending(message, retry_after=5)
+
+
+def owner_of(name: str) -> str | None:
+    """The id of the request that a body of the store belongs to; None for what is not ours."""
+    try:
+        return str(UUID(hex=name[:32]))
+    except ValueError:
+        return None
 
 
 def is_needed(name: str, found: Inference | None) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,6 +128,24 @@ async def test_what_passes_is_waited_for(desk: Desk) -> None:
     async with desk.working(desk.node(Model(failing(503, 504)))):
         shown = await desk.becomes(accepted.id, "done")
     assert (shown.attempts, shown.note, await answer_of(desk, accepted.id)) == (3, "", (200, b"body"))
+
+
+async def test_a_store_that_is_away_is_waited_for(desk: Desk, tmp_path: Path) -> None:
+    """That is no fault of the request."""
+    accepted, node = await desk.defer(b"body"), desk.node(Model())
+    folder = tmp_path / "artifacts" / "deferred"
+    folder.rename(away := folder.with_name("away"))
+    folder.touch()
+    async with desk.working(node):
+        await until(lambda: notes(desk, accepted.id))
+        folder.unlink()
+        away.rename(folder)
+        shown = await desk.becomes(accepted.id, "done")
+    assert (shown.attempts, await answer_of(desk, accepted.id)) == (1, (200, b"body"))
+
+
+async def notes(desk: Desk, inference_id: str) -> bool:
+    return "object store" in (await desk.show(inference_id)).note
 
 
 async def test_what_never_passes_is_given_up(desk: Desk) -> None:

@@ -23,6 +23,7 @@ from services.inference.lifecycle import (
     may_pass,
     move,
     outcome,
+    owner_of,
     pause,
 )
 from shared.errors import Conflict, InvalidInput, ModelFailed, NotFound, TooManyPending, Unavailable
@@ -125,6 +126,8 @@ def test_what_is_needed_of_a_request(state: State, fence: int, holder: int) -> N
     theirs = replace(INFERENCE, fence=holder).answer_name
     assert is_needed(theirs, now) == (holder == fence and state is not State.CANCELLED)
     assert not is_needed(now.body_name, None)
+    assert owner_of(now.body_name) == owner_of(theirs) == now.id
+    assert owner_of("something-else") is None
 
 
 def test_it_is_shown_with_its_delivery() -> None:
