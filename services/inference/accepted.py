@@ -96,6 +96,8 @@ DELETE FROM inferences WHERE id IN (
 """
 # Requests by their ids.
 THOSE = f"SELECT {COLUMNS} FROM inferences WHERE id = ANY($1)"
+# How many webhooks a project has.
+COUNT_WEBHOOKS = "SELECT count(*) FROM webhooks WHERE project = $1"
 # Keep a webhook.
 INSERT_WEBHOOK = """
 INSERT INTO webhooks (project, name, url, secret, created_by) VALUES ($1, $2, $3, $4, $5)
@@ -239,6 +241,10 @@ async def forget(tx: Connection, seconds: float, limit: int) -> list[Inference]:
 
 async def those(tx: Connection, ids: Sequence[str]) -> dict[str, Inference]:
     return {row["id"]: _inference(row) for row in await tx.fetch(THOSE, ids)}
+
+
+async def count_webhooks(tx: Connection, project: str) -> int:
+    return int(await tx.fetchval(COUNT_WEBHOOKS, project))
 
 
 async def insert_webhook(tx: Connection, context: Context, name: str, url: str, secret: str) -> WebhookView:

@@ -90,6 +90,8 @@ async def cancel_inference(request: CancelInference, work: Work[Parts]) -> Infer
 
 async def create_webhook(request: CreateWebhook, work: Work[Parts]) -> WebhookCreated:
     url = webhooks.check_url(request.url, inside=work.parts.settings.webhook_inside)
+    if await accepted.count_webhooks(work.tx, work.project) >= webhooks.MOST:
+        raise Conflict(f"a project has at most {webhooks.MOST} webhooks: delete one first")
     secret = webhooks.new_secret()
     made = await accepted.insert_webhook(work.tx, work.context, request.name, url, secret)
     return WebhookCreated(**made.model_dump(), secret=secret)

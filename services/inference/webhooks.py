@@ -19,6 +19,7 @@ from shared.errors import InvalidInput
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105
 SECRET_BYTES: Final = 32
+MOST: Final = 100
 CARRIED_BYTES: Final = 256 * 1024
 FIELD: Final = "url"
 _URL = re.compile(

@@ -10,6 +10,7 @@ import pytest
 from deploy.embedded.testing_servers import NatsServer
 from services.inference.lifecycle import MOST_ATTEMPTS
 from services.inference.settings import Settings
+from services.inference.webhooks import MOST as MOST_WEBHOOKS
 from shared import frames
 from shared.errors import AimassError, Conflict, NotFound, TooManyPending, Unavailable
 from shared.events.inference import InferenceCancelled, InferenceCompleted, InferenceFailed
@@ -86,6 +87,17 @@ async def test_nothing_of_another_project_is_seen(desk: Desk) -> None:
     with pytest.raises(AimassError, match="no webhook 'w'"):
         await desk.defer(project="other", webhook="w")
     assert (await desk.show(mine.id)).state == "queued"
+
+
+async def test_no_project_has_endless_webhooks(desk: Desk) -> None:
+    rows = (
+        "INSERT INTO webhooks SELECT 'default', 'w' || n, 'u', 's', 'ada' FROM generate_series(1, $1) n RETURNING name"
+    )
+    await desk.running.rows(rows, MOST_WEBHOOKS)
+    with pytest.raises(Conflict, match=str(MOST_WEBHOOKS)):
+        await desk.ask(CreateWebhook(name="w", url="https://example.com/"))
+    await desk.ask(DeleteWebhook(name="w1"))
+    await desk.ask(CreateWebhook(name="w", url="https://example.com/"))
 
 
 async def test_what_is_not_deployed_is_refused(desk: Desk) -> None:
