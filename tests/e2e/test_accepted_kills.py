@@ -1,5 +1,6 @@
 """Whatever dies after the 202: every accepted request is answered, and its answer kept and announced once."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,29 @@ from tests.house import House, until
 __all__ = ["later"]
 PARTS = ("inference", "gateway", "nats", "postgres", "triton")
 AT_ONCE = 5
+MANY = 40
+SEED = 20261127
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_killed_right_after(later: House, part: str) -> None:
     locations = [accepted(defer(later)) for _ in range(AT_ONCE)]
     later.stack.kill(part)
+    for location in locations:
+        check_once(later, location)
+    later.stack.wait_ready()
+
+
+def test_killed_at_random_times(later: House) -> None:
+    """While requests come; as a client does who gets no answer, each asks again with its key."""
+    chance = random.Random(SEED)
+    kills = dict(zip(chance.sample(range(MANY), len(PARTS)), PARTS, strict=True))
+    locations = []
+    for number in range(MANY):
+        if part := kills.get(number):
+            later.stack.kill(part)
+        locations.append(until(lambda key=f"random-{number}": _location(later, key), what="a 202"))
+    assert len(set(locations)) == MANY
     for location in locations:
         check_once(later, location)
     later.stack.wait_ready()
