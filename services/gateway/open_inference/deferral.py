@@ -70,14 +70,11 @@ class Deferral:
             accepted = await self._bus.ask(asked := _asked(call, body, measured, webhook), context)
         except AimassError as error:
             if not error.transient:
-                self._forget(call, body)
+                self._bodies.forget(call)
             raise
         if accepted.id != asked.id:
-            self._forget(call, body)
+            self._bodies.forget(call)
         return _answer(accepted)
-
-    def _forget(self, call: Call, body: Body) -> None:
-        self._bodies.forget(call, body._replace(is_claimed=True))
 
 
 def _asked(call: Call, body: Body, measured: Measured, webhook: str | None) -> DeferInference:
