@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from tempfile import TemporaryDirectory
 
 import httpx
@@ -77,9 +78,10 @@ def started(peer: Peer, grounds: Grounds, question: Question) -> Iterator[tuple[
 
 
 def _launch(peer: Peer, python: Path, folder: Path, model: Path, port: int) -> Launch:
+    own = {"port": port, "secret": token_hex(32)}
     settings = {
         **QUIET,
-        **peer.settings,
+        **{name: value.format(**own) for name, value in peer.settings.items()},
         "BENCH_MODEL": str(model),
         "BENCH_PORT": str(port),
         "BENCH_SECOND_PORT": str(free_port()),
@@ -87,7 +89,7 @@ def _launch(peer: Peer, python: Path, folder: Path, model: Path, port: int) -> L
         "TMPDIR": str(folder),
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
     }
-    argv = [str(python), *(part.format(port=port) for part in peer.command)]
+    argv = [str(python), *(part.format(**own) for part in peer.command)]
     return Launch(argv, str(peer.folder), base_environment(settings))
 
 

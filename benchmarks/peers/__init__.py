@@ -19,7 +19,10 @@ BINARY = "application/octet-stream"
 
 @dataclass(frozen=True)
 class Peer:
-    """How one peer is started, asked and read; `how` says what it runs, for the reader of a table."""
+    """How one peer is started, asked and read; `how` says what it runs, for the reader of a table.
+
+    In command and settings `{port}` and `{secret}` stand for what each start has of its own.
+    """
 
     name: str
     title: str
@@ -84,6 +87,7 @@ _RAY = Peer(
     encode=lambda row: row.astype("<f4").tobytes(),
     decode=lambda reply: np.frombuffer(reply.content, "<f4"),
     how="onnxruntime in one replica, serve.batch of up to 64 that wait, raw bytes, access log off",
+    settings={"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "{secret}"},  # it listens on all addresses
 )
 PEERS = (
     Peer(
@@ -126,6 +130,6 @@ PEERS = (
         variant=", HAProxy",
         home="ray_serve",
         how=f"{_RAY.how}, with HAProxy in place of Ray's own proxy",
-        settings={"RAY_SERVE_ENABLE_HA_PROXY": "1"},
+        settings={**_RAY.settings, "RAY_SERVE_ENABLE_HA_PROXY": "1"},
     ),
 )
