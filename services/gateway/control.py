@@ -14,7 +14,7 @@ from services.gateway.access import Gatekeeper
 from services.gateway.bodies import read_body, replayed
 from services.gateway.caller import Edges
 from services.gateway.credentials import ANONYMOUS, Principal
-from services.gateway.routes import events, insight, keys, models, operators, tasks, uploads, users
+from services.gateway.routes import batches, events, insight, keys, models, operators, tasks, uploads, users
 from services.gateway.routes.declare import GuardedRoute
 from shared import observe
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unauthenticated
@@ -23,7 +23,7 @@ from shared.names import new_id
 PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, users.JWKS, users.LOGIN}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
-THEMES = (tasks, models, uploads, insight, events, keys, users, operators)
+THEMES = (tasks, batches, models, uploads, insight, events, keys, users, operators)
 
 
 def control_app(edges: Edges) -> FastAPI:

@@ -1,5 +1,7 @@
 """The composition of inference."""
 
+from services.inference.batch.caller import Caller
+from services.inference.batch.job import BatchJob
 from services.inference.data_plane import DataPlane
 from services.inference.domain import Routing
 from services.inference.engine import Triton
@@ -9,6 +11,7 @@ from services.inference.reconciler import Reconciler
 from services.inference.settings import Settings
 from shared import bus
 from shared.service import Service
+from shared.tasks.runner import TaskRunner
 
 
 def build(settings: Settings | None = None) -> Service:
@@ -20,7 +23,10 @@ def build(settings: Settings | None = None) -> Service:
     routing, log = Routing(), PredictionLog(settings.node)
     data_plane = DataPlane(triton, routing, log, settings)
     reconciler = Reconciler(settings, service.database, service.relay, triton, routing, data_plane)
-    service.handle(HANDLERS, Parts(routing, reconciler, data_plane, triton))
+    runner = TaskRunner(service, settings)
+    runner.add(BatchJob(Caller(service.bus, settings), settings))
+    parts = Parts(routing, reconciler, data_plane, triton, runner, service.bus, settings.batch_keep_days)
+    service.handle(HANDLERS, parts)
 
     async def reconcile() -> None:
         data_plane.connect(await bus.connect("inference", settings))
@@ -30,12 +36,14 @@ def build(settings: Settings | None = None) -> Service:
         return "" if await triton.is_ready() else "not reachable"
 
     async def drain() -> None:
+        await runner.drain()
         await data_plane.drain()
         await log.flush(service.bus.js)
         await reconciler.leave()
         await triton.close()
 
     service.add_loop("reconciler", reconcile)
+    service.add_loop("tasks", runner.run)
     service.add_loop("prediction log", lambda: log.run(service.bus.js))
     service.add_check("triton", triton_problem)
     service.add_check("deployments", reconciler.problem)

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 from services.inference import store
+from services.inference.batch import store as batches
+from services.inference.batch.handlers import get_batch_result, submit_batch
 from services.inference.data_plane import DataPlane
 from services.inference.domain import Deployment, Routing
 from services.inference.engine import Triton
 from services.inference.reconciler import Reconciler
+from shared.bus import Bus
 from shared.errors import NotFound, Unavailable
 from shared.events.common import Verdict
 from shared.events.deployment import DeploymentUnstaged
@@ -17,6 +20,7 @@ from shared.names import triton_name
 from shared.rpc.artifacts import PAGE, ListReferences, References
 from shared.rpc.inference import (
     DeploymentList,
+    GetBatchResult,
     GetInferenceStatistics,
     GetModelConfiguration,
     GetServedModel,
@@ -24,8 +28,11 @@ from shared.rpc.inference import (
     ListDeployments,
     ModelConfiguration,
     ServedModel,
+    SubmitBatch,
 )
 from shared.streams import INFERRED
+from shared.tasks.handlers import TASK_RPC
+from shared.tasks.runner import TaskRunner
 from shared.work import Work
 
 CHAMPION = "champion"
@@ -39,6 +46,9 @@ class Parts:
     reconciler: Reconciler
     data_plane: DataPlane
     triton: Triton
+    runner: TaskRunner
+    bus: Bus
+    batch_keep_days: float
 
 
 async def on_version_registered(event: VersionRegistered, work: Work[Parts]) -> None:
@@ -100,7 +110,9 @@ async def list_deployments(request: ListDeployments, work: Work[Parts]) -> Deplo
 
 
 async def list_references(request: ListReferences, work: Work[Parts]) -> References:
-    digests = await store.named_artifacts(work.tx, request.after, PAGE)
+    served = await store.named_artifacts(work.tx, request.after, PAGE)
+    of_batches = await batches.named_artifacts(work.tx, request.after, PAGE, work.parts.batch_keep_days)
+    digests = sorted({*served, *of_batches})[:PAGE]
     return References(digests=digests, more=len(digests) == PAGE)
 
 
@@ -154,12 +166,19 @@ HANDLERS = Handlers(
         EvaluationCompleted: on_evaluation_completed,
         VersionDeleted: on_version_deleted,
     },
-    rpc={ListDeployments: list_deployments, ListReferences: list_references},
+    rpc={
+        ListDeployments: list_deployments,
+        ListReferences: list_references,
+        SubmitBatch: submit_batch,
+        GetBatchResult: get_batch_result,
+        **TASK_RPC,
+    },
     memory_rpc={
         GetServedModel: get_served_model,
         GetInferenceStatistics: get_inference_statistics,
         GetModelConfiguration: get_model_configuration,
     },
-    publishes=(f"{INFERRED}>",),
+    asks=("registry",),
+    publishes=(f"{INFERRED}>", "infer.*.*"),
     subscribes=("infer.>",),
 )

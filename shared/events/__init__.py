@@ -9,7 +9,7 @@ DOMAINS: dict[str, tuple[str, ...]] = {
     "training": ("trainer",),
     "deployment": ("inference",),
     "evaluation": ("evaluator",),
-    "tasks": ("trainer", "evaluator"),
+    "tasks": ("trainer", "evaluator", "inference"),
     "predictions": ("inference",),
 }
 

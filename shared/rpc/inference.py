@@ -1,11 +1,14 @@
 """Requests that inference answers."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from shared.events.common import Signature
-from shared.names import DEFAULT_PROJECT, Slug
+from shared.names import DEFAULT_PROJECT, Digest, Slug
 from shared.rpc.base import Reply, Request
+from shared.rpc.trainer import TaskAccepted
+
+TableFormat = Literal["csv", "jsonl", "npz", "parquet"]
 
 
 class DeploymentView(Reply):
@@ -78,3 +81,37 @@ class GetModelConfiguration(Request[ModelConfiguration]):
     project: Slug = DEFAULT_PROJECT
     model: Slug
     version: int | None = None
+
+
+class SubmitBatch(Request[TaskAccepted]):
+    """Accept a batch: the rows of a file that is kept as an artifact, or of a part of a data set, through a version.
+
+    Without a number and an alias the version that serves is meant; without a format the file's content tells it,
+    without an output the result has the format of the file.
+    """
+
+    idempotent: ClassVar[bool] = True
+    model: Slug
+    version: int | None = None
+    alias: Slug | None = None
+    digest: Digest | None = None
+    dataset: Slug | None = None
+    part: Slug = "test"
+    format: TableFormat | None = None
+    output: TableFormat | None = None
+
+
+class BatchResult(Reply):
+    """The result of a batch, kept as an artifact."""
+
+    digest: Digest
+    size: int
+    rows: int
+    file_name: str
+    media_type: str
+
+
+class GetBatchResult(Request[BatchResult]):
+    """Say where the result of a batch is."""
+
+    task_id: str

@@ -179,7 +179,7 @@ async def _start(module: str, folder: Path, descriptor: int, threads: int) -> as
         cwd=folder,
         env=_environment(descriptor, folder, threads),
         pass_fds=(descriptor,),
-        process_group=0,
+        start_new_session=True,  # a group of its own; uvloop knows no process_group
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

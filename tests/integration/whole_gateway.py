@@ -86,7 +86,7 @@ def trainer() -> Service:
 def inference() -> Service:
     """Answers requests about deployments, and reaches no Triton."""
     service = Service("inference", InferenceSettings())
-    service.handle(INFERENCE, InferenceParts(Routing(), *[cast(Any, None)] * 3))
+    service.handle(INFERENCE, InferenceParts(Routing(), *[cast(Any, None)] * 6))
     return service
 
 
