@@ -5,7 +5,8 @@ from services.inference.batch.job import BatchJob
 from services.inference.data_plane import DataPlane
 from services.inference.domain import Routing
 from services.inference.engine import Triton
-from services.inference.handlers import HANDLERS, Parts
+from services.inference.handlers import HANDLERS
+from services.inference.parts import Parts
 from services.inference.prediction_log import PredictionLog
 from services.inference.reconciler import Reconciler
 from services.inference.settings import Settings

@@ -1,15 +1,10 @@
 """What inference reacts to: versions to stage, promotions to switch to, failed gates to unstage."""
 
-from dataclasses import dataclass
-
 from services.inference import store
 from services.inference.batch import store as batches
 from services.inference.batch.handlers import get_batch_result, submit_batch
-from services.inference.data_plane import DataPlane
-from services.inference.domain import Deployment, Routing
-from services.inference.engine import Triton
-from services.inference.reconciler import Reconciler
-from shared.bus import Bus
+from services.inference.domain import Deployment
+from services.inference.parts import Parts, Work
 from shared.errors import NotFound, Unavailable
 from shared.events.common import Verdict
 from shared.events.deployment import DeploymentUnstaged
@@ -32,26 +27,11 @@ from shared.rpc.inference import (
 )
 from shared.streams import INFERRED
 from shared.tasks.handlers import TASK_RPC
-from shared.tasks.runner import TaskRunner
-from shared.work import Work
 
 CHAMPION = "champion"
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What the handlers work with."""
-
-    routing: Routing
-    reconciler: Reconciler
-    data_plane: DataPlane
-    triton: Triton
-    runner: TaskRunner
-    bus: Bus
-    batch_keep_days: float
-
-
-async def on_version_registered(event: VersionRegistered, work: Work[Parts]) -> None:
+async def on_version_registered(event: VersionRegistered, work: Work) -> None:
     deployment = Deployment(
         project=work.project,
         model=event.model,
@@ -66,7 +46,7 @@ async def on_version_registered(event: VersionRegistered, work: Work[Parts]) -> 
     work.parts.reconciler.wake()
 
 
-async def on_version_promoted(event: VersionPromoted, work: Work[Parts]) -> None:
+async def on_version_promoted(event: VersionPromoted, work: Work) -> None:
     if event.alias != CHAMPION:
         return
     deployment = await store.find(work.tx, work.project, event.model, event.version)
@@ -79,7 +59,7 @@ async def on_version_promoted(event: VersionPromoted, work: Work[Parts]) -> None
     work.parts.reconciler.wake()
 
 
-async def on_evaluation_completed(event: EvaluationCompleted, work: Work[Parts]) -> None:
+async def on_evaluation_completed(event: EvaluationCompleted, work: Work) -> None:
     if event.verdict is not Verdict.FAILED:
         return
     deployment = await store.find(work.tx, work.project, event.model, event.version)
@@ -89,14 +69,14 @@ async def on_evaluation_completed(event: EvaluationCompleted, work: Work[Parts])
     await _unstage(work, deployment, "the gate failed: " + "; ".join(event.reasons))
 
 
-async def on_version_deleted(event: VersionDeleted, work: Work[Parts]) -> None:
+async def on_version_deleted(event: VersionDeleted, work: Work) -> None:
     """A version that drains ends by itself; nothing can be promoted to a deleted one."""
     deployment = await store.find(work.tx, work.project, event.model, event.version)
     if deployment is not None:
         await _unstage(work, deployment, "the version was deleted")
 
 
-async def _unstage(work: Work[Parts], deployment: Deployment, reason: str) -> None:
+async def _unstage(work: Work, deployment: Deployment, reason: str) -> None:
     if deployment.state not in ("loading", "staged"):
         return
     if await store.set_state(work.tx, deployment, "unstaged", reason):
@@ -105,11 +85,11 @@ async def _unstage(work: Work[Parts], deployment: Deployment, reason: str) -> No
         work.parts.reconciler.wake()
 
 
-async def list_deployments(request: ListDeployments, work: Work[Parts]) -> DeploymentList:
+async def list_deployments(request: ListDeployments, work: Work) -> DeploymentList:
     return DeploymentList(deployments=await store.views(work.tx, work.project, request.model))
 
 
-async def list_references(request: ListReferences, work: Work[Parts]) -> References:
+async def list_references(request: ListReferences, work: Work) -> References:
     served = await store.named_artifacts(work.tx, request.after, PAGE)
     of_batches = await batches.named_artifacts(work.tx, request.after, PAGE, work.parts.batch_keep_days)
     digests = sorted({*served, *of_batches})[:PAGE]

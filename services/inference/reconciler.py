@@ -241,10 +241,11 @@ class Reconciler:
             )
 
     async def _unstage(self, deployment: Deployment, reason: str) -> None:
-        key = (deployment.project, deployment.model, deployment.version)
+        """A version that a batch asks stays until that has ended; the lock waits for one that is just accepted."""
+        place = (deployment.project, deployment.model, deployment.version)
         async with self._of(deployment) as work:
-            await store.find(work.tx, *key)
-            if await batches.in_use(work.tx, *key):
+            await store.find(work.tx, *place)
+            if await batches.in_use(work.tx, *place):
                 return
             if await store.set_state(work.tx, deployment, "unstaged", reason):
                 key = {"model": deployment.model, "version": deployment.version, "digest": deployment.digest}

@@ -15,7 +15,7 @@ from deploy.embedded.testing_servers import NatsServer, nats_server
 from deploy.provision import bus_users, declarations, provision_bus_over
 from services.inference.domain import Routing
 from services.inference.handlers import HANDLERS as INFERENCE
-from services.inference.handlers import Parts as InferenceParts
+from services.inference.parts import Parts as InferenceParts
 from services.inference.settings import Settings as InferenceSettings
 from services.trainer.handlers import HANDLERS as TRAINER
 from services.trainer.handlers import Parts as TrainerParts

@@ -62,8 +62,10 @@ def _only(spec: TensorSpec, names: Sequence[str], numeric: Sequence[str], word: 
     if spec.datatype != "BYTES" and len(numeric) == size:
         return Feed(spec, tuple(numeric), is_split=True)
     if word == "column":
-        counted = f"the file has {len(numeric)} columns of numbers ({_listed(numeric)}), and the model's only input"
-        raise Unfit(f"{counted} takes {size or 'a list of'}: {_asked(spec, word)}, or leave out what is no feature")
+        others = [name for name in names if name not in numeric]
+        counted = f"the file has {len(numeric)} columns of numbers ({_listed(numeric)}; others: {_listed(others)})"
+        hint = "leave out what is no feature, put numbers into what is one"
+        raise Unfit(f"{counted}, the model's only input takes {size or 'a list of'}: {hint}, or {_asked(spec, word)}")
     raise Unfit(f"the file has no {word} '{spec.name}': {_asked(spec, word)}; it has {_listed(names)}")
 
 

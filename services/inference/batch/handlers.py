@@ -1,11 +1,10 @@
 """What people ask of batches: to be accepted, and for their results."""
 
-from typing import TYPE_CHECKING
-
 from services.inference import store as deployments
 from services.inference.batch import domain, store
 from services.inference.batch.domain import KIND, Plan
 from services.inference.domain import Deployment
+from services.inference.parts import Work
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.events.common import TaskState
 from shared.rpc.inference import BatchResult, GetBatchResult, SubmitBatch
@@ -15,12 +14,7 @@ from shared.signatures import is_batched
 from shared.tasks import store as tasks
 from shared.tasks.run import accept
 from shared.tasks.state import short
-from shared.work import Work as AnyWork
 
-if TYPE_CHECKING:
-    pass
-
-Work = AnyWork["Parts"]
 CHAMPION = "champion"
 TAKEN = ("loading", "staged", "serving")
 

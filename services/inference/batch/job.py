@@ -99,7 +99,7 @@ class Batch:
 
     async def _answer(self, part: Part, total: int) -> None:
         """Ask for a part, a few requests at a time, and keep what is answered."""
-        size = domain.request_rows(sum(len(tensor.data) for tensor in part.tensors), part.count)
+        size = domain.request_rows(sum(len(tensor.data) for tensor in part.tensors), part.rows)
         gate = asyncio.Semaphore(self._settings.batch_concurrency)
 
         async def ask(rows: slice) -> tuple[Tensor, ...]:
@@ -108,14 +108,14 @@ class Batch:
 
         try:
             async with asyncio.TaskGroup() as group:
-                asked = [group.create_task(ask(rows)) for rows in domain.cuts(part.count, size)]
+                asked = [group.create_task(ask(rows)) for rows in domain.cuts(part.rows, size)]
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
         await self._keep(part._replace(tensors=joined([task.result() for task in asked]), task=self._run.task.id))
         self._tell(total)
 
     async def _keep(self, answered: Part) -> None:
-        end = answered.start + answered.count
+        end = answered.start + answered.rows
         path = self._run.path(parts.answered_name(end))
         await asyncio.to_thread(parts.write, path, answered)
         digest = await self._run.artifacts.put_file(path)

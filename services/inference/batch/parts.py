@@ -19,7 +19,7 @@ class Part(NamedTuple):
     ever the same artifact."""
 
     start: int
-    count: int
+    rows: int
     tensors: tuple[Tensor, ...]
     task: str = ""
 
@@ -36,7 +36,7 @@ def answered_name(end: int) -> str:
 def write(path: Path, part: Part) -> int:
     """Write a file; returns its size in bytes."""
     described = [(name, datatype, shape, len(data)) for name, datatype, shape, data in part.tensors]
-    facts = {"start": part.start, "count": part.count, "task": part.task, "tensors": described}
+    facts = {"start": part.start, "rows": part.rows, "task": part.task, "tensors": described}
     header = json.dumps(facts).encode()
     with path.open("wb") as file:
         file.write(_LENGTH.pack(len(header)))
@@ -54,7 +54,7 @@ def read(path: Path) -> Part:
     for name, datatype, shape, size in facts["tensors"]:
         tensors.append(Tensor(name, datatype, tuple(shape), content[end : end + size]))
         end += size
-    return Part(facts["start"], facts["count"], tuple(tensors), facts["task"])
+    return Part(facts["start"], facts["rows"], tuple(tensors), facts["task"])
 
 
 def in_order(paths: Sequence[Path]) -> list[Path]:

@@ -4,7 +4,7 @@ import csv
 import json
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -58,7 +58,7 @@ class Answered:
             part = parts.read(Path(file))
             if part.start != done:
                 raise Broken(f"row {done} should come next, {file} begins with row {part.start}")
-            done += part.count
+            done += part.rows
             yield part
         if done != self._spec.rows:
             raise Broken(f"the parts have {done} rows, the file {self._spec.rows}")
@@ -92,7 +92,7 @@ class NpzWriter(Writer):
 
     def _write_output(self, archive: zipfile.ZipFile, number: int, output: Tensor) -> None:
         dtype = self._dtype(number, output)
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+        header: dict[str, Any] = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
         header |= {"shape": (self._answered.rows, *output.shape[1:])}
         with archive.open(zipfile.ZipInfo(f"{output.name}.npy"), "w", force_zip64=True) as file:
             np.lib.format.write_array_header_1_0(file, header)
@@ -199,8 +199,8 @@ def _arrow(tensor: Tensor) -> Any:
     import pyarrow as arrow
 
     array = to_numpy(tensor)
-    flat: Sequence[Any] = array.ravel().tolist() if tensor.datatype == "BYTES" else array.ravel()
-    column = arrow.array(flat, arrow.binary()) if tensor.datatype == "BYTES" else arrow.array(flat)
+    is_bytes = tensor.datatype == "BYTES"
+    column = arrow.array(array.ravel().tolist(), arrow.binary()) if is_bytes else arrow.array(array.ravel())
     if prod(array.shape[1:]) == 1:
         return column
     for size in reversed(array.shape[1:]):
