@@ -52,9 +52,7 @@ class Uploads:
         except ClientDisconnect:
             raise ClientGone() from None
         if not size:
-            raise InvalidInput(
-                "the body is empty: send the file as it is (curl --data-binary @model.onnx)", field=FIELD
-            )
+            raise InvalidInput("the body is empty: send the file as it is (curl --data-binary @FILE)", field=FIELD)
 
     def _check(self, size: int) -> None:
         if size > self._limit:

@@ -159,6 +159,6 @@ HANDLERS = Handlers(
         GetModelConfiguration: get_model_configuration,
     },
     asks=("registry",),
-    publishes=(f"{INFERRED}>", "infer.*.*"),
+    publishes=(f"{INFERRED}>", "infer.>"),
     subscribes=("infer.>",),
 )

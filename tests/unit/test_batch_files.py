@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,23 @@ def test_a_row_far_in_is_named(reporter: Reporter) -> None:
     parquet.write_table(arrow.table({"x": [1] * 20 + [300]}), out)
     with pytest.raises(Unfit, match="row 21, column 'x': 300 does not fit UINT8"):
         read(reporter, out.getvalue(), spec("x", "UINT8"))
+
+
+@settings(IN_A_FOLDER, max_examples=300)
+@given(data=st.data(), format_=st.sampled_from(FORMATS), junk=st.binary(min_size=1, max_size=8))
+def test_a_damaged_file_is_read_or_refused(reporter: Reporter, data: st.DataObject, format_: str, junk: bytes) -> None:
+    content = table(format_, x=np.arange(50, dtype="<f4"), word=np.array(["w"] * 50))
+    place = data.draw(st.integers(0, len(content) - 1))
+    cut = data.draw(st.integers(0, len(junk)))
+    with suppress(Unfit):
+        read(reporter, content[:place] + junk + content[place + cut :], X)
+
+
+@settings(IN_A_FOLDER, max_examples=100)
+@given(content=st.binary(max_size=200), start=st.sampled_from([b"", b"PK\x03\x04", b"PAR1", b"{", b"x,y\n"]))
+def test_anything_is_read_or_refused(reporter: Reporter, content: bytes, start: bytes) -> None:
+    with suppress(Unfit):
+        read(reporter, start + content, X)
 
 
 def test_too_much_is_refused(reporter: Reporter) -> None:

@@ -1,6 +1,6 @@
 """Batches: the rows of a file or of a data set through a deployed version, as a task with a file as its result."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path, Query, Request, Response
 
@@ -9,7 +9,6 @@ from services.gateway.caller import CallerOf
 from services.gateway.routes.declare import PREFIX, Routes
 from services.gateway.routes.models import MOST
 from services.gateway.routes.tasks import IdempotencyKey
-from services.gateway.routes.uploads import BINARY
 from shared.errors import InvalidInput
 from shared.names import Slug
 from shared.permissions import Permission
@@ -19,10 +18,13 @@ from shared.rpc.trainer import TaskAccepted
 
 ROUTES = Routes("batches")
 SUBMIT_SECONDS = 10.0
+FILE: dict[str, Any] = {
+    "requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
 BatchId = Annotated[str, Path(pattern=r"^batch-[0-9a-f-]{36}$", description="such as batch-<uuid>")]
 
 
-@ROUTES.add("POST", "/models/{model}/batches", Permission.TASKS_WRITE, status_code=202, extra=BINARY)
+@ROUTES.add("POST", "/models/{model}/batches", Permission.TASKS_WRITE, status_code=202, extra=FILE)
 async def submit_batch(
     model: Slug,
     request: Request,

@@ -20,9 +20,10 @@ PICKLED: Final = "holds Python objects, which are never read here: save numbers 
 class ArrayRows(Rows):
     """Rows that lie in arrays."""
 
-    def __init__(self, arrays: dict[str, Array], first: int, word: str) -> None:
+    word: ClassVar[str] = "array"
+
+    def __init__(self, arrays: dict[str, Array], first: int) -> None:
         super().__init__(len(next(iter(arrays.values()))), lambda row: f"row {first + row + 1}")
-        self.word = word  # type: ignore[misc]
         self._arrays = arrays
 
     def _array(self, column: str, datatype: str) -> Array:
@@ -34,8 +35,8 @@ class Member:
 
     def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
         self.name = name
-        self._file = archive.open(f"{name}{NPY}")
-        with self.errors():
+        with _legible(f"array '{self.name}' cannot be read"):
+            self._file = archive.open(f"{name}{NPY}")
             self.shape, fortran, self.dtype = _header(self._file)
         if self.dtype.hasobject:
             raise Unfit(f"array '{name}' {PICKLED}")
@@ -46,7 +47,7 @@ class Member:
 
     def take(self, rows: int) -> Array:
         shape = (rows, *self.shape[1:])
-        with self.errors():
+        with _legible(f"array '{self.name}' cannot be read"):
             content = self._read(prod(shape) * self.dtype.itemsize)
             return np.frombuffer(content, self.dtype).reshape(shape)
 
@@ -58,18 +59,6 @@ class Member:
         if size:
             raise EOFError("it ends early")
         return b"".join(chunks)
-
-    @contextmanager
-    def errors(self) -> Iterator[None]:
-        """What zip and NumPy say of a damaged member, in our words."""
-        try:
-            yield
-        except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-            raise Unfit(f"array '{self.name}' cannot be read: {_first_line(error)}") from None
-        except Exception as error:
-            if type(error).__module__ != "zlib":
-                raise
-            raise Unfit(f"array '{self.name}' cannot be read: {_first_line(error)}") from None
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, "np.dtype[Any]"]:
@@ -85,10 +74,8 @@ class NpzTable(Table):
     word: ClassVar[str] = "array"
 
     def __init__(self, path: Path) -> None:
-        try:
+        with _legible("this is no .npz file"):
             self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise Unfit(f"this is no .npz file: {_first_line(error)}") from None
         members = self._archive.namelist()
         self.names = tuple(dict.fromkeys(name.removesuffix(NPY) for name in members if name.endswith(NPY)))
         self.numeric = ()
@@ -106,7 +93,7 @@ class NpzTable(Table):
             raise Unfit(f"array '{members[0].name}' has no rows")
         for start in range(0, count, size):
             taken = {member.name: member.take(min(size, count - start)) for member in members}
-            yield ArrayRows(taken, start, self.word)
+            yield ArrayRows(taken, start)
 
 
 class ParquetRows(Rows):
@@ -124,14 +111,11 @@ class ParquetTable(Table):
     """Columns of numbers, text, or lists of equal lengths."""
 
     def __init__(self, path: Path) -> None:
-        import pyarrow as arrow
         from pyarrow import parquet
 
-        try:
+        with _legible("this is no Parquet file"):
             self._file = parquet.ParquetFile(path)
             schema = self._file.schema_arrow
-        except (arrow.ArrowException, OSError) as error:
-            raise Unfit(f"this is no Parquet file: {_first_line(error)}") from None
         self.names = tuple(schema.names)
         if len(set(self.names)) != len(self.names):
             raise Unfit("two columns have one name: give each its own")
@@ -140,15 +124,11 @@ class ParquetTable(Table):
         self.numeric = tuple(field.name for field in schema if _is_number(field.type))
 
     def rows(self, columns: Sequence[str], size: int) -> Iterator[Rows]:
-        import pyarrow as arrow
-
         first = 0
-        try:
+        with _legible("the file cannot be read to its end"):
             for batch in self._file.iter_batches(size, columns=_selected(columns)):
                 yield ParquetRows(batch, first)
                 first += batch.num_rows
-        except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError, OSError) as error:
-            raise Unfit(f"after row {first} the file cannot be read: {_first_line(error)}") from None
 
 
 def _selected(columns: Sequence[str]) -> list[str] | None:
@@ -197,5 +177,12 @@ def _lists(column: Any) -> Array:
     return inner.reshape(len(column), size, *inner.shape[1:])
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:300]
+@contextmanager
+def _legible(what: str) -> Iterator[None]:
+    """What libraries say of a damaged file, by exceptions of many kinds, in our words."""
+    try:
+        yield
+    except (Unfit, MemoryError):
+        raise
+    except Exception as error:
+        raise Unfit(f"{what}: {(str(error).strip().splitlines() or [type(error).__name__])[0][:300]}") from None

@@ -41,6 +41,8 @@ def _by_name(spec: TensorSpec, names: Sequence[str]) -> Feed | None:
     numbered = [name for name in names if _number(spec, name) is not None]
     if not numbered:
         return None
+    if spec.shape[1:].count(-1) > 1:
+        raise Unfit(f"columns '{spec.name}.0' … do not tell the shape of input '{spec.name}': send lists, or .npz")
     wanted = tuple(f"{spec.name}.{number}" for number in range(_size(spec) or len(numbered)))
     if missing := next((name for name in wanted if name not in numbered), None):
         raise Unfit(f"the file has no column '{missing}': {_asked(spec, 'column')}")
