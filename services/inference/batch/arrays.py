@@ -89,8 +89,6 @@ class NpzTable(Table):
             if member.shape[0] != count:
                 found = f"array '{member.name}' has {member.shape[0]} rows, '{members[0].name}' has {count}"
                 raise Unfit(f"{found}: each needs one for each row")
-        if not count:
-            raise Unfit(f"array '{members[0].name}' has no rows")
         for start in range(0, count, size):
             taken = {member.name: member.take(min(size, count - start)) for member in members}
             yield ArrayRows(taken, start)
@@ -119,8 +117,6 @@ class ParquetTable(Table):
         self.names = tuple(schema.names)
         if len(set(self.names)) != len(self.names):
             raise Unfit("two columns have one name: give each its own")
-        if not self._file.metadata.num_rows:
-            raise Unfit("the file has no rows")
         self.numeric = tuple(field.name for field in schema if _is_number(field.type))
 
     def rows(self, columns: Sequence[str], size: int) -> Iterator[Rows]:

@@ -101,6 +101,8 @@ class Reading:
             self._write(fed, rows, done)
             done += rows.count
             self._check(done)
+        if not done:
+            raise Unfit("the file has no rows")
         child.log.info("read %d rows of %s", done, format_)
         return Read(format=format_, rows=done)
 
