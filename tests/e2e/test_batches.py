@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import aimass
 import httpx
 import numpy as np
 import psutil
@@ -302,3 +303,21 @@ def test_large_rows_travel_through_the_store(house: House, tmp_path: Path) -> No
     task_id = accepted(submit(house, npz(x=rows), model="large-rows", version=1))
     with np.load(io.BytesIO(result(house, task_id).content)) as arrays:
         np.testing.assert_array_equal(arrays["y"], 2 * rows)
+
+
+def test_the_client_does_all_of_it(house: House, images: Array, answers: Array, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes(as_file("csv", images))
+    with aimass.Client(house.stack.info["gateway"], house.key) as client:
+        tasks = [
+            client.batch("digits-cnn", file, output="npz"),
+            client.batch("digits-cnn", dataset="digits", part="test"),
+        ]
+        for task in tasks:
+            *_, ended = client.watch(task["id"])
+            assert ended["state"] == "succeeded", ended["error_message"]
+            path = client.batch_result(task["id"], tmp_path / "result.npz")
+            np.testing.assert_allclose(probabilities("npz", path.read_bytes()), answers, rtol=CLOSE)
+        with pytest.raises(aimass.ApiError) as refused:
+            client.batch("nothing", file)
+        assert refused.value.status == 404
