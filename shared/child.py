@@ -35,7 +35,7 @@ def _report_end(work: Callable[[dict[str, Any], Reporter], Result], reporter: Re
     try:
         reporter.send(Progress(fraction=0, message="starting"))
         reporter.send(work(read_spec(), reporter))
-    except BrokenPipeError:
+    except ConnectionError:
         return 1
     except Exception as error:
         log.exception("the task failed")
@@ -56,4 +56,4 @@ def parent_is_gone(report_fd: int) -> bool:
     """Whether nobody holds the reading end of the pipe; asking for the parent's pid could not tell."""
     poll = select.poll()
     poll.register(report_fd, 0)
-    return any(events & select.POLLERR for _, events in poll.poll(0))
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))

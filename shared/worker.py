@@ -60,7 +60,7 @@ REPORTS: TypeAdapter[Report] = TypeAdapter(Report)
 
 
 class Reporter:
-    """Writes reports to the parent from any thread, a JSON line each; a vanished parent raises BrokenPipeError."""
+    """Writes reports to the parent from any thread, a JSON line each; a vanished parent raises ConnectionError."""
 
     def __init__(self, descriptor: int) -> None:
         self._pipe = os.fdopen(descriptor, "wb", buffering=0)

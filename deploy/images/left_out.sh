@@ -3,8 +3,9 @@
 set -eu
 here=$(dirname -- "$0")
 case $1 in
-    trainer | evaluator) lists=$here/development.txt ;;
-    *) lists="$here/development.txt $here/training.txt" ;;
+    trainer | evaluator) lists="$here/development.txt $here/batches.txt" ;;
+    inference) lists="$here/development.txt $here/training.txt" ;;
+    *) lists="$here/development.txt $here/training.txt $here/batches.txt" ;;
 esac
 names=$(cat $lists | paste -s -d '|' -)
 grep -v -i -E "^($names)==" "$2"

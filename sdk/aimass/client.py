@@ -93,6 +93,33 @@ class Client(Later):
         points: list[t.MetricPoint] = self._get(f"tasks/{task_id}/metrics")["points"]
         return points
 
+    def batch(
+        self,
+        model: str,
+        file: Path | None = None,
+        *,
+        dataset: str | None = None,
+        part: str | None = None,
+        version: int | None = None,
+        alias: str | None = None,
+        format: str | None = None,  # noqa: A002
+        output: str | None = None,
+        key: str = "",
+    ) -> t.Accepted:
+        """Run all rows of a file, or of a part of a data set, through a version, the one that serves unless another
+        is named; the same idempotency key twice is one task.
+
+        Formats are csv, jsonl, npz and parquet; the content of the file tells its own, which is that of the result too.
+        """
+        params = {"dataset": dataset, "part": part, "version": version, "alias": alias}
+        params |= {"format": format, "output": output}
+        accepted: t.Accepted = self._bring(f"models/{model}/batches", file, params, key)
+        return accepted
+
+    def batch_result(self, task_id: str, target: Path) -> Path:
+        """Take the result of a batch that has succeeded: a row for each row of its file, in their order."""
+        return self._connection.download(f"tasks/{task_id}/result", target)
+
     def cancel(self, task_id: str) -> t.Task:
         task: t.Task = self._connection.call("POST", f"tasks/{task_id}/cancel")
         return task
@@ -173,17 +200,20 @@ class Client(Later):
             "summary": summary,
             "auto_promote": auto_promote,
         }
-        return self._bring(f"models/{model}/versions", file, params, key)
+        made: t.Version = self._bring(f"models/{model}/versions", file, params, key)
+        return made
 
     def import_version(self, model: str, file: Path, *, auto_promote: bool = False, key: str = "") -> t.Version:
         """Bring a version that was exported, as the next version of a model."""
-        return self._bring(f"models/{model}/imports", file, {"auto_promote": auto_promote}, key)
-
-    def _bring(self, path: str, file: Path, params: dict[str, Any], key: str) -> t.Version:
-        headers = {"Idempotency-Key": key or str(uuid.uuid4()), "Content-Type": "application/octet-stream"}
-        with file.open("rb") as content:
-            made: t.Version = self._connection.call("POST", path, params=params, content=content, headers=headers)
+        made: t.Version = self._bring(f"models/{model}/imports", file, {"auto_promote": auto_promote}, key)
         return made
+
+    def _bring(self, path: str, file: Path | None, params: dict[str, Any], key: str) -> Any:
+        headers = {"Idempotency-Key": key or str(uuid.uuid4()), "Content-Type": "application/octet-stream"}
+        if file is None:
+            return self._connection.call("POST", path, params=params, headers=headers)
+        with file.open("rb") as content:
+            return self._connection.call("POST", path, params=params, content=content, headers=headers)
 
     def export_version(self, model: str, version: int, target: Path) -> Path:
         """Take a version as one file, a zip of model and manifest."""

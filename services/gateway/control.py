@@ -15,6 +15,7 @@ from services.gateway.bodies import read_body, replayed
 from services.gateway.caller import Edges
 from services.gateway.credentials import ANONYMOUS, Principal
 from services.gateway.routes import (
+    batches,
     events,
     inferences,
     insight,
@@ -34,7 +35,7 @@ from shared.names import new_id
 PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, users.JWKS, users.LOGIN}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
-THEMES = (tasks, models, uploads, inferences, webhooks, insight, events, keys, users, operators)
+THEMES = (tasks, batches, models, uploads, inferences, webhooks, insight, events, keys, users, operators)
 
 
 def control_app(edges: Edges) -> FastAPI:

@@ -12,6 +12,7 @@ from starlette.responses import StreamingResponse
 from services.gateway.bodies import ClientGone
 from shared.artifacts import Artifacts
 from shared.errors import DeadlineExceeded, InvalidInput, TooLarge, Unavailable
+from shared.rpc.inference import BatchResult
 from shared.rpc.registry import ExportedVersion
 
 FIELD = "body"
@@ -51,22 +52,20 @@ class Uploads:
         except ClientDisconnect:
             raise ClientGone() from None
         if not size:
-            raise InvalidInput(
-                "the body is empty: send the file as it is (curl --data-binary @model.onnx)", field=FIELD
-            )
+            raise InvalidInput("the body is empty: send the file as it is (curl --data-binary @FILE)", field=FIELD)
 
     def _check(self, size: int) -> None:
         if size > self._limit:
             raise TooLarge(f"the file is larger than {self._limit} bytes, the most that one may have", field=FIELD)
 
-    def response(self, exported: ExportedVersion) -> StreamingResponse:
+    def response(self, file: ExportedVersion | BatchResult, media_type: str) -> StreamingResponse:
         """The file itself."""
         headers = {
-            "Content-Length": str(exported.size),
-            "Content-Disposition": f'attachment; filename="{exported.file_name}"',
-            "ETag": f'"{exported.digest}"',
+            "Content-Length": str(file.size),
+            "Content-Disposition": f'attachment; filename="{file.file_name}"',
+            "ETag": f'"{file.digest}"',
         }
-        return StreamingResponse(self._chunks(exported.digest), headers=headers, media_type="application/zip")
+        return StreamingResponse(self._chunks(file.digest), headers=headers, media_type=media_type)
 
     async def _chunks(self, digest: str) -> AsyncIterator[bytes]:
         async for chunk in self._artifacts.chunks(digest):

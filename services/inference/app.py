@@ -1,6 +1,8 @@
 """The composition of inference."""
 
 from services.inference.answering import Answering
+from services.inference.batch.caller import Caller
+from services.inference.batch.job import BatchJob
 from services.inference.data_plane import DataPlane
 from services.inference.delivery import Delivery
 from services.inference.domain import Routing
@@ -12,6 +14,7 @@ from services.inference.reconciler import Reconciler
 from services.inference.settings import Settings
 from shared import bus
 from shared.service import Service
+from shared.tasks.runner import TaskRunner
 
 
 def build(settings: Settings | None = None) -> Service:
@@ -25,7 +28,10 @@ def build(settings: Settings | None = None) -> Service:
     reconciler = Reconciler(settings, service.database, service.relay, triton, routing, data_plane)
     delivery = Delivery(settings, service.database, service.relay)
     answering = Answering(settings, service.database, service.relay, routing, data_plane, delivery)
-    service.handle(HANDLERS, Parts(routing, reconciler, data_plane, triton, answering, settings))
+    runner = TaskRunner(service, settings)
+    runner.add(BatchJob(Caller(service.bus, settings), settings))
+    parts = Parts(routing, reconciler, data_plane, triton, answering, runner, service.bus, settings)
+    service.handle(HANDLERS, parts)
 
     async def reconcile() -> None:
         data_plane.connect(await bus.connect("inference", settings))
@@ -35,6 +41,7 @@ def build(settings: Settings | None = None) -> Service:
         return "" if await triton.is_ready() else "not reachable"
 
     async def drain() -> None:
+        await runner.drain()
         await answering.drain()
         await data_plane.drain()
         await log.flush(service.bus.js)
@@ -45,6 +52,7 @@ def build(settings: Settings | None = None) -> Service:
     service.add_loop("accepted requests", answering.run)
     service.add_loop("answers", answering.sweep)
     service.add_loop("webhooks", delivery.run)
+    service.add_loop("tasks", runner.run)
     service.add_loop("prediction log", lambda: log.run(service.bus.js))
     service.add_check("triton", triton_problem)
     service.add_check("deployments", reconciler.problem)

@@ -1,6 +1,8 @@
 """What inference reacts to: versions to stage, promotions to switch to, failed gates to unstage."""
 
 from services.inference import accepting, store
+from services.inference.batch import store as batches
+from services.inference.batch.handlers import get_batch_result, submit_batch
 from services.inference.domain import Deployment
 from services.inference.parts import Parts
 from shared.errors import NotFound, Unavailable
@@ -17,6 +19,7 @@ from shared.rpc.inference import (
     DeferInference,
     DeleteWebhook,
     DeploymentList,
+    GetBatchResult,
     GetInference,
     GetInferenceAnswer,
     GetInferenceStatistics,
@@ -28,8 +31,10 @@ from shared.rpc.inference import (
     ListWebhooks,
     ModelConfiguration,
     ServedModel,
+    SubmitBatch,
 )
 from shared.streams import INFERRED
+from shared.tasks.handlers import TASK_RPC
 from shared.work import Work
 
 CHAMPION = "champion"
@@ -94,7 +99,9 @@ async def list_deployments(request: ListDeployments, work: Work[Parts]) -> Deplo
 
 
 async def list_references(request: ListReferences, work: Work[Parts]) -> References:
-    digests = await store.named_artifacts(work.tx, request.after, PAGE)
+    served = await store.named_artifacts(work.tx, request.after, PAGE)
+    of_batches = await batches.named_artifacts(work.tx, request.after, PAGE, work.parts.settings.batch_keep_days)
+    digests = sorted({*served, *of_batches})[:PAGE]
     return References(digests=digests, more=len(digests) == PAGE)
 
 
@@ -159,12 +166,16 @@ HANDLERS = Handlers(
         CreateWebhook: accepting.create_webhook,
         ListWebhooks: accepting.list_webhooks,
         DeleteWebhook: accepting.delete_webhook,
+        SubmitBatch: submit_batch,
+        GetBatchResult: get_batch_result,
+        **TASK_RPC,
     },
     memory_rpc={
         GetServedModel: get_served_model,
         GetInferenceStatistics: get_inference_statistics,
         GetModelConfiguration: get_model_configuration,
     },
-    publishes=(f"{INFERRED}>",),
+    asks=("registry",),
+    publishes=(f"{INFERRED}>", "infer.>"),
     subscribes=("infer.>",),
 )

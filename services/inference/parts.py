@@ -8,15 +8,19 @@ from services.inference.domain import Routing
 from services.inference.engine import Triton
 from services.inference.reconciler import Reconciler
 from services.inference.settings import Settings
+from shared.bus import Bus
+from shared.tasks.runner import TaskRunner
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What answers now, what brings versions here, and what answers later."""
+    """What answers now, what brings versions here, what answers later, the tasks, and the way to ask other services."""
 
     routing: Routing
     reconciler: Reconciler
     data_plane: DataPlane
     triton: Triton
     answering: Answering
+    runner: TaskRunner
+    bus: Bus
     settings: Settings

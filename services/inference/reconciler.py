@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from services.inference import domain, store
+from services.inference.batch import store as batches
 from services.inference.data_plane import DataPlane
 from services.inference.domain import Deployment, Plan, Routing
 from services.inference.engine import Triton
@@ -240,7 +241,12 @@ class Reconciler:
             )
 
     async def _unstage(self, deployment: Deployment, reason: str) -> None:
+        """A version that a batch asks stays until that has ended; the lock waits for one that is just accepted."""
+        place = (deployment.project, deployment.model, deployment.version)
         async with self._of(deployment) as work:
+            await store.find(work.tx, *place)
+            if await batches.in_use(work.tx, *place):
+                return
             if await store.set_state(work.tx, deployment, "unstaged", reason):
                 key = {"model": deployment.model, "version": deployment.version, "digest": deployment.digest}
                 work.say(DeploymentUnstaged(**key, reason=reason))

@@ -8,10 +8,10 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from services.inference.admission import Limits
-from shared.settings import ServiceSettings
+from shared.settings import TaskSettings
 
 
-class Settings(ServiceSettings):
+class Settings(TaskSettings):
     """Where Triton is and how much this node takes on."""
 
     model_config = SettingsConfigDict(env_prefix="INFERENCE_", extra="ignore", frozen=True)
@@ -48,6 +48,15 @@ class Settings(ServiceSettings):
     webhook_first_seconds: float = Field(default=5, gt=0, description="pause after the first attempt, then it doubles")
     webhook_hours: float = Field(default=24, gt=0, description="for so long an answer is tried to be posted")
     webhook_timeout_seconds: float = Field(default=10, gt=0)
+    batch_rows: int = Field(default=1_000_000, ge=1, description="rows of a batch")
+    batch_bytes: int = Field(default=2 * 1024**3, ge=1, description="rows of a batch as tensors")
+    batch_part_rows: int = Field(default=1024, ge=1, description="rows that are asked again after a crash, at most")
+    batch_concurrency: int = Field(default=4, ge=1, description="requests of a batch under way")
+    batch_request_seconds: float = Field(default=30, gt=0)
+    batch_patience_seconds: float = Field(default=60, gt=0, description="a version may be away for so long")
+    batch_memory: int = Field(default=2 * 1024**3, ge=256 * 1024**2, description="address space of a reading process")
+    batch_cpu_seconds: int = Field(default=600, ge=1, description="processor time of a reading process")
+    batch_keep_days: float = Field(default=7, gt=0, description="results are kept for so long")
 
     @property
     def limits(self) -> Limits:

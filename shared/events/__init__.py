@@ -10,7 +10,7 @@ DOMAINS: dict[str, tuple[str, ...]] = {
     "deployment": ("inference",),
     "inference": ("inference",),
     "evaluation": ("evaluator",),
-    "tasks": ("trainer", "evaluator"),
+    "tasks": ("trainer", "evaluator", "inference"),
     "predictions": ("inference",),
 }
 

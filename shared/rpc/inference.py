@@ -9,9 +9,11 @@ from shared.errors import Conflict
 from shared.events.common import Signature
 from shared.names import DEFAULT_PROJECT, Digest, Slug
 from shared.rpc.base import Done, Reply, Request
+from shared.rpc.trainer import TaskAccepted
 
 InferenceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 InferenceState = Literal["queued", "running", "done", "failed", "cancelled"]
+TableFormat = Literal["csv", "jsonl", "npz", "parquet"]
 WebhookUrl = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 
@@ -215,3 +217,37 @@ class DeleteWebhook(Request[Done]):
     """Post nothing to this webhook any more."""
 
     name: Slug
+
+
+class SubmitBatch(Request[TaskAccepted]):
+    """Accept a batch: the rows of a file that is kept as an artifact, or of a part of a data set, through a version.
+
+    Without a number and an alias the version that serves is meant; without a format the file's content tells it,
+    without an output the result has the format of the file.
+    """
+
+    idempotent: ClassVar[bool] = True
+    model: Slug
+    version: int | None = None
+    alias: Slug | None = None
+    digest: Digest | None = None
+    dataset: Slug | None = None
+    part: Slug = "test"
+    format: TableFormat | None = None
+    output: TableFormat | None = None
+
+
+class BatchResult(Reply):
+    """The result of a batch, kept as an artifact."""
+
+    digest: Digest
+    size: int
+    rows: int
+    file_name: str
+    media_type: str
+
+
+class GetBatchResult(Request[BatchResult]):
+    """Say where the result of a batch is."""
+
+    task_id: str

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -118,13 +119,6 @@ def _environment(descriptor: int, folder: Path, threads: int) -> dict[str, str]:
     }
 
 
-async def _open_pipe(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
-    reader = asyncio.StreamReader(limit=REPORT_BYTES)
-    protocol = asyncio.StreamReaderProtocol(reader)
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(descriptor, "rb"))
-    return reader, transport
-
-
 class OutputCopy:
     """What the process prints, on its way to the log."""
 
@@ -179,7 +173,7 @@ async def _start(module: str, folder: Path, descriptor: int, threads: int) -> as
         cwd=folder,
         env=_environment(descriptor, folder, threads),
         pass_fds=(descriptor,),
-        process_group=0,
+        start_new_session=True,  # a group of its own; uvloop knows no process_group
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -187,20 +181,19 @@ async def _start(module: str, folder: Path, descriptor: int, threads: int) -> as
     )
 
 
-async def _start_with_pipe(module: str, folder: Path, threads: int) -> tuple[TaskProcess, asyncio.ReadTransport]:
-    ours, theirs = os.pipe()
-    try:
-        pipe, transport = await _open_pipe(ours)
+async def _start_with_pipe(module: str, folder: Path, threads: int) -> tuple[TaskProcess, asyncio.StreamWriter]:
+    """The pipe is a pair of sockets: of a real one uvloop closes its end twice, and then also a file of some thread."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        pipe, writer = await asyncio.open_connection(sock=ours, limit=REPORT_BYTES)
         try:
-            return TaskProcess(await _start(module, folder, theirs, threads), pipe), transport
+            return TaskProcess(await _start(module, folder, theirs.fileno(), threads), pipe), writer
         except OSError as error:
-            transport.close()
+            writer.close()
             raise ProcessLost(f"the task's process could not be started: {error}") from error
         except BaseException:
-            transport.close()
+            writer.close()
             raise
-    finally:
-        os.close(theirs)
 
 
 async def _exit_code(process: asyncio.subprocess.Process, seconds: float) -> int:
@@ -230,7 +223,7 @@ async def task_process(
     module: str, spec: BaseModel | dict[str, Any], folder: Path, log: LogLine, threads: int = 1
 ) -> AsyncIterator[TaskProcess]:
     """Run a module as the process of a task; it does not outlive the block."""
-    started, transport = await _start_with_pipe(module, folder, threads)
+    started, writer = await _start_with_pipe(module, folder, threads)
     process = started.process
     assert process.stdin and process.stdout
     output = OutputCopy(process.stdout, log)
@@ -247,4 +240,4 @@ async def task_process(
             await output.finish()
         finally:
             output.stop()
-            transport.close()
+            writer.close()  # held until here: a writer that nobody holds closes by itself

@@ -166,8 +166,10 @@ async def test_unknown_things(whole: Whole) -> None:
             continue
         query = {found["name"]: "1" for found in operation.parameters if found.get("required")}
         is_upload = operation.method == "POST" and operation.path.endswith(("/versions", "/imports"))
-        given = {"content": b"no model"} if is_upload else operation.given()
-        reply = await whole.send(operation.method, operation.url(), params=query, **given)
+        is_batch = operation.path.endswith("/batches")
+        given = {"content": b"no model"} if is_upload or is_batch else operation.given()
+        values = {"task_id": f"batch-{new_id()}"} if operation.path.endswith("/result") else {}
+        reply = await whole.send(operation.method, operation.url(**values), params=query, **given)
         is_redirect = operation.path == "/ops/{service}"
         if not is_redirect:
             check(reply, 422 if is_upload else 404)

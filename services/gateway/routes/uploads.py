@@ -25,7 +25,7 @@ from shared.rpc.registry import (
 )
 
 ROUTES = Routes("uploads")
-STREAMED = re.compile(rf"{PREFIX}/models/[^/]+/(versions|imports)")
+STREAMED = re.compile(rf"{PREFIX}/models/[^/]+/(versions|imports|batches)")
 CHECK_SECONDS = 20.0
 BINARY: dict[str, Any] = {
     "requestBody": {
@@ -104,7 +104,7 @@ async def import_version(
 async def export_version(model: Slug, version: Version, caller: CallerOf) -> Response:
     """Take a version as one file: model.onnx and manifest.json in a zip."""
     exported = await caller.ask(ExportVersion(model=model, version=version), seconds=CHECK_SECONDS)
-    return caller.edges.uploads.response(exported)
+    return caller.edges.uploads.response(exported, "application/zip")
 
 
 @ROUTES.add("POST", "/artifacts/collection", Permission.ARTIFACTS_COLLECT)
