@@ -112,7 +112,9 @@ async def open_desk(settings: Settings, nats: NatsServer) -> AsyncIterator[Desk]
     """A service that accepts requests for version 1 of the model in projects `default` and `other`."""
     service = Service("inference", settings)
     assert service.database
-    parts = Parts(serving(), *[cast(Any, None)] * 3, answering(service, settings, Model()), settings)
+    nobody: Any = None
+    answers = answering(service, settings, Model())
+    parts = Parts(serving(), nobody, nobody, nobody, answers, nobody, service.bus, settings)
     service.handle(HANDLERS, parts)
     async with service.database.transaction() as tx:
         for project in ("default", "other"):

@@ -101,7 +101,8 @@ async def house(
         runner = TaskRunner(service, settings)
         runner.add(BatchJob(Caller(service.bus, settings), settings))
         nobody: Any = None
-        service.handle(HANDLERS, Parts(Routing(), nobody, nobody, nobody, runner, service.bus, 1))
+        parts = Parts(Routing(), nobody, nobody, nobody, nobody, runner, service.bus, settings)
+        service.handle(HANDLERS, parts)
         service.add_loop("tasks", runner.run)
         service.add_closing(runner.drain)
         async with (
