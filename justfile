@@ -71,6 +71,11 @@ chaos *arguments: install
 upgrade *arguments: install
     @"{{ python }}" -m pytest -m slow tests/integration/test_upgrade.py "$@"
 
+# the tests that a usual run leaves out, as they take long or install much: an upgrade, other model servers, plots
+[group('checks')]
+slow *arguments: install
+    @"{{ python }}" -m pytest -m slow "$@"
+
 # demo and tests in a fresh clone of HEAD, with times; arguments go to the tests
 [group('checks')]
 fresh *arguments: install

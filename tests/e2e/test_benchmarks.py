@@ -76,6 +76,7 @@ def test_grpc_is_measured_or_left_out_in_words(measured: Path) -> None:
         assert all(row.median.requests > 0 and row.failed == 0 for row in rows.values())
 
 
+@pytest.mark.slow
 def test_results_are_shown_and_drawn(measured: Path) -> None:
     console = Console(file=io.StringIO(), record=True, width=120)
     show(measured, console)

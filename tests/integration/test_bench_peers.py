@@ -26,6 +26,10 @@ import os, signal, subprocess, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"])
+
+pytestmark = pytest.mark.slow
+
+
 class Doubles(BaseHTTPRequestHandler):
     def do_POST(self):
         numbers = self.rfile.read(int(self.headers["Content-Length"])).split()
@@ -139,7 +143,6 @@ def test_an_environment_is_made_once(tmp_path: Path) -> None:
     assert not mark.exists(), "another lock is another environment"
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
 def test_each_peer_answers_as_the_model(peer: Peer, grounds: Grounds, tmp_path: Path) -> None:
