@@ -21,14 +21,12 @@ from benchmarks.started import Grounds, Question, started
 from deploy.embedded import processes
 from deploy.embedded.home import read_json
 
+pytestmark = pytest.mark.slow
 DOUBLES = """
 import os, signal, subprocess, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"])
-
-pytestmark = pytest.mark.slow
-
 
 class Doubles(BaseHTTPRequestHandler):
     def do_POST(self):
