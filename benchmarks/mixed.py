@@ -7,12 +7,15 @@ the time in which that version may answer.
 import argparse
 import asyncio
 import json
+import os
 import random
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -129,10 +132,18 @@ class Mixed:
             at = began + self._plan.seconds * self._dice.uniform(first, last)
             await asyncio.sleep(at - time.monotonic())
             model, node = self._dice.choice(MODELS), self._dice.choice(sorted(self._tritons))
-            version = await asyncio.to_thread(serving, self._client, model)
-            stub = process_of(self._tritons[node], triton_name(DEFAULT_PROJECT, model, version or 0))
-            self.happened.kills.append(Kill(model, node, time.time()))
-            stub.kill()
+            while not await asyncio.to_thread(self._kill, model, node):
+                await asyncio.sleep(0.05)
+
+    def _kill(self, model: str, node: str) -> bool:
+        """Whether there was a process to kill: of the version that answers, which may have changed just now."""
+        version = serving(self._client, model)
+        victim = process_of(self._tritons[node], triton_name(DEFAULT_PROJECT, model, version or 0))
+        if victim is None:
+            return False
+        self.happened.kills.append(Kill(model, node, time.time()))
+        os.kill(victim, signal.SIGKILL)
+        return True
 
     def _settle(self) -> None:
         """Wait until every model answers with its newest version, and nothing drains."""
@@ -152,10 +163,13 @@ class Mixed:
         ]
 
 
-def process_of(triton: int, name: str) -> psutil.Process:
+def process_of(triton: int, name: str) -> int | None:
     """The process in which a Triton runs a model."""
-    children = psutil.Process(triton).children(recursive=True)
-    return next(child for child in children if any(f"/{name}/" in part for part in child.cmdline()))
+    for child in psutil.Process(triton).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if any(f"/{name}/" in part for part in child.cmdline()):
+                return child.pid
+    return None
 
 
 def measure(stack: Stack, plan: Plan) -> Outcome:
