@@ -32,6 +32,7 @@ class InferenceNode(Server):
             "HOME_DIR": str(self.folder),
             "TRACE_FILE": str(self.folder / "traces.jsonl"),
             "TRITON_URL": self.triton.http,
+            "TRITON_GRPC": self.triton.grpc,
             "TRITON_REPOSITORY": str(self.triton.repository),
             "TRITON_ACCESS_HEADER_NAME": name,
             "TRITON_ACCESS_HEADER_VALUE": key,

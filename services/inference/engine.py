@@ -1,4 +1,7 @@
-"""Triton as the inference service sees it: control through tritonclient, inference over lean connections."""
+"""Triton as the inference service sees it: control through tritonclient, inference over lean connections.
+
+Models are loaded over gRPC: over HTTP a load would stop every answer until it is done, see docs/decisions/0018.
+"""
 
 import asyncio
 import re
@@ -10,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
+from tritonclient.grpc.aio import InferenceServerClient as LoadingClient
 from tritonclient.http.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -27,6 +31,8 @@ CONTROL_SECONDS: Final = 5.0
 LOAD_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.05
 MESSAGE_LIMIT: Final = 300
+DIRECTLY: Final = [("grpc.enable_http_proxy", 0)]
+GONE: Final = ("StatusCode.UNAVAILABLE", "StatusCode.CANCELLED")
 
 _CRASHED: Final = re.compile(r"stub process .*(unhealthy|not healthy|failed)", re.IGNORECASE)
 _PRIVATE: Final = re.compile(r"\[request id: [^\]]*\] ?|\S*/\S+|\S*shm\S*|\b0x[0-9a-f]+", re.IGNORECASE)
@@ -39,12 +45,16 @@ class Crashed(Unavailable):
 
 
 class Triton:
-    """One Triton server; `access_header` is the name and value that open its repository API."""
+    """One Triton server, over HTTP and at `grpc`, a host and port.
 
-    def __init__(self, url: str, access_header: tuple[str, str], connections: int = CONNECTIONS) -> None:
+    `access_header` is the name and value that open its repository API.
+    """
+
+    def __init__(self, url: str, grpc: str, access_header: tuple[str, str], connections: int = CONNECTIONS) -> None:
         address = urlsplit(url)
-        self._host = address.netloc
+        self._host, self._grpc = address.netloc, grpc
         self._access = dict([access_header])
+        self._loading_access = {f"triton-grpc-protocol-{access_header[0]}": access_header[1]}
         self._pool = Pool(address.hostname or "", address.port or 80, connections, MAX_REPLY_BYTES)
         self._crashed: set[str] = set()
         self._loads: Counter[str] = Counter()
@@ -129,30 +139,45 @@ class Triton:
 
     async def load(self, name: str, timeout: float = LOAD_SECONDS) -> None:
         """Load a version and return when it is ready; raises ModelFailed with the reason."""
-        async with self._control(timeout) as client:
-            await client.load_model(name, headers=self._access)
+        async with self._loading(timeout) as client:
+            await client.load_model(name, headers=self._loading_access)
         self._loads[name] += 1
         self._crashed.discard(name)
 
     async def unload(self, name: str, timeout: float = LOAD_SECONDS) -> None:
         """Unload a version and return when its last request is answered and its process is gone."""
-        async with self._control(timeout) as client:
-            await client.unload_model(name, headers=self._access)
+        async with self._loading(timeout) as client:
+            await client.unload_model(name, headers=self._loading_access)
             while (await self.states()).get(name, "UNAVAILABLE") != "UNAVAILABLE":
                 await asyncio.sleep(POLL_SECONDS)
 
     @asynccontextmanager
     async def _control(self, timeout: float) -> AsyncIterator[Any]:
         """A control client within a deadline, its failures as errors of ours."""
-        try:
-            async with asyncio.timeout(timeout), InferenceServerClient(self._host, conn_timeout=None) as client:
-                yield client
-        except TimeoutError:
-            raise Unavailable(f"Triton did not answer within {timeout:.3g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
+        async with _told(timeout), InferenceServerClient(self._host, conn_timeout=None) as client:
+            yield client
+
+    @asynccontextmanager
+    async def _loading(self, timeout: float) -> AsyncIterator[Any]:
+        """A client that loads and unloads, likewise."""
+        async with _told(timeout), LoadingClient(self._grpc, channel_args=DIRECTLY) as client:
+            yield client
+
+
+@asynccontextmanager
+async def _told(timeout: float) -> AsyncIterator[None]:
+    """Work with Triton within a deadline, its failures as errors of ours."""
+    try:
+        async with asyncio.timeout(timeout):
+            yield
+    except TimeoutError:
+        raise Unavailable(f"Triton did not answer within {timeout:.3g} s") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unavailable("Triton is not reachable") from error
+    except InferenceServerException as error:
+        if error.status() in GONE:
             raise Unavailable("Triton is not reachable") from error
-        except InferenceServerException as error:
-            raise ModelFailed(public(error.message() or "")) from error
+        raise ModelFailed(public(error.message() or "")) from error
 
 
 def public(message: str) -> str:

@@ -113,6 +113,7 @@ async def house(
     settings = Settings(
         **settings_of("inference").model_dump(),
         triton_url=triton.http,
+        triton_grpc=triton.grpc,
         triton_repository=triton.repository,
         triton_access_header_name=name,
         triton_access_header_value=SecretStr(value),
