@@ -84,12 +84,13 @@ class Mixed:
         self.happened = Happened()
 
     def prepare(self) -> None:
-        """Let every model answer with a version of this run."""
+        """Let every model answer with a version of this run, and with no other."""
         for model in MODELS:
             version = upload(self._client, model, model_of(model, newest(self._client, model) + 1))
             self.happened.lives[model, version] = Life(time.time())
             serve(self._client, model, version)
             self._versions[model] = version
+        self._settle()
 
     async def run(self, gateway: str, key: str, bus: str) -> Load:
         connection = await nats.connect(bus)
@@ -150,7 +151,7 @@ class Mixed:
         deadline = time.monotonic() + SETTLED_SECONDS
         while unsettled := self._unsettled():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"after the load: {', '.join(unsettled)}")
+                raise TimeoutError(f"not within {SETTLED_SECONDS:g} s: {', '.join(unsettled)}")
             time.sleep(0.2)
 
     def _unsettled(self) -> list[str]:

@@ -84,11 +84,11 @@ def is_within(one: Asked, kill: Kill, end: float) -> bool:
 
 
 def healed(kill: Kill, asked: Iterable[Asked]) -> float:
-    """When the model had answered often enough in a row requests that came after the kill; infinity for never."""
-    in_a_row = 0
-    for one in sorted(asked, key=lambda one: one.ended):
+    """When requests that were sent one after another since the kill were all answered, so many; infinity for never."""
+    in_a_row: list[Asked] = []
+    for one in sorted(asked, key=lambda one: one.started):
         if one.model == kill.model and one.started >= kill.at:
-            in_a_row = in_a_row + 1 if one.status == 200 else 0
-            if in_a_row == IN_A_ROW:
-                return one.ended
+            in_a_row = [*in_a_row, one] if one.status == 200 else []
+            if len(in_a_row) == IN_A_ROW:
+                return max(one.ended for one in in_a_row)
     return math.inf
