@@ -77,7 +77,9 @@ class Triton:
             raise DeadlineExceeded(f"the model did not answer within {timeout:.3g} s") from None
         if response.status != 200:
             error = _refusal(response)
-            if isinstance(error, Crashed) and loads == self._loads[name]:
+            if isinstance(error, Crashed):
+                if loads != self._loads[name]:
+                    raise Unavailable("the model was loaded again meanwhile; try again")
                 self._crashed.add(name)
             raise error
         return _checked(self._decoded(response), request, signature)

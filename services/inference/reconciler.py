@@ -95,6 +95,7 @@ class Reconciler:
             async with self._database.connection() as connection:
                 wanted = await store.held(connection)
                 routes, epoch = await store.routes(connection)
+                self._routing.elsewhere = await store.elsewhere(connection, self._settings.node)
         except Unavailable:
             return False
         self._released |= self._routing.wanted.keys() - wanted.keys()
@@ -104,6 +105,8 @@ class Reconciler:
     async def _reconcile(self) -> None:
         self._routing.ready = frozenset(await self._ready())
         plan = domain.plan(self._routing.wanted, self._routing.ready, self._released)
+        if plan.missing:
+            await self._data_plane.leave_to_others()
         for name in plan.load:
             await self._load(self._routing.wanted[name], plan)
         for name in plan.unload:
