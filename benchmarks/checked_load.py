@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -43,6 +44,7 @@ class Load:
 
     session: aiohttp.ClientSession
     gateway: str
+    models: Sequence[str]
     dice: random.Random
     asked: list[Asked] = field(default_factory=list)
 
@@ -57,7 +59,7 @@ class Load:
                 await asyncio.sleep(due - time.monotonic())
 
     async def _ask(self) -> None:
-        model, rows = self.dice.choice(MODELS), self.dice.randint(1, MOST_ROWS)
+        model, rows = self.dice.choice(self.models), self.dice.randint(1, MOST_ROWS)
         x = np.array(self.dice.choices(range(1000), k=rows * COLUMNS), "<f4")
         started = time.time()
         try:

@@ -54,6 +54,7 @@ class Plan:
     rate: float
     kills: int
     seed: int
+    models: tuple[str, ...] = MODELS
 
 
 @dataclass
@@ -85,7 +86,7 @@ class Mixed:
 
     def prepare(self) -> None:
         """Let every model answer with a version of this run, and with no other."""
-        for model in MODELS:
+        for model in self._plan.models:
             version = upload(self._client, model, model_of(model, newest(self._client, model) + 1))
             self.happened.lives[model, version] = Life(time.time())
             serve(self._client, model, version)
@@ -97,7 +98,7 @@ class Mixed:
         await connection.subscribe(f"evt.{DEFAULT_PROJECT}.{DeploymentUnstaged.domain()}.>", cb=self.happened.on_event)
         await settle(connection)
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session:
-            load = Load(session, gateway, random.Random(self._plan.seed))
+            load = Load(session, gateway, self._plan.models, random.Random(self._plan.seed))
             async with asyncio.TaskGroup() as group:
                 beside = [group.create_task(self._switch_for_ever()), group.create_task(self._kill_all())]
                 await load.run(self._plan.seconds, self._plan.rate)
@@ -112,7 +113,7 @@ class Mixed:
         while True:
             started = time.monotonic()
             try:
-                await asyncio.to_thread(self._switch, MODELS[turn % len(MODELS)])
+                await asyncio.to_thread(self._switch, self._plan.models[turn % len(self._plan.models)])
             except ApiError as error:
                 self.happened.refused.append(str(error))
             turn += 1
@@ -132,7 +133,7 @@ class Mixed:
         for first, last in KILL_TIMES[: self._plan.kills]:
             at = began + self._plan.seconds * self._dice.uniform(first, last)
             await asyncio.sleep(at - time.monotonic())
-            model, node = self._dice.choice(MODELS), self._dice.choice(sorted(self._tritons))
+            model, node = self._dice.choice(self._plan.models), self._dice.choice(sorted(self._tritons))
             while not await asyncio.to_thread(self._kill, model, node):
                 await asyncio.sleep(0.05)
 
@@ -155,7 +156,7 @@ class Mixed:
             time.sleep(0.2)
 
     def _unsettled(self) -> list[str]:
-        held = {(d["model"], d["version"]): d for d in self._client.deployments() if d["model"] in MODELS}
+        held = {(d["model"], d["version"]): d for d in self._client.deployments() if d["model"] in self._versions}
         wanted = {key: d["state"] for key, d in held.items() if d["state"] not in ("unstaged", "failed")}
         return [
             f"version {version} of {model} is {state}"
