@@ -16,6 +16,7 @@ from deploy.embedded.testing_servers import NatsServer, TritonServer, triton_ser
 from deploy.provision import provision_bus_over
 from services.inference import store
 from services.inference.app import build
+from services.inference.engine import Triton
 from services.inference.handlers import HANDLERS
 from services.inference.settings import Settings
 from shared import frames, oip
@@ -255,7 +256,7 @@ async def test_predictions_are_logged(house: House) -> None:
 
 
 async def test_a_node_leaves_a_model_to_others_that_it_cannot_answer_for(house: House, triton: TritonServer) -> None:
-    """The other node is played; what crashes here cannot be loaded again, since its artifact is gone."""
+    """The other node is played; what crashes here cannot be loaded again until its artifact is back."""
     first, second = affine(), doubled(-1, 4)
     for version, model in enumerate((first, second), 1):
         await house.register(model, version)
@@ -277,5 +278,28 @@ async def test_a_node_leaves_a_model_to_others_that_it_cannot_answer_for(house: 
     async with asyncio.timeout(SECONDS):
         while statuses[-20:] != [299] * 20:
             statuses.append((await house.infer())[0].status)
-    async with house.service.database.transaction() as tx:
-        await store.leave(tx, "other")
+    await house.artifacts.put(first.onnx)
+    async with asyncio.timeout(SECONDS):
+        while (await house.infer())[0].status != 200:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_node_lives_on_while_it_loads(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise others would switch to a version that it does not hold, and end one with which it answers."""
+    going, load = asyncio.Event(), Triton.load
+
+    async def held_up(self: Triton, name: str) -> None:
+        await going.wait()
+        await load(self, name)
+
+    monkeypatch.setattr(Triton, "load", held_up)
+    await house.register(affine(), 1)
+    assert house.service.database is not None
+    async with house.service.database.connection() as connection:
+        first = await connection.fetchval("SELECT max(lease_until) FROM nodes")
+        async with asyncio.timeout(SECONDS):
+            while not await connection.fetchval("SELECT now() > $1::timestamptz + interval '2 s'", first):
+                await asyncio.sleep(0.1)
+        assert await connection.fetchval("SELECT count(*) FROM nodes WHERE lease_until > now()") == 1
+    going.set()
+    assert (await house.said("deployment_staged"))[0]["version"] == 1
