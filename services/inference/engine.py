@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ CONNECTIONS: Final = 64
 MAX_REPLY_BYTES: Final = 256 * 1024 * 1024
 CONTROL_SECONDS: Final = 5.0
 LOAD_SECONDS: Final = 120.0
+UNLOAD_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.05
 MESSAGE_LIMIT: Final = 300
 DIRECTLY: Final = [("grpc.enable_http_proxy", 0)]
@@ -147,11 +148,24 @@ class Triton:
         self._crashed.discard(name)
 
     async def unload(self, name: str, timeout: float = LOAD_SECONDS) -> None:
-        """Unload a version and return when its last request is answered and its process is gone."""
+        """Unload a version and return when its last request is answered and its process is gone.
+
+        Triton never ends with a process that has crashed and was asked since; loaded anew, it does.
+        """
         async with self._loading(timeout) as client:
             await client.unload_model(name, headers=self._loading_access)
-            while (await self.states()).get(name, "UNAVAILABLE") != "UNAVAILABLE":
-                await asyncio.sleep(POLL_SECONDS)
+            if not await self._is_gone(name, UNLOAD_SECONDS):
+                await client.load_model(name, headers=self._loading_access)
+                await client.unload_model(name, headers=self._loading_access)
+                await self._is_gone(name, None)
+
+    async def _is_gone(self, name: str, seconds: float | None) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while (await self.states()).get(name, "UNAVAILABLE") != "UNAVAILABLE":
+                    await asyncio.sleep(POLL_SECONDS)
+                return True
+        return False
 
     @asynccontextmanager
     async def _control(self, timeout: float) -> AsyncIterator[Any]:

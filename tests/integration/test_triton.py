@@ -304,3 +304,14 @@ class TestCrashes:
         await triton.load(name)
         assert name in await triton.ready_models()
         np.testing.assert_array_equal(await ask(triton, name, model, x=x), 2 * x)
+
+    async def test_a_version_whose_process_has_crashed_is_unloaded(
+        self, server: TritonServer, triton: Triton, affine: Served
+    ) -> None:
+        stub_of(server, AFFINE).kill()
+        with pytest.raises(Unavailable):
+            await ask(triton, AFFINE, affine, x=rows(1))
+        await triton.unload(AFFINE)
+        assert AFFINE not in await triton.ready_models()
+        await triton.load(AFFINE)
+        await ask(triton, AFFINE, affine, x=rows(1))
