@@ -42,17 +42,17 @@ def _busy(products: int) -> bytes:
     return _model(nodes, [1], [1], constants)
 
 
-def image_mean() -> bytes:
-    """The mean of each channel of images of three channels."""
-    nodes: list[Node] = [("GlobalAveragePool", ["x"], "pooled"), ("Flatten", ["pooled"], "y")]
-    return _model(nodes, ["batch", 3, 224, 224], ["batch", 3], {})
-
-
 def weighted(factor: float, offset: float, columns: int) -> bytes:
     """factor x + offset, on rows of so many columns."""
     nodes: list[Node] = [("Mul", ["x", "factor"], "scaled"), ("Add", ["scaled", "offset"], "y")]
     constants = {"factor": np.array([factor], np.float32), "offset": np.array([offset], np.float32)}
     return _model(nodes, ["batch", columns], ["batch", columns], constants)
+
+
+def image_mean() -> bytes:
+    """The mean of each channel of images of three channels."""
+    nodes: list[Node] = [("GlobalAveragePool", ["x"], "pooled"), ("Flatten", ["pooled"], "y")]
+    return _model(nodes, ["batch", 3, 224, 224], ["batch", 3], {})
 
 
 def _model(nodes: list[Node], x: Sequence[Any], y: Sequence[Any], constants: dict[str, Any]) -> bytes:
