@@ -148,3 +148,8 @@ bench-plot *arguments: install
 [group('checks')]
 overload *arguments: install
     @"{{ python }}" -m benchmarks.overload "$@"
+
+# load, switch and unload versions under load on two inference processes, kill processes of models, check every answer
+[group('checks')]
+mixed *arguments: install
+    @"{{ python }}" -m benchmarks.mixed "$@"

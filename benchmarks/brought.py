@@ -47,6 +47,13 @@ def _busy(products: int) -> bytes:
     return _model(nodes, [1], [1], constants)
 
 
+def weighted(factor: float, offset: float, columns: int) -> bytes:
+    """factor x + offset, on rows of so many columns."""
+    nodes: list[Node] = [("Mul", ["x", "factor"], "scaled"), ("Add", ["scaled", "offset"], "y")]
+    constants = {"factor": np.array([factor], np.float32), "offset": np.array([offset], np.float32)}
+    return _model(nodes, ["batch", columns], ["batch", columns], constants)
+
+
 def image_mean() -> bytes:
     """The mean of each channel of images of three channels."""
     nodes: list[Node] = [("GlobalAveragePool", ["x"], "pooled"), ("Flatten", ["pooled"], "y")]
@@ -107,14 +114,27 @@ def _seconds_of(model: bytes) -> float:
 
 def bring(client: Client, name: str, model: bytes) -> int:
     """Upload a model as a version, unless it is one, that answers; returns its number."""
-    version = _version(client, name, model) or _upload(client, name, model)
+    version = _version(client, name, model) or upload(client, name, model)
+    serve(client, name, version)
+    return version
+
+
+def serve(client: Client, name: str, version: int) -> None:
+    """Promote a version by force, and return when it answers."""
     deadline = time.monotonic() + SERVED_SECONDS
     client.promote(name, version, force="a benchmark brought it")
     while serving(client, name) != version:
         if time.monotonic() > deadline:
             raise TimeoutError(f"version {version} of {name} did not answer within {SERVED_SECONDS:g} s")
         time.sleep(0.1)
-    return version
+
+
+def newest(client: Client, name: str) -> int:
+    """The number of a model's newest version, 0 where there is none."""
+    try:
+        return max((int(found["version"]) for found in client.versions(name)), default=0)
+    except NotFound:
+        return 0
 
 
 def _version(client: Client, name: str, model: bytes) -> int | None:
@@ -125,7 +145,8 @@ def _version(client: Client, name: str, model: bytes) -> int | None:
         return None
 
 
-def _upload(client: Client, name: str, model: bytes) -> int:
+def upload(client: Client, name: str, model: bytes) -> int:
+    """Upload a model as the next version; returns its number."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         file.write_bytes(model)

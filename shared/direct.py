@@ -10,6 +10,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
+ROUND_TRIP_SECONDS = 2
 _NOBODY = b"NATS/1.0 503"
 
 
@@ -42,6 +43,15 @@ class DirectClient(Client):
         known = {number: each for number, each in self._listeners.items() if number in self._subs}
         self._listeners = known | {subscription._id: listener}
         return subscription
+
+    async def unlisten(self, subscription: Subscription) -> None:
+        """Return when the bus sends no more to a listener, and all that it has sent is handled."""
+        try:
+            await self._send_unsubscribe(subscription._id)
+            for _ in range(2):  # the first ping may overtake what is not written yet
+                await self.flush(ROUND_TRIP_SECONDS)
+        finally:
+            self._remove_sub(subscription._id)
 
     def send(self, subject: str, payload: bytes, reply: str = "") -> None:
         """Write a message after what waits to be written; one without a connection waits for the next connection.

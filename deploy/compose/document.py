@@ -129,8 +129,9 @@ def kept_alive(check: list[str]) -> dict[str, Any]:
 
 
 def own_settings(name: str) -> dict[str, Any]:
-    triton_settings = {"TRITON_URL": "http://triton:8000", "TRITON_REPOSITORY": "/models"}
-    triton_settings |= {"TRITON_BACKEND": "onnxruntime", "TRITON_ACCESS_HEADER_NAME": ACCESS_HEADER}
+    triton_settings = {"TRITON_URL": "http://triton:8000", "TRITON_GRPC": "triton:8001"}
+    triton_settings |= {"TRITON_REPOSITORY": "/models", "TRITON_BACKEND": "onnxruntime"}
+    triton_settings |= {"TRITON_ACCESS_HEADER_NAME": ACCESS_HEADER}
     gateway_ports = {"HOST": "0.0.0.0", "PORT": HTTP_PORT, "GRPC_PORT": GRPC_PORT}  # noqa: S104
     own: dict[str, dict[str, Any]] = {
         "auth": {"ADMIN_KEY_FILE": "/keys/admin.key"},

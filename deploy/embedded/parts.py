@@ -163,6 +163,7 @@ def own_settings(plan: Plan, service: str) -> dict[str, str]:
         own["ADMIN_KEY_FILE"] = str(plan.home.admin_key_file)
     if service == "inference":
         own["TRITON_URL"] = plan.url("triton-http")
+        own["TRITON_GRPC"] = f"{LOOPBACK}:{plan.ports['triton-grpc']}"
         own["TRITON_REPOSITORY"] = str(plan.home.folder("triton", "repository"))
         own["TRITON_ACCESS_HEADER_NAME"] = servers.ACCESS_HEADER
         own["TRITON_ACCESS_HEADER_VALUE"] = plan.secrets["triton"]

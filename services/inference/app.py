@@ -22,7 +22,7 @@ def build(settings: Settings | None = None) -> Service:
     service = Service("inference", settings, data_plane=True)
     assert service.database and service.relay
     key = settings.triton_access_header_value.get_secret_value()
-    triton = Triton(settings.triton_url, (settings.triton_access_header_name, key))
+    triton = Triton(settings.triton_url, settings.triton_grpc, (settings.triton_access_header_name, key))
     routing, log = Routing(), PredictionLog(settings.node)
     data_plane = DataPlane(triton, routing, log, settings)
     reconciler = Reconciler(settings, service.database, service.relay, triton, routing, data_plane)

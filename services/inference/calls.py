@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind
 from services.inference import merging
 from services.inference.admission import OPEN_SECONDS, Admission
 from services.inference.domain import Deployment
-from services.inference.engine import Triton
+from services.inference.engine import Crashed, Triton
 from services.inference.replies import unforeseen
 from shared import frames, observe, oip
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, ModelFailed, Unavailable, Withdrawn
@@ -45,16 +45,20 @@ class Waiting:
 
 
 Done = Callable[[Waiting, "Outputs | AimassError"], None]
+Lost = Callable[[str], None]
 
 
 class Calls:
     """A queue for each version, and at most `at_once` calls of each under way; `done` hears of every request once.
 
-    A call is lost when the connection breaks or no answer comes for `lost_seconds`.
+    A call is lost when the connection breaks or no answer comes for `lost_seconds`; `lost` hears of a version that does
+    not answer.
     """
 
-    def __init__(self, triton: Triton, done: Done, admission: Admission, at_once: int, lost_seconds: float) -> None:
-        self._triton, self._done, self._admission = triton, done, admission
+    def __init__(
+        self, triton: Triton, done: Done, admission: Admission, at_once: int, lost_seconds: float, lost: Lost
+    ) -> None:
+        self._triton, self._done, self._admission, self._lost = triton, done, admission, lost
         self._at_once, self._lost_seconds = at_once, lost_seconds
         self._queues: dict[str, deque[Waiting]] = defaultdict(deque)
         self._under_way: Counter[str] = Counter()
@@ -138,7 +142,9 @@ class Calls:
         try:
             found = await self._infer(batch)
         except (Unavailable, DeadlineExceeded) as error:
-            if isinstance(error, Unavailable) or time.monotonic() - started >= self._lost_seconds:
+            if isinstance(error, Crashed):
+                self._let_go(name, error)
+            elif isinstance(error, Unavailable) or time.monotonic() - started >= self._lost_seconds:
                 self._on_lost(name)
             raise
         except (InvalidInput, ModelFailed):
@@ -153,7 +159,11 @@ class Calls:
             return
         observe.log().warning("a version does not answer", model=name)
         self._triton.suspect(name)
-        error = Unavailable("the model does not answer now; try again", retry_after=int(OPEN_SECONDS))
+        self._let_go(name, Unavailable("the model does not answer now; try again", retry_after=int(OPEN_SECONDS)))
+
+    def _let_go(self, name: str, error: AimassError) -> None:
+        """Nobody waits for what cannot answer."""
+        self._lost(name)
         for waiting in self._queues.pop(name, ()):
             self._end(waiting, error)
 

@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Iterable
 from itertools import chain
 from typing import Any
 
+import nats.errors
 from nats.aio.subscription import Subscription
 
 from services.inference.admission import Admission, ProjectFull
@@ -41,7 +42,10 @@ class DataPlane:
         self._admission = Admission(settings.limits)
         self._subscriptions: dict[tuple[str, str], tuple[Subscription, ...]] = {}
         self._connection: DirectClient | None = None
-        self._calls = Calls(triton, self._on_done, self._admission, settings.calls_at_once, settings.lost_seconds)
+        self._calls = Calls(
+            triton, self._on_done, self._admission, settings.calls_at_once, settings.lost_seconds, self._on_lost
+        )
+        self._following = asyncio.Lock()
         self._replies = Replies()
         self._cache = ResponseCache(settings.cached_models, settings.cache_bytes)
         self._claims = Claims(settings.artifacts_url, settings.home_dir)
@@ -65,17 +69,41 @@ class DataPlane:
         """Make the subscriptions equal to the models that are ready here; known to the bus on return."""
         if self._connection is None or not self._connection.is_connected:
             return
-        ready = self._routing.models()
-        changed = ready ^ self._subscriptions.keys()
-        for key in changed - self._subscriptions.keys():
-            await self._subscribe(self._connection, *key)
-        for key in changed - ready:
-            for subscription in self._subscriptions.pop(key):
-                await subscription.unsubscribe()
-        if changed:
-            await settle(self._connection)
+        async with self._following:
+            await self._follow(self._connection)
         for name in self._layouts.keys() - self._routing.wanted.keys():
             del self._layouts[name]
+
+    async def _follow(self, connection: DirectClient) -> None:
+        models = self._routing.models()
+        added = models - self._subscriptions.keys()
+        for key in added:
+            await self._subscribe(connection, *key)
+        for key in self._subscriptions.keys() - models:
+            await self._unsubscribe(connection, key)
+        if added:
+            await settle(connection)
+
+    async def _unsubscribe(self, connection: DirectClient, key: tuple[str, str]) -> None:
+        for subscription in self._subscriptions.pop(key):
+            await connection.unlisten(subscription)
+
+    def _on_lost(self, name: str) -> None:
+        """A version does not answer: let other nodes, now, and not when the reconciler comes to it."""
+        if name in self._routing.elsewhere:
+            self._routing.ready -= {name}
+            self._in_background(self.leave_to_others())
+
+    async def leave_to_others(self) -> None:
+        """Take nothing more for models that other nodes alone can answer for; callers of all others hear from here."""
+        if self._connection is None or not self._connection.is_connected:
+            return
+        try:
+            async with self._following:
+                for key in [key for key in self._subscriptions if self._routing.is_elsewhere_alone(*key)]:
+                    await self._unsubscribe(self._connection, key)
+        except (nats.errors.Error, OSError) as error:
+            observe.log().warning("subscriptions not ended now", error=repr(error))
 
     async def drain(self) -> None:
         """Take nothing new and answer what is here."""

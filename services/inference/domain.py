@@ -54,11 +54,12 @@ def plan(wanted: Mapping[str, Deployment], ready: Set[str], released: Set[str]) 
 
 @dataclass
 class Routing:
-    """What this node answers with: the wanted deployments, which of them are ready, and the routes."""
+    """What this node answers with: the wanted deployments, which are ready here and on others, and the routes."""
 
     epoch: int = 0
     wanted: dict[str, Deployment] = field(default_factory=dict)
     ready: frozenset[str] = frozenset()
+    elsewhere: frozenset[str] = frozenset()
     routes: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def versions(self, project: str, model: str) -> list[int]:
@@ -77,8 +78,15 @@ class Routing:
         }
 
     def models(self) -> set[tuple[str, str]]:
-        """The models of which a version is ready here."""
-        return {(found.project, found.model) for name, found in self.wanted.items() if name in self.ready}
+        """The models to answer for: a version is ready here, and the one of the route not on other nodes alone."""
+        ready = {(found.project, found.model) for name, found in self.wanted.items() if name in self.ready}
+        return {key for key in ready if not self.is_elsewhere_alone(*key)}
+
+    def is_elsewhere_alone(self, project: str, model: str) -> bool:
+        """Whether other nodes can answer by the route, and this one cannot."""
+        version = self.routes.get((project, model))
+        name = "" if version is None else triton_name(project, model, version)
+        return name in self.elsewhere and name not in self.ready
 
     def pick(self, project: str, model: str, version: str) -> Deployment:
         """The deployment that answers a request, by the version it names or by the route.

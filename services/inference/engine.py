@@ -1,15 +1,19 @@
-"""Triton as the inference service sees it: control through tritonclient, inference over lean connections."""
+"""Triton as the inference service sees it: control through tritonclient, inference over lean connections.
+
+Models are loaded over gRPC: over HTTP a load would stop every answer until it is done, see docs/decisions/0018.
+"""
 
 import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
+from tritonclient.grpc.aio import InferenceServerClient as LoadingClient
 from tritonclient.http.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -25,8 +29,11 @@ CONNECTIONS: Final = 64
 MAX_REPLY_BYTES: Final = 256 * 1024 * 1024
 CONTROL_SECONDS: Final = 5.0
 LOAD_SECONDS: Final = 120.0
+UNLOAD_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.05
 MESSAGE_LIMIT: Final = 300
+DIRECTLY: Final = [("grpc.enable_http_proxy", 0)]
+GONE: Final = ("StatusCode.UNAVAILABLE", "StatusCode.CANCELLED")
 
 _CRASHED: Final = re.compile(r"stub process .*(unhealthy|not healthy|failed)", re.IGNORECASE)
 _PRIVATE: Final = re.compile(r"\[request id: [^\]]*\] ?|\S*/\S+|\S*shm\S*|\b0x[0-9a-f]+", re.IGNORECASE)
@@ -39,12 +46,16 @@ class Crashed(Unavailable):
 
 
 class Triton:
-    """One Triton server; `access_header` is the name and value that open its repository API."""
+    """One Triton server, over HTTP and at `grpc`, a host and port.
 
-    def __init__(self, url: str, access_header: tuple[str, str], connections: int = CONNECTIONS) -> None:
+    `access_header` is the name and value that open its repository API.
+    """
+
+    def __init__(self, url: str, grpc: str, access_header: tuple[str, str], connections: int = CONNECTIONS) -> None:
         address = urlsplit(url)
-        self._host = address.netloc
+        self._host, self._grpc = address.netloc, grpc
         self._access = dict([access_header])
+        self._loading_access = {f"triton-grpc-protocol-{access_header[0]}": access_header[1]}
         self._pool = Pool(address.hostname or "", address.port or 80, connections, MAX_REPLY_BYTES)
         self._crashed: set[str] = set()
         self._loads: Counter[str] = Counter()
@@ -67,7 +78,9 @@ class Triton:
             raise DeadlineExceeded(f"the model did not answer within {timeout:.3g} s") from None
         if response.status != 200:
             error = _refusal(response)
-            if isinstance(error, Crashed) and loads == self._loads[name]:
+            if isinstance(error, Crashed):
+                if loads != self._loads[name]:
+                    raise Unavailable("the model was loaded again meanwhile; try again")
                 self._crashed.add(name)
             raise error
         return _checked(self._decoded(response), request, signature)
@@ -129,30 +142,58 @@ class Triton:
 
     async def load(self, name: str, timeout: float = LOAD_SECONDS) -> None:
         """Load a version and return when it is ready; raises ModelFailed with the reason."""
-        async with self._control(timeout) as client:
-            await client.load_model(name, headers=self._access)
+        async with self._loading(timeout) as client:
+            await client.load_model(name, headers=self._loading_access)
         self._loads[name] += 1
         self._crashed.discard(name)
 
     async def unload(self, name: str, timeout: float = LOAD_SECONDS) -> None:
-        """Unload a version and return when its last request is answered and its process is gone."""
-        async with self._control(timeout) as client:
-            await client.unload_model(name, headers=self._access)
-            while (await self.states()).get(name, "UNAVAILABLE") != "UNAVAILABLE":
-                await asyncio.sleep(POLL_SECONDS)
+        """Unload a version and return when its last request is answered and its process is gone.
+
+        Triton never ends with a process that has crashed and was asked since; loaded anew, it does.
+        """
+        async with self._loading(timeout) as client:
+            await client.unload_model(name, headers=self._loading_access)
+            if not await self._is_gone(name, UNLOAD_SECONDS):
+                await client.load_model(name, headers=self._loading_access)
+                await client.unload_model(name, headers=self._loading_access)
+                await self._is_gone(name, None)
+
+    async def _is_gone(self, name: str, seconds: float | None) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while (await self.states()).get(name, "UNAVAILABLE") != "UNAVAILABLE":
+                    await asyncio.sleep(POLL_SECONDS)
+                return True
+        return False
 
     @asynccontextmanager
     async def _control(self, timeout: float) -> AsyncIterator[Any]:
         """A control client within a deadline, its failures as errors of ours."""
-        try:
-            async with asyncio.timeout(timeout), InferenceServerClient(self._host, conn_timeout=None) as client:
-                yield client
-        except TimeoutError:
-            raise Unavailable(f"Triton did not answer within {timeout:.3g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
+        async with _told(timeout), InferenceServerClient(self._host, conn_timeout=None) as client:
+            yield client
+
+    @asynccontextmanager
+    async def _loading(self, timeout: float) -> AsyncIterator[Any]:
+        """A client that loads and unloads, likewise."""
+        async with _told(timeout), LoadingClient(self._grpc, channel_args=DIRECTLY) as client:
+            yield client
+
+
+@asynccontextmanager
+async def _told(timeout: float) -> AsyncIterator[None]:
+    """Work with Triton within a deadline, its failures as errors of ours."""
+    try:
+        async with asyncio.timeout(timeout):
+            yield
+    except TimeoutError:
+        raise Unavailable(f"Triton did not answer within {timeout:.3g} s") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unavailable("Triton is not reachable") from error
+    except InferenceServerException as error:
+        if error.status() in GONE:
             raise Unavailable("Triton is not reachable") from error
-        except InferenceServerException as error:
-            raise ModelFailed(public(error.message() or "")) from error
+        raise ModelFailed(public(error.message() or "")) from error
 
 
 def public(message: str) -> str:

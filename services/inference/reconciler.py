@@ -96,6 +96,7 @@ class Reconciler:
             async with self._database.connection() as connection:
                 wanted = await store.held(connection)
                 routes, epoch = await store.routes(connection)
+                self._routing.elsewhere = await store.elsewhere(connection, self._settings.node)
         except Unavailable:
             return False
         self._released |= self._routing.wanted.keys() - wanted.keys()
@@ -105,10 +106,34 @@ class Reconciler:
     async def _reconcile(self) -> None:
         self._routing.ready = frozenset(await self._ready())
         plan = domain.plan(self._routing.wanted, self._routing.ready, self._released)
+        if plan.missing:
+            await self._data_plane.leave_to_others()
         for name in plan.load:
-            await self._load(self._routing.wanted[name], plan)
+            async with self._living():
+                await self._load(self._routing.wanted[name], plan)
+        if plan.load:
+            await self._refresh()  # others may have switched meanwhile
         for name in plan.unload:
             await self._unload(name, plan)
+
+    @asynccontextmanager
+    async def _living(self) -> AsyncIterator[None]:
+        """Keep the lease while a load takes longer than it lasts: without it others would switch before we know."""
+        renewing = asyncio.create_task(self._renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+
+    async def _renew(self) -> None:
+        seconds = self._settings.node_lease_seconds
+        while True:
+            await asyncio.sleep(seconds / 4)
+            try:
+                async with self._database.transaction() as tx:
+                    await store.renew(tx, self._settings.node, seconds)
+            except Unavailable as error:
+                observe.log().warning("lease not renewed", error=error.message)
 
     async def _ready(self) -> set[str]:
         try:

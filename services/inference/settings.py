@@ -17,6 +17,7 @@ class Settings(TaskSettings):
     model_config = SettingsConfigDict(env_prefix="INFERENCE_", extra="ignore", frozen=True)
 
     triton_url: str = "http://127.0.0.1:8000"
+    triton_grpc: str = Field(default="127.0.0.1:8001", description="where Triton is told to load and unload")
     triton_repository: Path = Path("triton")
     triton_backend: Literal["python", "onnxruntime"] = "python"
     triton_access_header_name: str = "aimass-access"

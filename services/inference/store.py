@@ -82,6 +82,10 @@ INSERT INTO nodes (node, lease_until, epoch, held) VALUES ($1, now() + make_inte
 ON CONFLICT (node) DO UPDATE
 SET lease_until = excluded.lease_until, epoch = excluded.epoch, held = excluded.held
 """
+# A node that lives goes on living.
+RENEW = "UPDATE nodes SET lease_until = now() + make_interval(secs => $2) WHERE node = $1 AND lease_until > now()"
+# What other live nodes hold.
+ELSEWHERE = "SELECT DISTINCT unnest(held) AS name FROM nodes WHERE lease_until > now() AND node <> $1"
 # A node leaves of its own will.
 LEAVE = "DELETE FROM nodes WHERE node = $1"
 # Deployments as people see them.
@@ -183,6 +187,16 @@ async def routes(tx: Connection) -> tuple[dict[tuple[str, str], int], int]:
 
 async def beat(tx: Connection, node: str, seconds: float, epoch: int, names: list[str]) -> None:
     await tx.execute(BEAT, node, seconds, epoch, names)
+
+
+async def renew(tx: Connection, node: str, seconds: float) -> None:
+    """Keep a lease that has not ended; one that has ended stays so until the node says what it holds."""
+    await tx.execute(RENEW, node, seconds)
+
+
+async def elsewhere(tx: Connection, node: str) -> frozenset[str]:
+    """The Triton names of what other live nodes hold."""
+    return frozenset(row["name"] for row in await tx.fetch(ELSEWHERE, node))
 
 
 async def leave(tx: Connection, node: str) -> None:

@@ -66,6 +66,24 @@ async def test_nothing_comes_after_the_subscription_ended(client: DirectClient) 
     assert ended == []
 
 
+async def test_who_stops_listening_still_hears_what_was_on_its_way(client: DirectClient, nats: NatsServer) -> None:
+    got: list[Arrived] = []
+    settings = ServiceSettings(nats_url=nats.servers, nats_user="gateway", nats_password=SecretStr("password"))
+    sender = await bus.connect("gateway", settings)
+    await client.listen("infer.a", got.append, queue="nodes")
+    leaving = await client.listen("infer.a", got.append, queue="nodes")
+    await settle(client)
+    for number in range(1000):
+        sender.send("infer.a", str(number).encode())
+    ending = asyncio.create_task(client.unlisten(leaving))
+    await asyncio.sleep(0)
+    for number in range(1000, 2000):
+        sender.send("infer.a", str(number).encode())
+    await ending
+    assert sorted(map(int, await heard(got, 2000))) == list(range(2000))
+    await sender.close()
+
+
 async def test_it_says_that_nobody_listens(client: DirectClient) -> None:
     got: list[Arrived] = []
     await client.listen("inferred.here", got.append)

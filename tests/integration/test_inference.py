@@ -9,11 +9,14 @@ from typing import Any
 import nats as nats_client
 import numpy as np
 import pytest
+from nats.aio.msg import Msg
 from pydantic import SecretStr
 
 from deploy.embedded.testing_servers import NatsServer, TritonServer, triton_server
 from deploy.provision import provision_bus_over
+from services.inference import store
 from services.inference.app import build
+from services.inference.engine import Triton
 from services.inference.handlers import HANDLERS
 from services.inference.settings import Settings
 from shared import frames, oip
@@ -30,7 +33,8 @@ from shared.rpc.inference import GetInferenceStatistics, GetModelConfiguration, 
 from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.tensors import from_numpy, to_numpy
-from tests.integration.onnx_models import Served, affine
+from tests.integration.onnx_models import Served, affine, doubled
+from tests.integration.test_triton import stub_of
 
 SECONDS = 60
 
@@ -113,6 +117,7 @@ async def house(
     settings = Settings(
         **settings_of("inference").model_dump(),
         triton_url=triton.http,
+        triton_grpc=triton.grpc,
         triton_repository=triton.repository,
         triton_access_header_name=name,
         triton_access_header_value=SecretStr(value),
@@ -248,3 +253,53 @@ async def test_predictions_are_logged(house: House) -> None:
     told = json.loads(message.data)["columns"]
     assert message.subject == "pred.default.affine"
     assert (told["versions"], told["statuses"], told["batches"]) == ([1], [200], [2])
+
+
+async def test_a_node_leaves_a_model_to_others_that_it_cannot_answer_for(house: House, triton: TritonServer) -> None:
+    """The other node is played; what crashes here cannot be loaded again until its artifact is back."""
+    first, second = affine(), doubled(-1, 4)
+    for version, model in enumerate((first, second), 1):
+        await house.register(model, version)
+    await house.said("deployment_staged", 2)
+    await house.tell(VersionPromoted(model="affine", version=1, alias="champion"))
+    await house.said("traffic_switched")
+    assert house.service.database is not None
+    async with house.service.database.transaction() as tx:
+        await store.beat(tx, "other", 60, 0, ["default.affine.1"])
+    await house.artifacts.delete(first.digest)
+    stub_of(triton, "default.affine.1").kill()
+    statuses = []
+
+    async def answer(message: Msg) -> None:
+        (asked,) = frames.decode_requests(message.data)
+        await message.respond(frames.encode_replies([frames.Reply(asked.prediction_id, 299, b"{}")]))
+
+    await house.connection.subscribe("infer.default.affine", queue="inference", cb=answer)
+    async with asyncio.timeout(SECONDS):
+        while statuses[-20:] != [299] * 20:
+            statuses.append((await house.infer())[0].status)
+    await house.artifacts.put(first.onnx)
+    async with asyncio.timeout(SECONDS):
+        while (await house.infer())[0].status != 200:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_node_lives_on_while_it_loads(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise others would switch to a version that it does not hold, and end one with which it answers."""
+    going, load = asyncio.Event(), Triton.load
+
+    async def held_up(self: Triton, name: str) -> None:
+        await going.wait()
+        await load(self, name)
+
+    monkeypatch.setattr(Triton, "load", held_up)
+    await house.register(affine(), 1)
+    assert house.service.database is not None
+    async with house.service.database.connection() as connection:
+        first = await connection.fetchval("SELECT max(lease_until) FROM nodes")
+        async with asyncio.timeout(SECONDS):
+            while not await connection.fetchval("SELECT now() > $1::timestamptz + interval '2 s'", first):
+                await asyncio.sleep(0.1)
+        assert await connection.fetchval("SELECT count(*) FROM nodes WHERE lease_until > now()") == 1
+    going.set()
+    assert (await house.said("deployment_staged"))[0]["version"] == 1

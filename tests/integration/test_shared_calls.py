@@ -16,6 +16,7 @@ from services.inference import data_plane
 from services.inference.admission import Admission
 from services.inference.calls import Calls, Outputs, Waiting
 from services.inference.domain import Deployment
+from services.inference.engine import Crashed
 from services.inference.merging import merge_key
 from services.inference.settings import Settings
 from shared import frames, oip
@@ -131,6 +132,7 @@ class Counted:
     def __init__(self, outcome: Callable[[int], AimassError | None]) -> None:
         self.rows: list[int] = []
         self.suspected: list[str] = []
+        self.lost: list[str] = []
         self.gate = asyncio.Event()
         self._outcome = outcome
 
@@ -154,11 +156,18 @@ def waiting(number: int, seconds: float = 10) -> Waiting:
     return Waiting("default", "m", "reply", sent, deployment, asked, key, 1, 0.0)
 
 
+def calls_to(triton: Any, admission: Admission, outcomes: dict[bytes, Outputs | AimassError]) -> Calls:
+    def done(asked: Waiting, found: Outputs | AimassError) -> None:
+        outcomes[asked.request.prediction_id] = found
+
+    return Calls(triton, done, admission, 1, 5, triton.lost.append)
+
+
 async def answered(triton: Any, count: int, seconds: float = 10) -> list[Outputs | AimassError]:
     """The outcomes of requests of which the first is under way when the others come."""
     outcomes: dict[bytes, Outputs | AimassError] = {}
     admission = Admission(Settings(database_url=SecretStr("")).limits)
-    calls = Calls(triton, lambda asked, found: outcomes.update({asked.request.prediction_id: found}), admission, 1, 5)
+    calls = calls_to(triton, admission, outcomes)
     asked = [waiting(number, seconds if number else 10) for number in range(count)]
     for one in asked:
         calls.add(one)
@@ -190,7 +199,15 @@ async def test_nobody_waits_for_a_version_that_has_lost_calls_in_a_row() -> None
     outcomes = await answered(triton, 100)
     assert triton.rows == [1, 50, 25]
     assert [type(found) for found in outcomes] == [Unavailable] * 100
-    assert triton.suspected == ["default.m.1"]
+    assert triton.suspected == triton.lost == ["default.m.1"]
+
+
+async def test_nobody_waits_for_a_version_whose_process_has_crashed() -> None:
+    triton: Any = Counted(lambda number: Crashed() if number == 2 else None)
+    outcomes = await answered(triton, 100)
+    assert triton.rows == [1, 50]
+    assert [type(found) for found in outcomes] == [tuple] + [Crashed] * 99
+    assert triton.lost == ["default.m.1"]
 
 
 @pytest.mark.parametrize("lost_seconds", [0.5])
@@ -212,7 +229,7 @@ async def test_who_has_gone_is_not_asked_for() -> None:
     triton: Any = Counted(lambda _: None)
     outcomes: dict[bytes, Outputs | AimassError] = {}
     admission = Admission(Settings(database_url=SecretStr("")).limits)
-    calls = Calls(triton, lambda asked, found: outcomes.update({asked.request.prediction_id: found}), admission, 1, 5)
+    calls = calls_to(triton, admission, outcomes)
     first, gone, other = [waiting(number) for number in range(3)]
     for one in (first, gone, other):
         calls.add(one)

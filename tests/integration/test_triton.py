@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
 
 @pytest_asyncio.fixture
 async def triton(server: TritonServer) -> AsyncIterator[Triton]:
-    engine = Triton(server.http, server.access_header)
+    engine = Triton(server.http, server.grpc, server.access_header)
     yield engine
     await engine.close()
 
@@ -186,7 +186,7 @@ class TestCancellation:
         self, server: TritonServer, affine: Served, serve: Callable[..., Any]
     ) -> None:
         model = await serve("default.slow.1", onnx_models.slow())
-        triton = Triton(server.http, server.access_header, connections=1)
+        triton = Triton(server.http, server.grpc, server.access_header, connections=1)
         try:
             for turn in range(3):
                 call = asyncio.ensure_future(ask(triton, "default.slow.1", model, x=np.ones((1, 1), np.float32)))
@@ -232,8 +232,21 @@ class TestControl:
         model = await serve("default.twice.1", onnx_models.affine())
         np.testing.assert_allclose(await ask(triton, "default.twice.1", model, x=x), expected(model, x=x), rtol=1e-6)
 
+    async def test_a_version_that_loads_stops_no_answer_of_another(
+        self, triton: Triton, repository: Repository, affine: Served
+    ) -> None:
+        model, answered = onnx_models.doubled(-1, 2), 0
+        await ask(triton, AFFINE, affine, x=rows(1))
+        repository.write("default.late.1", model.signature, model.onnx, model.digest)
+        loading = asyncio.create_task(triton.load("default.late.1"))
+        while not loading.done():
+            await ask(triton, AFFINE, affine, x=rows(1))
+            answered += not loading.done()
+        await loading
+        assert answered > 20
+
     async def test_the_repository_api_is_closed_without_the_header(self, server: TritonServer) -> None:
-        stranger = Triton(server.http, ("aimass-access", "guess"))
+        stranger = Triton(server.http, server.grpc, ("aimass-access", "guess"))
         with pytest.raises(ModelFailed, match="restricted"):
             await stranger.states()
         await stranger.close()
@@ -291,3 +304,14 @@ class TestCrashes:
         await triton.load(name)
         assert name in await triton.ready_models()
         np.testing.assert_array_equal(await ask(triton, name, model, x=x), 2 * x)
+
+    async def test_a_version_whose_process_has_crashed_is_unloaded(
+        self, server: TritonServer, triton: Triton, affine: Served
+    ) -> None:
+        stub_of(server, AFFINE).kill()
+        with pytest.raises(Unavailable):
+            await ask(triton, AFFINE, affine, x=rows(1))
+        await triton.unload(AFFINE)
+        assert AFFINE not in await triton.ready_models()
+        await triton.load(AFFINE)
+        await ask(triton, AFFINE, affine, x=rows(1))

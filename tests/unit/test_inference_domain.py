@@ -71,3 +71,14 @@ def test_another_project_sees_nothing() -> None:
     assert routing.pick("default", "m", "").version == 1
     with pytest.raises(NotFound):
         routing.pick("other", "m", "")
+
+
+@given(WANTED, NAMES, NAMES, st.none() | VERSIONS)
+def test_a_model_is_left_to_other_nodes_only_when_its_route_is_ready_there_and_not_here(
+    wanted: dict[str, Deployment], ready: set[str], elsewhere: set[str], route: int | None
+) -> None:
+    routes = {} if route is None else {("default", "m"): route}
+    routing = Routing(wanted=wanted, ready=frozenset(ready), elsewhere=frozenset(elsewhere), routes=routes)
+    name = f"default.m.{route}"
+    is_left = name in elsewhere and name not in ready
+    assert routing.models() == ({("default", "m")} if wanted.keys() & ready and not is_left else set())
