@@ -71,7 +71,7 @@ chaos *arguments: install
 upgrade *arguments: install
     @"{{ python }}" -m pytest -m slow tests/integration/test_upgrade.py "$@"
 
-# the tests that a usual run leaves out, as they take long or install much: an upgrade, other model servers, plots
+# the tests that a usual run leaves out, as they take long or install much: an upgrade, other model servers, two nodes
 [group('checks')]
 slow *arguments: install
     @"{{ python }}" -m pytest -m slow "$@"
