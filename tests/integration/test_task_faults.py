@@ -4,6 +4,7 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,22 +44,28 @@ async def tasks(settings: Settings, nats: NatsServer) -> AsyncIterator[Tasks]:
         yield Tasks(running)
 
 
+@asynccontextmanager
+async def another(tasks: Tasks, settings: Settings, log: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """A process that takes the tasks to come: our own worker has one that hangs, before the process is there."""
+    await tasks.runs(await tasks.submit(steps=1, end="hang"), step=1)
+    with process_of(MODULE, settings, log) as process:
+        yield process
+
+
 @pytest.fixture
-def other(tasks: Tasks, settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with process_of(MODULE, settings, tmp_path / "other.log") as process:
+async def other(tasks: Tasks, settings: Settings, tmp_path: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
+    async with another(tasks, settings, tmp_path / "other.log") as process:
         yield process
 
 
 async def held_by(tasks: Tasks, process: subprocess.Popen[bytes], step: int, **parameters: Any) -> str:
-    """A task that this process holds, after some steps: what our own workers take in the meantime hangs."""
-    blocker = await tasks.submit(steps=1, end="hang")
-    await tasks.runs(blocker, step=1)
+    """A task that this process holds, after some steps; from now on our own worker is free."""
     task_id = await tasks.submit(**parameters)
     await tasks.runs(task_id, step=step)
     assert (await tasks.row(task_id))["lease_owner"].endswith(f"-{process.pid}")
     for child in children():
         child.kill()
-    await tasks.running.rows("DELETE FROM tasks WHERE id = $1 RETURNING id", blocker)
+    await tasks.running.rows("DELETE FROM tasks WHERE id <> $1 RETURNING id", task_id)
     return task_id
 
 
@@ -82,7 +89,7 @@ async def test_a_stopping_service_hands_over_before_its_lease_ends(
     patient = settings.model_copy(update={"lease_seconds": 600.0})
     async with running_service(build(patient.model_copy(update={"task_workers": 1})), HANDLERS, nats) as running:
         tasks = Tasks(running)
-        with process_of(MODULE, patient, tmp_path / "other.log") as other:
+        async with another(tasks, patient, tmp_path / "other.log") as other:
             task_id = await held_by(tasks, other, step=1, steps=5, stay=1)
             other.send_signal(signal.SIGTERM)
             assert other.wait(60) == 0
