@@ -59,9 +59,7 @@ def judge(asked: Sequence[Asked], lives: Lives, kills: Sequence[Kill]) -> Verdic
     found = Verdicts(healing=[end - kill.at for kill, end in windows])
     for one in asked:
         if one.status != 200:
-            excused = any(
-                kill.model == one.model and one.ended >= kill.at and one.started <= end for kill, end in windows
-            )
+            excused = any(is_within(one, kill, end) for kill, end in windows)
             (found.inside if excused else found.outside).append(one)
         elif reason := fault(one, lives):
             found.wrong.append((reason, one))
