@@ -16,6 +16,7 @@ class Permission(StrEnum):
     TASKS_WRITE = "tasks:write"
     EVALUATIONS_READ = "evaluations:read"
     DEPLOYMENTS_READ = "deployments:read"
+    DEPLOYMENTS_WRITE = "deployments:write"
     PREDICTIONS_READ = "predictions:read"
     EVENTS_READ = "events:read"
     METRICS_READ = "metrics:read"
@@ -41,8 +42,9 @@ _READ = _VIEW | {Permission.OPS_READ}
 GRANTS: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: frozenset(Permission),
     Role.ENGINEER: _READ
-    | {Permission.INFER, Permission.TASKS_WRITE, Permission.MODELS_WRITE, Permission.MODELS_PROMOTE},
-    Role.OPERATOR: _READ | {Permission.INFER, Permission.TASKS_WRITE},
+    | {Permission.INFER, Permission.TASKS_WRITE, Permission.MODELS_WRITE, Permission.MODELS_PROMOTE}
+    | {Permission.DEPLOYMENTS_WRITE},
+    Role.OPERATOR: _READ | {Permission.INFER, Permission.TASKS_WRITE, Permission.DEPLOYMENTS_WRITE},
     Role.VIEWER: _VIEW,
 }
 

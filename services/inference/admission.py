@@ -79,6 +79,7 @@ class Admission:
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self._breakers: defaultdict[str, Breaker] = defaultdict(Breaker)
         self._projects: Counter[str] = Counter()
+        self._instances: dict[str, int] = {}
         self.versions: Counter[str] = Counter()
         self.all = 0
 
@@ -112,12 +113,16 @@ class Admission:
 
     def on_answered(self, name: str, seconds: float, requests: int) -> None:
         """A call for so many requests was answered, be it with an error of the model."""
-        self._paces[name].note(seconds, requests)
+        self._paces[name].note(seconds / self._instances.get(name, 1), requests)
         self._breakers[name].on_answered()
 
     def on_lost(self, name: str) -> bool:
         """A call was not answered; whether nothing shall be asked of the version for a while."""
         return self._breakers[name].on_lost(self._clock())
+
+    def set_instances(self, name: str, count: int) -> None:
+        """So many calls are answered at once."""
+        self._instances[name] = count
 
     def forget(self, name: str) -> None:
         """The version is loaded anew, or gone."""

@@ -11,6 +11,7 @@ from services.inference.handlers import HANDLERS
 from services.inference.parts import Parts
 from services.inference.prediction_log import PredictionLog
 from services.inference.reconciler import Reconciler
+from services.inference.resources.residency import Residency
 from services.inference.settings import Settings
 from shared import bus
 from shared.service import Service
@@ -25,7 +26,8 @@ def build(settings: Settings | None = None) -> Service:
     triton = Triton(settings.triton_url, settings.triton_grpc, (settings.triton_access_header_name, key))
     routing, log = Routing(), PredictionLog(settings.node)
     data_plane = DataPlane(triton, routing, log, settings)
-    reconciler = Reconciler(settings, service.database, service.relay, triton, routing, data_plane)
+    residency = Residency(settings, service.relay, triton, routing, data_plane)
+    reconciler = Reconciler(settings, service.database, service.relay, triton, routing, data_plane, residency)
     delivery = Delivery(settings, service.database, service.relay)
     answering = Answering(settings, service.database, service.relay, routing, data_plane, delivery)
     runner = TaskRunner(service, settings)
@@ -49,6 +51,7 @@ def build(settings: Settings | None = None) -> Service:
         await triton.close()
 
     service.add_loop("reconciler", reconcile)
+    service.add_loop("resources", residency.run)
     service.add_loop("accepted requests", answering.run)
     service.add_loop("answers", answering.sweep)
     service.add_loop("webhooks", delivery.run)

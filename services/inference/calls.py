@@ -13,12 +13,14 @@ from services.inference.admission import OPEN_SECONDS, Admission
 from services.inference.domain import Deployment
 from services.inference.engine import Crashed, Triton
 from services.inference.replies import unforeseen
+from services.inference.resources.meter import Meter
 from shared import frames, observe, oip
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, ModelFailed, Unavailable, Withdrawn
 from shared.signatures import MAX_BATCH
 from shared.tensors import Tensor
 
 Outputs = tuple[Tensor, ...]
+HELD_SECONDS = 0.05
 
 
 @dataclass(slots=True)
@@ -49,7 +51,9 @@ Lost = Callable[[str], None]
 
 
 class Calls:
-    """A queue for each version, and at most `at_once` calls of each under way; `done` hears of every request once.
+    """A queue for each version, and at most `at_once` calls of each of its instances under way.
+
+    `done` hears of every request once.
 
     A call is lost when the connection breaks or no answer comes for `lost_seconds`; `lost` hears of a version that does
     not answer.
@@ -63,6 +67,9 @@ class Calls:
         self._queues: dict[str, deque[Waiting]] = defaultdict(deque)
         self._under_way: Counter[str] = Counter()
         self._calls: set[asyncio.Task[None]] = set()
+        self._instances: dict[str, int] = {}
+        self._held: set[str] = set()
+        self.meter = Meter()
 
     def add(self, waiting: Waiting) -> None:
         self._queues[waiting.deployment.name].append(waiting)
@@ -70,8 +77,11 @@ class Calls:
 
     def start(self, name: str) -> None:
         """Begin as many calls as may be under way."""
-        queue = self._queues[name]
-        while queue and self._under_way[name] < self._at_once:
+        if name in self._held:
+            return
+        queue, capacity = self._queues[name], self.capacity(name)
+        while queue and self._under_way[name] < capacity:
+            self.meter.on_begun(name, queue[0].started)
             batch = merging.take(queue, _kind, merging.portion(len(queue)), MAX_BATCH)
             self._under_way[name] += 1
             call = asyncio.create_task(self._run(name, batch))
@@ -79,6 +89,33 @@ class Calls:
             call.add_done_callback(self._calls.discard)
         if not queue:
             del self._queues[name]
+
+    def capacity(self, name: str) -> int:
+        """How many calls of a version may be under way."""
+        return self._at_once * self._instances.get(name, 1)
+
+    def set_instances(self, name: str, count: int) -> None:
+        self._instances[name] = count
+        self._admission.set_instances(name, count)
+        self.start(name)
+
+    def oldest(self, name: str) -> float | None:
+        """When the request came that waits longest for a call."""
+        queue = self._queues.get(name)
+        return queue[0].started if queue else None
+
+    def hold(self, name: str) -> None:
+        """Begin no call until the version is released."""
+        self._held.add(name)
+
+    def release(self, name: str) -> None:
+        self._held.discard(name)
+        self.start(name)
+
+    def refuse(self, name: str, error: AimassError) -> None:
+        """Let nobody wait any longer."""
+        for waiting in self._queues.pop(name, ()):
+            self._end(waiting, error)
 
     def withdraw(self, project: str, model: str, ids: Set[bytes]) -> None:
         """Let those go that wait for a call; what is under way stays."""
@@ -92,14 +129,18 @@ class Calls:
     async def drain(self, seconds: float) -> None:
         """Wait until all that is here is answered."""
         deadline = time.monotonic() + seconds
-        while self._calls and time.monotonic() < deadline:
-            await asyncio.wait(self._calls, timeout=deadline - time.monotonic())
+        while (self._calls or self._queues) and time.monotonic() < deadline:
+            if self._calls:
+                await asyncio.wait(self._calls, timeout=deadline - time.monotonic())
+            else:
+                await asyncio.sleep(HELD_SECONDS)
 
     async def _run(self, name: str, batch: list[Waiting]) -> None:
         try:
             await self._call(self._in_time(batch))
         finally:
             self._under_way[name] -= 1
+            self.meter.on_ended(name)
             self.start(name)
 
     def _in_time(self, batch: list[Waiting]) -> list[Waiting]:
@@ -164,8 +205,7 @@ class Calls:
     def _let_go(self, name: str, error: AimassError) -> None:
         """Nobody waits for what cannot answer."""
         self._lost(name)
-        for waiting in self._queues.pop(name, ()):
-            self._end(waiting, error)
+        self.refuse(name, error)
 
     async def _infer(self, batch: Sequence[Waiting]) -> list[Outputs]:
         first = batch[0]

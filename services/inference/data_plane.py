@@ -5,7 +5,7 @@ Plain nats-py: FastStream would cost about a hundred microseconds a message. No 
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from itertools import chain
 from typing import Any
 
@@ -20,6 +20,7 @@ from services.inference.layouts import Layouts
 from services.inference.merging import Key, merge_key
 from services.inference.prediction_log import PredictionLog, Row
 from services.inference.replies import HERE, Replies, answer, refusal
+from services.inference.resources.domain import Demand
 from services.inference.response_cache import ResponseCache
 from services.inference.settings import Settings
 from shared import frames, observe, oip
@@ -35,7 +36,7 @@ DRAIN_SECONDS = 10
 
 
 class DataPlane:
-    """Answers requests for the models that are ready here, and only for those."""
+    """Answers requests for the models that are held here, and only for those; `on_parked` hears who wants one back."""
 
     def __init__(self, triton: Triton, routing: Routing, log: PredictionLog, settings: Settings) -> None:
         self._routing, self._log = routing, log
@@ -45,6 +46,8 @@ class DataPlane:
         self._calls = Calls(
             triton, self._on_done, self._admission, settings.calls_at_once, settings.lost_seconds, self._on_lost
         )
+        self.meter = self._calls.meter
+        self.on_parked: Callable[[Deployment], None] = _cannot
         self._following = asyncio.Lock()
         self._replies = Replies()
         self._cache = ResponseCache(settings.cached_models, settings.cache_bytes)
@@ -65,14 +68,35 @@ class DataPlane:
         self._admission.forget(name)
         self._cache.forget(name)
 
+    def park(self, name: str) -> None:
+        """A version leaves memory: its requests wait until it is back."""
+        self._calls.hold(name)
+        self.forget(name)
+
+    def restore(self, name: str) -> None:
+        """A version is back, or gone: nothing holds its requests up any more."""
+        self._calls.release(name)
+
+    def refuse(self, name: str, error: AimassError) -> None:
+        """Whoever waits for a version waits in vain."""
+        self._calls.refuse(name, error)
+
+    def set_instances(self, name: str, count: int) -> None:
+        self._calls.set_instances(name, count)
+
+    def demand(self, name: str) -> Demand:
+        """What was asked of a version since the last time that this was asked."""
+        return self.meter.read(name, self._calls.capacity(name), self._calls.oldest(name))
+
     async def follow(self) -> None:
-        """Make the subscriptions equal to the models that are ready here; known to the bus on return."""
+        """Make the subscriptions equal to the models that are held here; known to the bus on return."""
         if self._connection is None or not self._connection.is_connected:
             return
         async with self._following:
             await self._follow(self._connection)
         for name in self._layouts.keys() - self._routing.wanted.keys():
             del self._layouts[name]
+        self.meter.keep(set(self._routing.wanted))
 
     async def _follow(self, connection: DirectClient) -> None:
         models = self._routing.models()
@@ -202,6 +226,8 @@ class DataPlane:
             raise DeadlineExceeded()
         deployment = self._routing.pick(project, model, request.version)
         self._admission.check(deployment, seconds)
+        if deployment.name in self._routing.parked:
+            self.on_parked(deployment)
         asked, key = self._read(deployment, model, request)
         if frames.is_sampled(request) or len(request.body) > BUS_BYTES:
             key = None
@@ -267,3 +293,7 @@ class DataPlane:
             time.time(),
         )
         self._log.add(project, model, row, seconds)
+
+
+def _cannot(deployment: Deployment) -> None:
+    raise Unavailable(f"version {deployment.version} of model '{deployment.model}' is not in memory now; try again")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from services.inference.resources.domain import Bounds
 from shared.errors import NotFound, Unavailable
 from shared.events.common import Signature
 from shared.names import triton_name
@@ -54,39 +55,50 @@ def plan(wanted: Mapping[str, Deployment], ready: Set[str], released: Set[str]) 
 
 @dataclass
 class Routing:
-    """What this node answers with: the wanted deployments, which are ready here and on others, and the routes."""
+    """What this node answers with: the wanted deployments, which are ready here and on others, and the routes.
+
+    Those that are parked are not in memory, and are loaded again at their next request.
+    """
 
     epoch: int = 0
     wanted: dict[str, Deployment] = field(default_factory=dict)
     ready: frozenset[str] = frozenset()
+    parked: frozenset[str] = frozenset()
     elsewhere: frozenset[str] = frozenset()
     routes: dict[tuple[str, str], int] = field(default_factory=dict)
+    bounds: dict[tuple[str, str], Bounds] = field(default_factory=dict)
+
+    def held(self) -> frozenset[str]:
+        """What can answer here, be it after it is loaded again."""
+        return self.ready | self.parked
 
     def versions(self, project: str, model: str) -> list[int]:
-        """The versions of a model that are ready here."""
+        """The versions of a model that can answer here."""
         return sorted(deployment.version for deployment in self.served(project, model).values())
 
     def served(self, project: str, model: str | None = None, version: int | None = None) -> dict[str, Deployment]:
-        """What is ready here of a project, of one model or of one version, by the name in Triton."""
+        """What can answer here of a project, of one model or of one version, by the name in Triton."""
+        held = self.held()
         return {
             name: found
             for name, found in self.wanted.items()
-            if name in self.ready
+            if name in held
             and found.project == project
             and model in (None, found.model)
             and version in (None, found.version)
         }
 
     def models(self) -> set[tuple[str, str]]:
-        """The models to answer for: a version is ready here, and the one of the route not on other nodes alone."""
-        ready = {(found.project, found.model) for name, found in self.wanted.items() if name in self.ready}
-        return {key for key in ready if not self.is_elsewhere_alone(*key)}
+        """The models to answer for: a version is held here, and the one of the route not on other nodes alone."""
+        held = self.held()
+        models = {(found.project, found.model) for name, found in self.wanted.items() if name in held}
+        return {key for key in models if not self.is_elsewhere_alone(*key)}
 
     def is_elsewhere_alone(self, project: str, model: str) -> bool:
         """Whether other nodes can answer by the route, and this one cannot."""
         version = self.routes.get((project, model))
         name = "" if version is None else triton_name(project, model, version)
-        return name in self.elsewhere and name not in self.ready
+        return name in self.elsewhere and name not in self.held()
 
     def pick(self, project: str, model: str, version: str) -> Deployment:
         """The deployment that answers a request, by the version it names or by the route.
@@ -99,7 +111,7 @@ class Routing:
         name = triton_name(project, model, number)
         if name not in self.wanted:
             raise NotFound(f"version {number} of model '{model}' is not deployed")
-        if name not in self.ready:
+        if name not in self.ready and name not in self.parked:
             raise Unavailable(f"version {number} of model '{model}' is not ready now; try again")
         return self.wanted[name]
 

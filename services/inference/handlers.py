@@ -5,6 +5,7 @@ from services.inference.batch import store as batches
 from services.inference.batch.handlers import get_batch_result, submit_batch
 from services.inference.domain import Deployment
 from services.inference.parts import Parts
+from services.inference.resources.handlers import get_resources, set_resources
 from shared.errors import NotFound, Unavailable
 from shared.events.common import Verdict
 from shared.events.deployment import DeploymentUnstaged
@@ -24,6 +25,7 @@ from shared.rpc.inference import (
     GetInferenceAnswer,
     GetInferenceStatistics,
     GetModelConfiguration,
+    GetResources,
     GetServedModel,
     InferenceStatistics,
     ListDeployments,
@@ -31,6 +33,7 @@ from shared.rpc.inference import (
     ListWebhooks,
     ModelConfiguration,
     ServedModel,
+    SetResources,
     SubmitBatch,
 )
 from shared.streams import INFERRED
@@ -141,6 +144,8 @@ def _names(deployment: Deployment) -> dict[str, str]:
 async def get_model_configuration(request: GetModelConfiguration, parts: Parts) -> ModelConfiguration:
     version = "" if request.version is None else str(request.version)
     deployment = parts.routing.pick(request.project, request.model, version)
+    if deployment.name in parts.routing.parked:
+        raise Unavailable(f"model '{request.model}' is not in memory now: a prediction loads it again")
     config = await parts.triton.configuration(deployment.name)
     for group in config.get("instance_group", []):
         group["name"] = group["name"].replace(deployment.name, deployment.model)
@@ -166,6 +171,8 @@ HANDLERS = Handlers(
         CreateWebhook: accepting.create_webhook,
         ListWebhooks: accepting.list_webhooks,
         DeleteWebhook: accepting.delete_webhook,
+        GetResources: get_resources,
+        SetResources: set_resources,
         SubmitBatch: submit_batch,
         GetBatchResult: get_batch_result,
         **TASK_RPC,

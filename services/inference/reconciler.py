@@ -9,10 +9,10 @@ from services.inference.batch import store as batches
 from services.inference.data_plane import DataPlane
 from services.inference.domain import Deployment, Plan, Routing
 from services.inference.engine import Triton
-from services.inference.repository import Repository
+from services.inference.resources import store as resources
+from services.inference.resources.residency import Residency
 from services.inference.settings import Settings
 from shared import observe
-from shared.artifacts import Artifacts
 from shared.context import Context
 from shared.db import Database
 from shared.errors import AimassError, Unavailable
@@ -40,11 +40,11 @@ class Reconciler:
         triton: Triton,
         routing: Routing,
         data_plane: DataPlane,
+        residency: Residency,
     ) -> None:
         self._settings, self._database, self._relay = settings, database, relay
         self._triton, self._routing, self._data_plane = triton, routing, data_plane
-        self._repository = Repository(settings.triton_repository, settings.triton_backend)
-        self._artifacts = Artifacts(settings.artifacts_url)
+        self._residency = residency
         self._woken = asyncio.Event()
         self._released: set[str] = set()
         self._confirmed = 0
@@ -54,9 +54,8 @@ class Reconciler:
         """Why this node cannot serve yet or now; empty when it can."""
         if not self._turned:
             return "deployments not read yet"
-        missing = [
-            n for n, found in self._routing.wanted.items() if found.state == "serving" and n not in self._routing.ready
-        ]
+        held = self._routing.held()
+        missing = [n for n, found in self._routing.wanted.items() if found.state == "serving" and n not in held]
         return f"not ready in Triton: {', '.join(missing)}" if missing else ""
 
     def wake(self) -> None:
@@ -65,7 +64,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Reconcile for ever; what is down now is tried again at the next turn."""
-        await asyncio.to_thread(self._repository.prepare)
+        await asyncio.to_thread(self._residency.repository.prepare)
         while True:
             self._woken.clear()
             try:
@@ -83,7 +82,8 @@ class Reconciler:
         """One comparison of desired and real state; with the database down, by what was known last."""
         reachable = await self._refresh()
         try:
-            await self._reconcile()
+            async with self._residency.hands:
+                await self._reconcile()
         finally:
             await self._data_plane.follow()
         if reachable:
@@ -96,6 +96,7 @@ class Reconciler:
             async with self._database.connection() as connection:
                 wanted = await store.held(connection)
                 routes, epoch = await store.routes(connection)
+                self._routing.bounds = await resources.bounds(connection)
                 self._routing.elsewhere = await store.elsewhere(connection, self._settings.node)
         except Unavailable:
             return False
@@ -104,8 +105,8 @@ class Reconciler:
         return True
 
     async def _reconcile(self) -> None:
-        self._routing.ready = frozenset(await self._ready())
-        plan = domain.plan(self._routing.wanted, self._routing.ready, self._released)
+        self._routing.ready = await self._residency.settle(await self._ready())
+        plan = domain.plan(self._routing.wanted, self._routing.held(), self._released)
         if plan.missing:
             await self._data_plane.leave_to_others()
         for name in plan.load:
@@ -144,11 +145,8 @@ class Reconciler:
 
     async def _load(self, deployment: Deployment, plan: Plan) -> None:
         try:
-            artifact = await self._artifacts.get(deployment.digest)
-            await asyncio.to_thread(
-                self._repository.write, deployment.name, deployment.signature, artifact, deployment.digest
-            )
-            await self._triton.load(deployment.name)
+            if not await self._residency.bring(deployment):
+                return
         except Unavailable:
             raise
         except AimassError as error:
@@ -173,10 +171,7 @@ class Reconciler:
     async def _unload(self, name: str, plan: Plan) -> None:
         if self._data_plane.in_flight(name):
             return
-        await self._triton.unload(name)
-        await asyncio.to_thread(self._repository.remove, name)
-        self._routing.ready -= {name}
-        self._data_plane.forget(name)
+        await self._residency.drop(name)
         if name in plan.foreign and name.count(".") == 2:
             await self._tell_difference(name, "absent", "ready", "unloaded")
 
@@ -203,9 +198,9 @@ class Reconciler:
         draining = [name for name, found in self._routing.wanted.items() if found.state == "draining"]
         if not any(self._data_plane.in_flight(name) for name in draining):
             self._confirmed = self._routing.epoch
-        held = sorted(self._routing.ready & self._routing.wanted.keys())
+        given = self._residency.facts()
         async with self._database.transaction() as tx:
-            await store.beat(tx, self._settings.node, self._settings.node_lease_seconds, self._confirmed, held)
+            await store.beat(tx, self._settings.node, self._settings.node_lease_seconds, self._confirmed, given)
 
     async def leave(self) -> None:
         """Stop counting as a node, so that nobody waits for this one."""

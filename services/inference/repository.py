@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from hashlib import sha256
@@ -18,6 +19,7 @@ STAGING: Final = ".staging"
 CONFIG: Final = "config.pbtxt"
 THREADS: Final = {"python": "intra_op_num_threads", "onnxruntime": "intra_op_thread_count"}
 
+_COUNT: Final = re.compile(rb"(KIND_CPU count: )(\d+)( )")
 _TYPES: Final = {
     "BOOL": "TYPE_BOOL",
     "BYTES": "TYPE_STRING",
@@ -41,18 +43,33 @@ class Repository:
         self._root.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self._root / STAGING, ignore_errors=True)
 
-    def write(self, name: str, signature: Signature, artifact: bytes, digest: str, threads: int = 1) -> None:
+    def write(
+        self, name: str, signature: Signature, artifact: bytes, digest: str, threads: int = 1, instances: int = 1
+    ) -> None:
         """Lay down a version under its Triton name, replacing what was there."""
         if sha256(artifact).hexdigest() != digest:
             raise DigestMismatch(f"the artifact of '{name}' does not match its digest {digest}")
         files = {
-            CONFIG: config(name, signature, threads, self._backend).encode(),
+            CONFIG: config(name, signature, threads, self._backend, instances).encode(),
             "1/model.onnx": artifact,
             **({"1/model.py": RUNTIME.read_bytes()} if self._backend == "python" else {}),
         }
         target = self._folder(name)
         if not _holds(target, files):
             self._replace(target, files)
+
+    def instances(self, name: str) -> int:
+        """With how many instances Triton loads a version."""
+        found = _COUNT.search((self._folder(name) / CONFIG).read_bytes())
+        return int(found[2]) if found else 1
+
+    def set_instances(self, name: str, count: int) -> None:
+        """Change that alone: where no other file is newer, Triton keeps the instances that it has.
+
+        Written in place; `write` puts right what a crash leaves here.
+        """
+        path = self._folder(name) / CONFIG
+        _write(path, _COUNT.sub(rb"\g<1>%d\g<3>" % count, path.read_bytes()))
 
     def remove(self, name: str) -> None:
         """Forget a version; Triton must have unloaded it."""
@@ -90,7 +107,7 @@ class Repository:
         return self._root / name
 
 
-def config(name: str, signature: Signature, threads: int, backend: str = "python") -> str:
+def config(name: str, signature: Signature, threads: int, backend: str = "python", instances: int = 1) -> str:
     """The config.pbtxt of a version."""
     batched = is_batched(signature)
     lines = [
@@ -99,7 +116,7 @@ def config(name: str, signature: Signature, threads: int, backend: str = "python
         f"max_batch_size: {MAX_BATCH if batched else 0}",
         *(_tensor("input", spec, batched) for spec in signature.inputs),
         *(_tensor("output", spec, batched) for spec in signature.outputs),
-        "instance_group [ { kind: KIND_CPU count: 1 } ]",
+        f"instance_group [ {{ kind: KIND_CPU count: {instances} }} ]",
         f'parameters {{ key: "{THREADS[backend]}" value {{ string_value: "{threads}" }} }}',
         *(["dynamic_batching { }"] if batched else []),
     ]

@@ -30,6 +30,14 @@ class Settings(TaskSettings):
     max_wait_seconds: float = Field(default=2, gt=0, description="who would probably wait longer is refused at once")
     lost_seconds: float = Field(default=5, gt=0, description="a call to Triton is lost without an answer for so long")
     calls_at_once: int = Field(default=1, ge=1, description="calls to Triton under way for one version")
+    memory_mb: int = Field(default=0, ge=0, description="for all models of a node, in MiB; 0 for no limit")
+    idle_seconds: float = Field(default=1, ge=0, description="a version not asked for so long may make room")
+    warm_up_seconds: float = Field(default=30, gt=0, description="requests wait for a parked version at most so long")
+    instances_max: int = Field(default=8, ge=1, description="of a version on a node, whatever is wanted")
+    scale_wait_seconds: float = Field(default=0.1, gt=0, description="who waits longer is reason for another instance")
+    scale_up_seconds: float = Field(default=1, ge=0, description="high demand for so long means one instance more")
+    scale_down_seconds: float = Field(default=60, ge=0, description="low demand for so long means one instance less")
+    instance_mb: int = Field(default=80, ge=0, description="expected of an instance, beside its file, before measured")
     cached_models: frozenset[str] = Field(
         default=frozenset(), description="project/model, or *, of which answers are kept: equal inputs, equal outputs"
     )

@@ -56,3 +56,49 @@ class DeploymentReconciled(Event):
     expected: str = ""
     found: str = ""
     action: str = ""
+
+
+class ResourcesChanged(Event):
+    """Somebody wants other bounds for a model's instances, or wants its versions to stay in memory, or no longer."""
+
+    about: ClassVar[str] = "model"
+    model: str = ""
+    instances_min: int = 0
+    instances_max: int = 0
+    pinned: bool = False
+    actor: str = ""
+
+
+class InstancesChanged(Event):
+    """A node gives a version more instances or fewer."""
+
+    about: ClassVar[str] = "model"
+    model: str = ""
+    version: int = 0
+    node: str = ""
+    previous: int = 0
+    instances: int = 0
+    reason: str = ""
+
+
+class VersionParked(Event):
+    """A node unloaded a version to save memory; it is loaded again when somebody asks it."""
+
+    about: ClassVar[str] = "model"
+    model: str = ""
+    version: int = 0
+    node: str = ""
+    memory_bytes: Int64 = 0
+    reason: str = ""
+
+
+class VersionRestored(Event):
+    """A node loaded a parked version again."""
+
+    about: ClassVar[str] = "model"
+    model: str = ""
+    version: int = 0
+    node: str = ""
+    memory_bytes: Int64 = 0
+    seconds: float = 0.0
+    reason: str = ""

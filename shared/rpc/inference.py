@@ -251,3 +251,44 @@ class GetBatchResult(Request[BatchResult]):
     """Say where the result of a batch is."""
 
     task_id: str
+
+
+class NodeResources(Reply):
+    """What a node gives one version now; a version that is `parked` is loaded again when somebody asks it.
+
+    `memory_bytes` is what its processes take, or where they cannot be `measured` an estimate by the size of its file.
+    """
+
+    node: str
+    version: int
+    state: Literal["resident", "parked", "restoring"]
+    instances: int = 0
+    memory_bytes: int = 0
+    measured: bool = False
+    last_used_at: datetime | None = None
+
+
+class Resources(Reply):
+    """What is wanted for a model on each node, and what its versions have; a budget of 0 has no end."""
+
+    model: str
+    instances_min: int = 1
+    instances_max: int = 1
+    pinned: bool = False
+    memory_budget_bytes: int = 0
+    given: list[NodeResources] = []
+
+
+class GetResources(Request[Resources]):
+    """Show the resources of a model."""
+
+    model: Slug
+
+
+class SetResources(Request[Resources]):
+    """Bound the instances of a model's versions on each node, and say whether they always stay in memory."""
+
+    model: Slug
+    instances_min: int = Field(default=1, ge=1)
+    instances_max: int = Field(default=1, ge=1)
+    pinned: bool = False

@@ -1,4 +1,4 @@
-"""Evaluations, deployments, predictions and the host: what became of models and how they fare."""
+"""Evaluations, predictions and the host: what became of models and how they fare."""
 
 from typing import Annotated
 
@@ -9,7 +9,6 @@ from services.gateway.routes.declare import Routes
 from shared.names import Slug
 from shared.permissions import Permission
 from shared.rpc.evaluator import EvaluationList, EvaluationView, GetEvaluation, ListEvaluations
-from shared.rpc.inference import DeploymentList, ListDeployments
 from shared.rpc.monitor import GetHostMetrics, HostMetrics, ListPredictions, PredictionList
 
 ROUTES = Routes("insight")
@@ -31,12 +30,6 @@ async def list_evaluations(
 async def show_evaluation(evaluation_id: EvaluationId, caller: CallerOf) -> EvaluationView:
     """One evaluation with its verdict and its report."""
     return await caller.ask(GetEvaluation(evaluation_id=evaluation_id))
-
-
-@ROUTES.add("GET", "/deployments", Permission.DEPLOYMENTS_READ)
-async def list_deployments(caller: CallerOf, model: Slug | None = None) -> DeploymentList:
-    """Which versions are deployed, and in which state."""
-    return await caller.ask(ListDeployments(model=model))
 
 
 @ROUTES.add("GET", "/predictions", Permission.PREDICTIONS_READ)

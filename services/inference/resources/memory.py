@@ -1,0 +1,46 @@
+"""What models really take: the resident memory of the processes in which Triton's Python backend runs them."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+STUB: Final = "triton_python_backend_stub"
+
+
+class Processes:
+    """The processes of the models of one repository, where they can be seen from here."""
+
+    def __init__(self, repository: Path) -> None:
+        self._root = repository.resolve()
+        self._known: dict[psutil.Process, str] = {}
+
+    def measure(self) -> dict[str, tuple[int, int]]:
+        """Bytes and number of the processes of each version, by its name in Triton; nothing in another container."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for process, name in self._stubs().items():
+            try:
+                found[name].append(process.memory_info().rss)
+            except psutil.Error:
+                self._known.pop(process, None)  # it has just ended
+        return {name: (sum(each), len(each)) for name, each in found.items() if name}
+
+    def _stubs(self) -> dict[psutil.Process, str]:
+        """Command lines are read once a process."""
+        running = set(psutil.process_iter())
+        self._known = {process: name for process, name in self._known.items() if process in running}
+        for process in running - self._known.keys():
+            self._known[process] = self._model(process)
+        return {process: name for process, name in self._known.items() if name}
+
+    def _model(self, process: psutil.Process) -> str:
+        """The version that a process runs, or nothing."""
+        try:
+            command = process.cmdline()
+        except psutil.Error:
+            return ""
+        if len(command) < 2 or not command[0].endswith(STUB):
+            return ""
+        folder = Path(command[1]).parents[1]
+        return folder.name if folder.parent.resolve() == self._root else ""
