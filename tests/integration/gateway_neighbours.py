@@ -3,7 +3,7 @@
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +28,7 @@ from shared.signatures import read_request
 from shared.tensors import Tensor, from_numpy, to_numpy
 from tests.integration.running import until
 
+ASKED_OF = ("auth", "registry", "trainer", "inference", "evaluator", "monitor")
 SIGNATURE = Signature(
     inputs=(TensorSpec(name="pixels", datatype="FP32", shape=(-1, 4)),),
     outputs=(TensorSpec(name="sum", datatype="FP32", shape=(-1,)),),
@@ -57,8 +58,8 @@ class Neighbours:
     messages: int = 0
     infer: Callable[[frames.Request], Awaitable[frames.Reply | None]] = field(default=lambda request: echo(request))
 
-    async def listen(self) -> None:
-        for service in ("auth", "registry", "trainer", "inference", "evaluator", "monitor"):
+    async def listen(self, services: Collection[str]) -> None:
+        for service in services:
             await self.connection.subscribe(f"rpc.{service}.>", queue=service, cb=self._answer)
 
     async def serve(self, model: str) -> Any:
@@ -141,13 +142,15 @@ def bearer(key: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running_gateway(server: NatsServer, url: str) -> AsyncIterator[Gateway]:
+async def running_gateway(
+    server: NatsServer, url: str, neighbours_of: Collection[str] = ASKED_OF
+) -> AsyncIterator[Gateway]:
     """The gateway as its main module builds it, configured by its environment, until it is ready."""
     service = build()
     task = asyncio.create_task(service.run())
     connection = await nats_client.connect(server.url, reconnect_time_wait=0.1, max_reconnect_attempts=-1)
     neighbours = Neighbours(connection)
-    await neighbours.listen()
+    await neighbours.listen(neighbours_of)
 
     async def ready() -> bool:
         if task.done():

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import nats as nats_client
@@ -58,9 +59,9 @@ class House:
         body = event.model_dump_json().encode()
         await self.connection.jetstream().publish(event.subject("default"), body, headers=envelope.to_headers())
 
-    async def register(self, model: Served, version: int) -> None:
+    async def register(self, model: Served, version: int, name: str = "affine") -> None:
         digest = await self.artifacts.put(model.onnx)
-        await self.tell(VersionRegistered(model="affine", version=version, digest=digest, signature=model.signature))
+        await self.tell(VersionRegistered(model=name, version=version, digest=digest, signature=model.signature))
 
     async def said(self, fact: str, count: int = 1) -> list[dict[str, Any]]:
         """The bodies of the last events of a fact, once there are as many."""
@@ -113,18 +114,27 @@ async def house(
     cached_models: frozenset[str],
 ) -> AsyncIterator[House]:
     await provision_bus_over(nats.url, [HANDLERS.declaration])
+    more = {"lost_seconds": lost_seconds, "cached_models": cached_models}
+    async with running_inference(nats, triton, settings_of("inference"), **more) as house:
+        yield house
+
+
+@asynccontextmanager
+async def running_inference(
+    nats: NatsServer, triton: TritonServer, base: ServiceSettings, **more: Any
+) -> AsyncIterator[House]:
+    """Inference as its main module builds it, until it is ready."""
     name, value = triton.access_header
     settings = Settings(
-        **settings_of("inference").model_dump(),
+        **base.model_dump(),
         triton_url=triton.http,
         triton_grpc=triton.grpc,
         triton_repository=triton.repository,
         triton_access_header_name=name,
         triton_access_header_value=SecretStr(value),
         node_lease_seconds=2,
-        lost_seconds=lost_seconds,
-        cached_models=cached_models,
         max_wait_seconds=60,
+        **more,
     )
     service = build(settings)
     running = asyncio.create_task(service.run())

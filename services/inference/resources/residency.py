@@ -235,7 +235,7 @@ class Residency:
         seconds = self._meter.clock() - self._asked.pop(name)
         self._routing.ready |= {name}
         self._routing.parked -= {name}
-        reason = f"{self._data_plane.in_flight(name)} requests waited for it"
+        reason = f"requests that wait for it: {self._data_plane.in_flight(name)}"
         self._data_plane.restore(name)
         self._say(name, VersionRestored, memory_bytes=self._takes(name), seconds=seconds, reason=reason)
 
@@ -244,9 +244,10 @@ class Residency:
         self._data_plane.refuse(name, error)
 
     async def _load(self, name: str) -> None:
+        count = await self._count(name)
         await self._triton.load(name)
         self._meter.touch(name)
-        self._data_plane.set_instances(name, self._instances[name])
+        self._data_plane.set_instances(name, count)
         await self._measure()
 
     async def _relieve(self) -> None:
