@@ -76,6 +76,7 @@ OTHERWISE_REFUSED = {LOGIN: (401, 429), PASSWORD: (403,)}
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/tasks": {"kind": "train", "model": "unknown"},
     "PUT /api/v1/models/{model}/aliases/{alias}": {"version": 1},
+    "PUT /api/v1/models/{model}/resources": {"instances_max": 2, "pinned": True},
     "PATCH /api/v1/models/{model}": {"archived": True},
     "PATCH /api/v1/models/{model}/versions/{version}": {"archived": True},
     "POST /api/v1/api-keys": {"name": "n", "roles": ["viewer"]},
