@@ -258,6 +258,19 @@ class Client(Later):
         found: list[t.Deployment] = self._get("deployments", model=model)["deployments"]
         return found
 
+    def resources(self, model: str) -> t.Resources:
+        """What is wanted for a model on each node, and what its versions have there now."""
+        found: t.Resources = self._get(f"models/{model}/resources")
+        return found
+
+    def set_resources(
+        self, model: str, *, instances_min: int = 1, instances_max: int = 1, pinned: bool = False
+    ) -> t.Resources:
+        """Let a model's instances follow its demand within bounds, and pin it in memory or not."""
+        body = {"instances_min": instances_min, "instances_max": instances_max, "pinned": pinned}
+        set_: t.Resources = self._connection.call("PUT", f"models/{model}/resources", json=body)
+        return set_
+
     def predictions(
         self,
         model: str | None = None,

@@ -182,6 +182,29 @@ class Deployment(TypedDict):
     updated_at: str | None
 
 
+class NodeResources(TypedDict):
+    """What a node gives one version: resident, parked or restoring."""
+
+    node: str
+    version: int
+    state: str
+    instances: int
+    memory_bytes: int
+    measured: bool
+    last_used_at: str | None
+
+
+class Resources(TypedDict):
+    """What is wanted for a model on each node, and what its versions have; a budget of 0 has no end."""
+
+    model: str
+    instances_min: int
+    instances_max: int
+    pinned: bool
+    memory_budget_bytes: int
+    given: list[NodeResources]
+
+
 class Prediction(TypedDict):
     """One answered prediction."""
 

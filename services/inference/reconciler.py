@@ -82,7 +82,7 @@ class Reconciler:
         """One comparison of desired and real state; with the database down, by what was known last."""
         reachable = await self._refresh()
         try:
-            async with self._residency.hands:
+            async with self._hands():
                 await self._reconcile()
         finally:
             await self._data_plane.follow()
@@ -116,6 +116,16 @@ class Reconciler:
             await self._refresh()  # others may have switched meanwhile
         for name in plan.unload:
             await self._unload(name, plan)
+
+    @asynccontextmanager
+    async def _hands(self) -> AsyncIterator[None]:
+        """Triton told by nobody else; a version that just comes back may take longer than the lease lasts."""
+        async with self._living():
+            await self._residency.hands.acquire()
+        try:
+            yield
+        finally:
+            self._residency.hands.release()
 
     @asynccontextmanager
     async def _living(self) -> AsyncIterator[None]:

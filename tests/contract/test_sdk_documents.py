@@ -25,6 +25,8 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (types.Garbage, registry.Garbage),
     (types.Evaluation, evaluator.EvaluationView),
     (types.Deployment, inference.DeploymentView),
+    (types.NodeResources, inference.NodeResources),
+    (types.Resources, inference.Resources),
     (types.Inference, inference.InferenceView),
     (types.Delivery, inference.DeliveryView),
     (types.Webhook, inference.WebhookView),

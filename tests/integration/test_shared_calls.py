@@ -210,6 +210,53 @@ async def test_nobody_waits_for_a_version_whose_process_has_crashed() -> None:
     assert triton.lost == ["default.m.1"]
 
 
+async def test_nothing_is_asked_of_a_version_that_is_held_until_it_is_released() -> None:
+    triton: Any = Counted(lambda _: None)
+    outcomes: dict[bytes, Outputs | AimassError] = {}
+    calls = calls_to(triton, Admission(Settings(database_url=SecretStr("")).limits), outcomes)
+    calls.hold("default.m.1")
+    for number in range(5):
+        calls.add(waiting(number))
+        calls.start("default.m.1")
+    triton.gate.set()
+    await asyncio.sleep(0)
+    assert (triton.rows, outcomes) == ([], {})
+    calls.release("default.m.1")
+    await calls.drain(5)
+    assert (triton.rows, len(outcomes)) == ([5], 5)
+
+
+async def test_those_who_wait_for_a_held_version_can_be_refused_or_withdraw() -> None:
+    triton: Any = Counted(lambda _: None)
+    outcomes: dict[bytes, Outputs | AimassError] = {}
+    admission = Admission(Settings(database_url=SecretStr("")).limits)
+    calls, gone, refused = calls_to(triton, admission, outcomes), waiting(0), waiting(1)
+    calls.hold("default.m.1")
+    calls.add(gone)
+    calls.add(refused)
+    calls.withdraw("default", "m", {gone.request.prediction_id})
+    calls.refuse("default.m.1", Unavailable("no room"))
+    assert [type(each) for each in outcomes.values()] == [Withdrawn, Unavailable]
+    assert (triton.rows, admission.all) == ([], 0)
+
+
+async def test_each_instance_has_a_call_of_its_own() -> None:
+    triton: Any = Counted(lambda _: None)
+    admission = Admission(Settings(database_url=SecretStr("")).limits)
+    calls = calls_to(triton, admission, {})
+    calls.set_instances("default.m.1", 3)
+    for number in range(5):
+        calls.add(waiting(number))
+        calls.start("default.m.1")
+    await asyncio.sleep(0)
+    assert triton.rows == [1, 1, 1]
+    assert calls.meter.read("default.m.1", calls.capacity("default.m.1"), calls.oldest("default.m.1")).busy > 0
+    triton.gate.set()
+    await calls.drain(5)
+    assert triton.rows == [1, 1, 1, 2]
+    assert admission.all == 0
+
+
 @pytest.mark.parametrize("lost_seconds", [0.5])
 async def test_a_hung_model_is_let_be_and_then_loaded_anew(house: House, send: Send, triton: TritonServer) -> None:
     await stage(house, affine())

@@ -50,17 +50,17 @@ def test_the_serving_version_is_loaded_first(wanted: dict[str, Deployment], read
     assert states == sorted(states, reverse=True)
 
 
-@given(WANTED, NAMES, st.none() | VERSIONS, st.text(max_size=4) | VERSIONS.map(str))
-def test_only_ready_versions_answer(
-    wanted: dict[str, Deployment], ready: set[str], route: int | None, version: str
+@given(WANTED, NAMES, NAMES, st.none() | VERSIONS, st.text(max_size=4) | VERSIONS.map(str))
+def test_only_ready_and_parked_versions_answer(
+    wanted: dict[str, Deployment], ready: set[str], parked: set[str], route: int | None, version: str
 ) -> None:
     routes = {} if route is None else {("default", "m"): route}
-    routing = Routing(wanted=wanted, ready=frozenset(ready), routes=routes)
+    routing = Routing(wanted=wanted, ready=frozenset(ready), parked=frozenset(parked), routes=routes)
     try:
         found = routing.pick("default", "m", version)
     except (NotFound, Unavailable):
         return
-    assert found.name in ready
+    assert found.name in ready | parked
     assert found.version == (int(version) if version else route)
     assert found.version in routing.versions("default", "m")
 
@@ -73,12 +73,18 @@ def test_another_project_sees_nothing() -> None:
         routing.pick("other", "m", "")
 
 
-@given(WANTED, NAMES, NAMES, st.none() | VERSIONS)
-def test_a_model_is_left_to_other_nodes_only_when_its_route_is_ready_there_and_not_here(
-    wanted: dict[str, Deployment], ready: set[str], elsewhere: set[str], route: int | None
+@given(WANTED, NAMES, NAMES, NAMES, st.none() | VERSIONS)
+def test_a_model_is_left_to_other_nodes_only_when_its_route_is_held_there_and_not_here(
+    wanted: dict[str, Deployment], ready: set[str], parked: set[str], elsewhere: set[str], route: int | None
 ) -> None:
     routes = {} if route is None else {("default", "m"): route}
-    routing = Routing(wanted=wanted, ready=frozenset(ready), elsewhere=frozenset(elsewhere), routes=routes)
-    name = f"default.m.{route}"
-    is_left = name in elsewhere and name not in ready
-    assert routing.models() == ({("default", "m")} if wanted.keys() & ready and not is_left else set())
+    routing = Routing(
+        wanted=wanted,
+        ready=frozenset(ready),
+        parked=frozenset(parked),
+        elsewhere=frozenset(elsewhere),
+        routes=routes,
+    )
+    name, held = f"default.m.{route}", ready | parked
+    is_left = name in elsewhere and name not in held
+    assert routing.models() == ({("default", "m")} if wanted.keys() & held and not is_left else set())

@@ -101,6 +101,8 @@ class Residency:
             async with self.hands:
                 for name in sorted(self._asked, key=self._asked.__getitem__):
                     await self._attend(name)
+                for name in sorted(self._routing.parked - self._asked.keys()):
+                    await self._bring_pinned(name)
                 await self._relieve()
                 for name in sorted(self._routing.ready & self._routing.wanted.keys()):
                     await self._scale(name)
@@ -109,7 +111,7 @@ class Residency:
             await self._tell()
 
     async def bring(self, deployment: Deployment) -> bool:
-        """Load a version; one that was loaded before makes nobody leave, but is parked where there is no room.
+        """Load a version; one that was loaded before and is not pinned makes nobody leave, but is parked without room.
 
         Whether it is in memory now, which a new one waits for; raises Unavailable, or what is wrong with it.
         """
@@ -118,7 +120,7 @@ class Residency:
             return False
         await self._lay_down(deployment)
         room = self._room(name)
-        if not is_new and (room.parks or not room.fits):
+        if not is_new and not (room.fits and (self._bounds(name).pinned or not room.parks)):
             needs, budget = in_mib(self._needs(name)), in_mib(self._budget)
             self._mark_parked(name, f"{needs} for it are not free of {budget}, and nobody asks it now")
             return False
@@ -219,10 +221,15 @@ class Residency:
         elif waited > self._settings.warm_up_seconds or not (room.fits or room.soon):
             self._refuse(name, self._no_room(deployment))
         elif room.fits:
-            await self._restore(deployment, room)
+            await self._restore(name, room, f"requests that wait for it: {self._data_plane.in_flight(name)}")
 
-    async def _restore(self, deployment: Deployment, room: Room) -> None:
-        name = deployment.name
+    async def _bring_pinned(self, name: str) -> None:
+        """One that was parked before it was pinned."""
+        if name in self._routing.wanted and self._bounds(name).pinned and (room := self._room(name)).fits:
+            await self._restore(name, room, "it is pinned")
+
+    async def _restore(self, name: str, room: Room, reason: str) -> None:
+        started = self._asked.get(name, self._meter.clock())
         try:
             await self._park_all(room, name)
             await self._load(name)
@@ -232,11 +239,11 @@ class Residency:
             observe.log().error("cannot restore", model=name, reason=error.message)
             self._refuse(name, Unavailable(f"the model cannot be loaded again now: {error.message}"))
             return
-        seconds = self._meter.clock() - self._asked.pop(name)
+        self._asked.pop(name, None)
         self._routing.ready |= {name}
         self._routing.parked -= {name}
-        reason = f"requests that wait for it: {self._data_plane.in_flight(name)}"
         self._data_plane.restore(name)
+        seconds = self._meter.clock() - started
         self._say(name, VersionRestored, memory_bytes=self._takes(name), seconds=seconds, reason=reason)
 
     def _refuse(self, name: str, error: Unavailable) -> None:
