@@ -47,11 +47,13 @@ def build(settings: Settings | None = None) -> Service:
         await answering.drain()
         await data_plane.drain()
         await log.flush(service.bus.js)
+        await residency.leave()
         await reconciler.leave()
         await triton.close()
 
     service.add_loop("reconciler", reconcile)
     service.add_loop("resources", residency.run)
+    service.add_loop("decisions", residency.telling)
     service.add_loop("accepted requests", answering.run)
     service.add_loop("answers", answering.sweep)
     service.add_loop("webhooks", delivery.run)

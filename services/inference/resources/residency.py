@@ -1,9 +1,11 @@
 """Which versions a node has in Triton's memory, and with how many instances; every decision is told with its reason."""
 
 import asyncio
+import math
 import time
 from collections import defaultdict, deque
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from services.inference.data_plane import DataPlane
@@ -35,6 +37,7 @@ from shared.outbox import Relay
 
 PAUSE_SECONDS = 0.5
 EAGER_SECONDS = 0.1
+MEASURE_SECONDS = 2.0
 UNTOLD_KEPT = 1000
 RETRY_SECONDS = 2
 
@@ -59,6 +62,7 @@ class Residency:
         self._limits = Thresholds(settings.scale_wait_seconds, settings.scale_up_seconds, settings.scale_down_seconds)
         self._estimates = Estimates(settings.instance_mb * MIB)
         self._taken: dict[str, tuple[int, int]] = {}
+        self._measured = -math.inf
         self._instances: dict[str, int] = {}
         self._scalings: defaultdict[str, Scaling] = defaultdict(Scaling)
         self._asked: dict[str, float] = {}
@@ -94,21 +98,36 @@ class Residency:
                 async with asyncio.timeout(pause):
                     await self._woken.wait()
 
-    async def turn(self) -> None:
-        """Bring back what is asked for, keep to the budget, follow demand, tell."""
-        await self._measure()
+    async def telling(self) -> None:
+        """Tell for ever, apart from the turns, which need no database."""
+        while True:
+            await asyncio.sleep(PAUSE_SECONDS)
+            await self.tell()
+
+    async def leave(self) -> None:
         try:
-            async with self.hands:
-                for name in sorted(self._asked, key=self._asked.__getitem__):
+            await self.tell()
+        except Unavailable as error:
+            observe.log().warning("decisions not told", count=len(self._untold), error=error.message)
+
+    async def turn(self) -> None:
+        """Bring back what is asked for, keep to the budget, follow demand; between two steps others may act."""
+        if self._meter.clock() - self._measured >= MEASURE_SECONDS:
+            await self._measure()
+        try:
+            for name in sorted(self._asked, key=self._asked.__getitem__):
+                async with self.hands:
                     await self._attend(name)
-                for name in sorted(self._routing.parked - self._asked.keys()):
+            for name in sorted(self._routing.parked - self._asked.keys()):
+                async with self.hands:
                     await self._bring_pinned(name)
-                await self._relieve()
-                for name in sorted(self._routing.ready & self._routing.wanted.keys()):
+            async with self.hands:
+                await self._park_all(self._room(needed=0))
+            for name in sorted(self._routing.ready & self._routing.wanted.keys()):
+                async with self.hands:
                     await self._scale(name)
         finally:
             metrics.show(self._routing, self.facts())
-            await self._tell()
 
     async def bring(self, deployment: Deployment) -> bool:
         """Load a version; one that was loaded before and is not pinned makes nobody leave, but is parked without room.
@@ -175,6 +194,7 @@ class Residency:
     async def _measure(self) -> None:
         self._taken = await asyncio.to_thread(self._processes.measure)
         self._estimates.note(self._taken)
+        self._measured = self._meter.clock()
 
     def _takes(self, name: str) -> int:
         return self._taken[name][0] if name in self._taken else self._needs(name)
@@ -195,9 +215,12 @@ class Residency:
         ]
 
     def _room(self, name: str = "", needed: int | None = None) -> Room:
-        """Room for a version that is not in memory, or for so much."""
-        more = self._needs(name) if needed is None else needed
-        others = [each for each in self._residents() if each.name != name or needed is not None]
+        """Room for a version that is not in memory, or for so much more of one that is, and stays."""
+        more, others = self._needs(name) if needed is None else needed, self._residents()
+        if needed is None:
+            others = [each for each in others if each.name != name]
+        else:
+            others = [replace(each, pinned=each.pinned or each.name == name) for each in others]
         return make_room(others, more, self._budget, self._meter.clock(), self._settings.idle_seconds)
 
     def _no_room(self, deployment: Deployment) -> Unavailable:
@@ -211,6 +234,8 @@ class Residency:
 
     async def _attend(self, name: str) -> None:
         """One version that requests wait for; nobody waits for longer than is set."""
+        if name not in self._asked:
+            return
         waited = self._meter.clock() - self._asked[name]
         deployment = self._routing.wanted.get(name)
         room = self._room(name)
@@ -225,7 +250,8 @@ class Residency:
 
     async def _bring_pinned(self, name: str) -> None:
         """One that was parked before it was pinned."""
-        if name in self._routing.wanted and self._bounds(name).pinned and (room := self._room(name)).fits:
+        is_due = name in self._routing.parked & self._routing.wanted.keys() and self._bounds(name).pinned
+        if is_due and (room := self._room(name)).fits:
             await self._restore(name, room, "it is pinned")
 
     async def _restore(self, name: str, room: Room, reason: str) -> None:
@@ -252,14 +278,11 @@ class Residency:
 
     async def _load(self, name: str) -> None:
         count = await self._count(name)
+        await asyncio.to_thread(self.repository.set_instances, name, count)
         await self._triton.load(name)
         self._meter.touch(name)
         self._data_plane.set_instances(name, count)
         await self._measure()
-
-    async def _relieve(self) -> None:
-        """Models grow in use: once all take more than the budget, who was asked longest ago goes."""
-        await self._park_all(self._room(needed=0))
 
     async def _park_all(self, room: Room, to: str = "") -> None:
         why = f"to make room for {to}" if to else "the models outgrew the budget"
@@ -275,21 +298,24 @@ class Residency:
         await self._triton.unload(name)
 
     def _mark_parked(self, name: str, reason: str) -> None:
-        """From now on its requests wait; said before the unloading, which nothing hinders from here on."""
+        """From now on its requests wait, and it comes back with as few instances as may be."""
         memory = self._takes(name)
+        self._instances[name] = self._bounds(name).least
         self._routing.ready -= {name}
         self._routing.parked |= {name}
         self._data_plane.park(name)
         self._say(name, VersionParked, memory_bytes=memory, reason=reason)
 
     async def _scale(self, name: str) -> None:
+        if name not in self._routing.ready & self._routing.wanted.keys():
+            return
         count = await self._count(name)
         bounds, demand = self._bounds(name), self._data_plane.demand(name)
         change = self._scalings[name].decide(count, bounds, demand, self._limits, self._meter.clock())
         if change is None:
             return
         if change.count > count:
-            room = self._room(needed=self._estimates.of(name, change.count - count))
+            room = self._room(name, self._estimates.of(name, change.count - count))
             if not room.fits or (room.parks and count >= bounds.least):
                 return
             await self._park_all(room, name)
@@ -324,8 +350,8 @@ class Residency:
         observe.log().info(kind.fact().replace("_", " "), model=name, **facts)
         self._untold.append((project, told))
 
-    async def _tell(self) -> None:
-        """Events wait here while the database is down; the loss of the process loses them."""
+    async def tell(self) -> None:
+        """Say what was decided; while the database is down it waits here, and the loss of the process loses it."""
         while self._untold:
             project, event = self._untold[0]
             async with self._relay.work(Context(project=project)) as work:
