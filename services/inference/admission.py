@@ -121,8 +121,10 @@ class Admission:
         return self._breakers[name].on_lost(self._clock())
 
     def set_instances(self, name: str, count: int) -> None:
-        """So many calls are answered at once."""
-        self._instances[name] = count
+        """So many calls are answered at once; one of a version of which nothing is known."""
+        self._instances.pop(name, None)
+        if count > 1:
+            self._instances[name] = count
 
     def forget(self, name: str) -> None:
         """The version is loaded anew, or gone."""

@@ -95,7 +95,10 @@ class Calls:
         return self._at_once * self._instances.get(name, 1)
 
     def set_instances(self, name: str, count: int) -> None:
-        self._instances[name] = count
+        """One is what a version has of which nothing is known."""
+        self._instances.pop(name, None)
+        if count > 1:
+            self._instances[name] = count
         self._admission.set_instances(name, count)
         self.start(name)
 

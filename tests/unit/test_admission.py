@@ -106,3 +106,18 @@ def test_a_version_that_was_loaded_anew_starts_afresh() -> None:
         found.on_lost(version().name)
     found.forget(version().name)
     found.check(version(), 10)
+
+
+def test_more_instances_shorten_the_wait() -> None:
+    found = Admission(Limits(node=100, project=100, version=100, seconds=5))
+    found.set_instances("p.m.1", 4)
+    for _ in range(admission.CALLS_NEEDED):
+        found.on_answered("p.m.1", 4.0, 1)
+    for _ in range(4):
+        found.enter(version())
+    found.check(version(), seconds=10)
+    found.set_instances("p.m.1", 1)
+    for _ in range(admission.CALLS_KEPT):
+        found.on_answered("p.m.1", 4.0, 1)
+    with pytest.raises(Unavailable, match="16 s"):
+        found.check(version(), seconds=10)

@@ -54,6 +54,20 @@ def test_writing_the_same_again_touches_nothing(repository: Repository, tmp_path
     assert (tmp_path / "models" / NAME).stat() == before
 
 
+def test_another_count_of_instances_touches_no_other_file(repository: Repository, tmp_path: Path) -> None:
+    """Triton keeps its processes where nothing else is newer."""
+    repository.write(NAME, signature(), b"onnx", DIGEST)
+    folder = tmp_path / "models" / NAME
+    before, text = (folder / "1" / "model.py").stat(), (folder / "config.pbtxt").read_text()
+    assert repository.instances(NAME) == 1
+    repository.set_instances(NAME, 12)
+    assert repository.instances(NAME) == 12
+    assert (folder / "config.pbtxt").read_text() == text.replace("count: 1 ", "count: 12 ")
+    assert (folder / "1" / "model.py").stat() == before
+    repository.write(NAME, signature(), b"onnx", DIGEST, instances=3)
+    assert repository.instances(NAME) == 3
+
+
 def test_other_content_replaces_the_folder(repository: Repository, tmp_path: Path) -> None:
     repository.write(NAME, signature(), b"onnx", DIGEST)
     repository.write(NAME, signature("INT64"), b"other", sha256(b"other").hexdigest())

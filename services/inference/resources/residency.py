@@ -167,6 +167,7 @@ class Residency:
         self._routing.parked -= {name}
         self._data_plane.restore(name)
         self._data_plane.forget(name)
+        self._data_plane.set_instances(name, 1)
         for known in (self._instances, self._scalings, self._asked, self._estimates.sizes, self._estimates.measured):
             known.pop(name, None)
 
