@@ -43,11 +43,11 @@ def build(settings: Settings | None = None) -> Service:
         return "" if await triton.is_ready() else "not reachable"
 
     async def drain() -> None:
+        await residency.leave()
         await runner.drain()
         await answering.drain()
         await data_plane.drain()
         await log.flush(service.bus.js)
-        await residency.leave()
         await reconciler.leave()
         await triton.close()
 

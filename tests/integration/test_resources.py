@@ -111,6 +111,48 @@ async def parked(gateway: Gateway) -> set[str]:
     return {name for name in MODELS if (await given(gateway, name))["state"] == "parked"}
 
 
+async def test_instances_follow_demand(gateway: Gateway, inference: Inference) -> None:
+    times_ = {"scale_up_seconds": 0.5, "scale_wait_seconds": 0.05, "scale_down_seconds": 1}
+    async with inference(**times_) as house:
+        await serve(house, {"slow": slow(300, 60)})
+        for bad, field in (
+            ({"instances_min": 3, "instances_max": 2}, "instances_min"),
+            ({"instances_max": 9}, "instances_max"),
+            ({"instances_min": -1}, "instances_min"),
+        ):
+            reply = await want(gateway, "slow", **bad)
+            assert (reply.status_code, field in reply.text) == (422, True)
+        assert (await want(gateway, "unknown")).status_code == 404
+        assert (await asyncio.to_thread(wanted_by_client, gateway))["instances_max"] == 2
+        calling = [asyncio.create_task(call(gateway)) for _ in range(6)]
+        await becomes(gateway, "slow", instances=2)
+        await asyncio.sleep(0.5)
+        for each in calling:
+            each.cancel()
+        ended = await asyncio.gather(*calling, return_exceptions=True)
+        assert all(isinstance(each, asyncio.CancelledError) for each in ended), ended
+        await becomes(gateway, "slow", instances=1)
+        up, down = await house.said("instances_changed", 2)
+        assert [(up["previous"], up["instances"]), (down["previous"], down["instances"])] == [(1, 2), (2, 1)]
+        assert "for 0.5 s" in up["reason"]
+        assert "calm" in down["reason"]
+        (changed,) = await house.said("resources_changed")
+        assert changed["instances_max"] == 2
+
+
+def wanted_by_client(gateway: Gateway) -> aimass.types.Resources:
+    with aimass.Client(gateway.url, gateway.http.headers["Authorization"].split()[1]) as client:
+        client.set_resources("slow", instances_max=2)
+        return client.resources("slow")
+
+
+async def call(gateway: Gateway) -> None:
+    """One request after the other, all answered."""
+    while True:
+        reply = await post(gateway, "slow", [[1.0]])
+        assert reply.status_code == 200, reply.text
+
+
 async def test_more_models_are_served_than_memory_holds(gateway: Gateway, inference: Inference) -> None:
     async with inference() as house:
         await serve(house, {name: times(factor) for name, factor in MODELS.items()})
@@ -173,45 +215,3 @@ async def check_no_room(gateway: Gateway) -> None:
     assert int(reply.headers["retry-after"]) > 0
     assert "pinned" in reply.json()["error"]
     await ask(gateway, pinned)
-
-
-async def test_instances_follow_demand(gateway: Gateway, inference: Inference) -> None:
-    times_ = {"scale_up_seconds": 0.5, "scale_wait_seconds": 0.05, "scale_down_seconds": 1}
-    async with inference(**times_) as house:
-        await serve(house, {"slow": slow(300, 60)})
-        for bad, field in (
-            ({"instances_min": 3, "instances_max": 2}, "instances_min"),
-            ({"instances_max": 9}, "instances_max"),
-            ({"instances_min": -1}, "instances_min"),
-        ):
-            reply = await want(gateway, "slow", **bad)
-            assert (reply.status_code, field in reply.text) == (422, True)
-        assert (await want(gateway, "unknown")).status_code == 404
-        assert (await asyncio.to_thread(wanted_by_client, gateway))["instances_max"] == 2
-        calling = [asyncio.create_task(call(gateway)) for _ in range(6)]
-        await becomes(gateway, "slow", instances=2)
-        await asyncio.sleep(0.5)
-        for each in calling:
-            each.cancel()
-        ended = await asyncio.gather(*calling, return_exceptions=True)
-        assert all(isinstance(each, asyncio.CancelledError) for each in ended), ended
-        await becomes(gateway, "slow", instances=1)
-        up, down = await house.said("instances_changed", 2)
-        assert [(up["previous"], up["instances"]), (down["previous"], down["instances"])] == [(1, 2), (2, 1)]
-        assert "for 0.5 s" in up["reason"]
-        assert "calm" in down["reason"]
-        (changed,) = await house.said("resources_changed")
-        assert changed["instances_max"] == 2
-
-
-def wanted_by_client(gateway: Gateway) -> aimass.types.Resources:
-    with aimass.Client(gateway.url, gateway.http.headers["Authorization"].split()[1]) as client:
-        client.set_resources("slow", instances_max=2)
-        return client.resources("slow")
-
-
-async def call(gateway: Gateway) -> None:
-    """One request after the other, all answered."""
-    while True:
-        reply = await post(gateway, "slow", [[1.0]])
-        assert reply.status_code == 200, reply.text
