@@ -209,8 +209,10 @@ class Reconciler:
         if not any(self._data_plane.in_flight(name) for name in draining):
             self._confirmed = self._routing.epoch
         given = self._residency.facts()
+        held = sorted(given)
         async with self._database.transaction() as tx:
-            await store.beat(tx, self._settings.node, self._settings.node_lease_seconds, self._confirmed, given)
+            await store.beat(tx, self._settings.node, self._settings.node_lease_seconds, self._confirmed, held)
+            await resources.give(tx, self._settings.node, given)
 
     async def leave(self) -> None:
         """Stop counting as a node, so that nobody waits for this one."""

@@ -76,11 +76,11 @@ WHERE project = $1 AND model = $2 RETURNING epoch
 """
 # All routes that answer.
 ROUTES = "SELECT project, model, version, epoch FROM routes WHERE version IS NOT NULL"
-# A node lives, holds these versions, gives them these resources, and has confirmed this epoch.
+# A node lives, holds these versions and has confirmed this epoch.
 BEAT = """
-INSERT INTO nodes (node, lease_until, epoch, held, resources) VALUES ($1, now() + make_interval(secs => $2), $3, $4, $5)
+INSERT INTO nodes (node, lease_until, epoch, held) VALUES ($1, now() + make_interval(secs => $2), $3, $4)
 ON CONFLICT (node) DO UPDATE
-SET lease_until = excluded.lease_until, epoch = excluded.epoch, held = excluded.held, resources = excluded.resources
+SET lease_until = excluded.lease_until, epoch = excluded.epoch, held = excluded.held
 """
 # A node that lives goes on living.
 RENEW = "UPDATE nodes SET lease_until = now() + make_interval(secs => $2) WHERE node = $1 AND lease_until > now()"
@@ -185,9 +185,8 @@ async def routes(tx: Connection) -> tuple[dict[tuple[str, str], int], int]:
     return {(row["project"], row["model"]): row["version"] for row in rows}, max((r["epoch"] for r in rows), default=0)
 
 
-async def beat(tx: Connection, node: str, seconds: float, epoch: int, given: dict[str, Any]) -> None:
-    """`given` says of each version that the node holds what it gives it."""
-    await tx.execute(BEAT, node, seconds, epoch, sorted(given), given)
+async def beat(tx: Connection, node: str, seconds: float, epoch: int, names: list[str]) -> None:
+    await tx.execute(BEAT, node, seconds, epoch, names)
 
 
 async def renew(tx: Connection, node: str, seconds: float) -> None:

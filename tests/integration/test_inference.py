@@ -275,7 +275,7 @@ async def test_a_node_leaves_a_model_to_others_that_it_cannot_answer_for(house: 
     await house.said("traffic_switched")
     assert house.service.database is not None
     async with house.service.database.transaction() as tx:
-        await store.beat(tx, "other", 60, 0, {"default.affine.1": {}})
+        await store.beat(tx, "other", 60, 0, ["default.affine.1"])
     await house.artifacts.delete(first.digest)
     stub_of(triton, "default.affine.1").kill()
     statuses = []

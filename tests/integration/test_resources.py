@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import aimass
 import httpx
+import nats as nats_client
 import numpy as np
 import pytest
 import tritonclient.http as tritonclient
@@ -18,12 +19,15 @@ from deploy.provision import provision_bus_over
 from services.gateway.handlers import HANDLERS as GATEWAY
 from services.inference.handlers import HANDLERS
 from services.inference.resources.domain import MIB
+from services.inference.settings import Settings
+from shared.artifacts import Artifacts
 from shared.events.models import VersionPromoted
 from shared.settings import ServiceSettings
 from tests.integration.gateway_neighbours import ASKED_OF, Gateway, bearer, running_gateway
 from tests.integration.onnx_models import Served, served, slow, spec
 from tests.integration.running import until
-from tests.integration.test_inference import House, running_inference, triton
+from tests.integration.test_inference import House, reached, triton
+from tests.integration.test_inference import running as running_inference
 
 __all__ = ["triton"]
 
@@ -48,8 +52,14 @@ async def gateway(nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
 
 @pytest.fixture
 def inference(nats: NatsServer, triton: TritonServer, settings_of: Callable[[str], ServiceSettings]) -> Inference:
-    def start(**settings: Any) -> AbstractAsyncContextManager[House]:
-        return running_inference(nats, triton, settings_of("inference"), **settings)
+    @asynccontextmanager
+    async def start(**more: Any) -> AsyncIterator[House]:
+        base = settings_of("inference").model_dump()
+        settings = Settings(**base, **reached(triton), node_lease_seconds=2, max_wait_seconds=60, **more)
+        async with running_inference(settings) as service:
+            connection = await nats_client.connect(nats.url)
+            yield House(service, connection, Artifacts(settings.artifacts_url))
+            await connection.close()
 
     return start
 

@@ -19,6 +19,8 @@ BOUNDS = "SELECT project, model, instances_min, instances_max, pinned FROM resou
 FIND = "SELECT instances_min, instances_max, pinned FROM resources WHERE project = $1 AND model = $2"
 # Whether a version of the model was ever deployed.
 IS_KNOWN = "SELECT EXISTS (SELECT 1 FROM deployments WHERE project = $1 AND model = $2)"
+# What a node gives each version that it holds.
+GIVE = "UPDATE nodes SET resources = $2 WHERE node = $1"
 # What live nodes say of each version that they hold.
 GIVEN = """
 SELECT n.node, d.version, n.resources -> (d.project || '.' || d.model || '.' || d.version) AS given
@@ -45,6 +47,10 @@ async def find(tx: Connection, project: str, model: str) -> Bounds:
 
 async def is_known(tx: Connection, project: str, model: str) -> bool:
     return bool(await tx.fetchval(IS_KNOWN, project, model))
+
+
+async def give(tx: Connection, node: str, facts: dict[str, Any]) -> None:
+    await tx.execute(GIVE, node, facts)
 
 
 async def given(tx: Connection, project: str, model: str) -> list[NodeResources]:
