@@ -1,11 +1,12 @@
 """What inference decides: which versions to load and unload, and which version answers a request; pure."""
 
+import time
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from services.inference.resources.domain import Bounds
-from shared.errors import NotFound, Unavailable
+from shared.errors import AimassError, NotFound, Unavailable
 from shared.events.common import Signature
 from shared.names import triton_name
 
@@ -57,10 +58,12 @@ def plan(wanted: Mapping[str, Deployment], ready: Set[str], released: Set[str]) 
 class Routing:
     """What this node answers with: the wanted deployments, which are ready here and on others, and the routes.
 
-    Those that are parked are not in memory, and are loaded again at their next request.
+    Those that are parked are not in memory, and are loaded again at their next request. Until `sure_until` (monotonic
+    seconds) no version is said to answer before this node knows of it.
     """
 
     epoch: int = 0
+    sure_until: float = 0.0
     wanted: dict[str, Deployment] = field(default_factory=dict)
     ready: frozenset[str] = frozenset()
     parked: frozenset[str] = frozenset()
@@ -103,17 +106,23 @@ class Routing:
     def pick(self, project: str, model: str, version: str) -> Deployment:
         """The deployment that answers a request, by the version it names or by the route.
 
-        Raises NotFound for a version that is not held, Unavailable for one that is not ready now.
+        Raises NotFound for a version that is not held, Unavailable for one that is not ready or not known of now.
         """
         number = _number(model, version) if version else self.routes.get((project, model))
         if number is None:
-            raise NotFound(f"model '{model}' has no promoted version yet: name one, or promote one")
+            raise self._absent(f"model '{model}' has no promoted version yet: name one, or promote one")
         name = triton_name(project, model, number)
         if name not in self.wanted:
-            raise NotFound(f"version {number} of model '{model}' is not deployed")
+            raise self._absent(f"version {number} of model '{model}' is not deployed")
         if name not in self.ready and name not in self.parked:
             raise Unavailable(f"version {number} of model '{model}' is not ready now; try again")
         return self.wanted[name]
+
+    def _absent(self, what: str) -> AimassError:
+        """A node that others do not wait for may not know of all that is there."""
+        if time.monotonic() < self.sure_until:
+            return NotFound(what)
+        return Unavailable("this node cannot tell now which versions answer; try again")
 
 
 def _number(model: str, version: str) -> int:

@@ -76,7 +76,7 @@ async def on_evaluation_completed(event: EvaluationCompleted, work: Work[Parts])
         return
     deployment = await store.find(work.tx, work.project, event.model, event.version)
     route = await store.find_route(work.tx, work.project, event.model)
-    if deployment is None or (route and event.version == route.wanted_version):
+    if deployment is None or (route and event.version in (route.wanted_version, route.version)):
         return
     await _unstage(work, deployment, "the gate failed: " + "; ".join(event.reasons))
 

@@ -1,6 +1,7 @@
 """The reconciler: brings Triton's real state to the desired one, and moves deployments on as nodes confirm."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -12,6 +13,7 @@ from services.inference.engine import Triton
 from services.inference.resources import store as resources
 from services.inference.resources.residency import Residency
 from services.inference.settings import Settings
+from services.inference.store import Route
 from shared import observe
 from shared.context import Context
 from shared.db import Database
@@ -47,7 +49,8 @@ class Reconciler:
         self._residency = residency
         self._woken = asyncio.Event()
         self._released: set[str] = set()
-        self._confirmed = 0
+        self._drained = 0
+        self._lease_until = 0.0
         self._turned = False
 
     async def problem(self) -> str:
@@ -92,6 +95,8 @@ class Reconciler:
             self._turned = await self._refresh()
 
     async def _refresh(self) -> bool:
+        """Read what is wanted; it is all there is, as long as the lease lasts that we had before."""
+        sure_until = self._lease_until
         try:
             async with self._database.connection() as connection:
                 wanted = await store.held(connection)
@@ -102,6 +107,7 @@ class Reconciler:
             return False
         self._released |= self._routing.wanted.keys() - wanted.keys()
         self._routing.wanted, self._routing.routes, self._routing.epoch = wanted, routes, epoch
+        self._routing.sure_until = sure_until
         return True
 
     async def _reconcile(self) -> None:
@@ -111,7 +117,8 @@ class Reconciler:
             await self._data_plane.leave_to_others()
         for name in plan.load:
             async with self._living():
-                await self._load(self._routing.wanted[name], plan)
+                if name in self._routing.wanted:
+                    await self._load(self._routing.wanted[name], plan)
         if plan.load:
             await self._refresh()  # others may have switched meanwhile
         for name in plan.unload:
@@ -129,7 +136,7 @@ class Reconciler:
 
     @asynccontextmanager
     async def _living(self) -> AsyncIterator[None]:
-        """Keep the lease while a load takes longer than it lasts: without it others would switch before we know."""
+        """Keep the lease, and read the routes, while a load takes long: others would not wait, or wait for long."""
         renewing = asyncio.create_task(self._renew())
         try:
             yield
@@ -140,9 +147,12 @@ class Reconciler:
         seconds = self._settings.node_lease_seconds
         while True:
             await asyncio.sleep(seconds / 4)
+            await self._refresh()
+            asked = time.monotonic()
             try:
                 async with self._database.transaction() as tx:
-                    await store.renew(tx, self._settings.node, seconds)
+                    if await store.renew(tx, self._settings.node, seconds, self._routing.epoch):
+                        self._lease_until = asked + seconds
             except Unavailable as error:
                 observe.log().warning("lease not renewed", error=error.message)
 
@@ -154,6 +164,7 @@ class Reconciler:
             raise
 
     async def _load(self, deployment: Deployment, plan: Plan) -> None:
+        self._released.discard(deployment.name)
         try:
             if not await self._residency.bring(deployment):
                 return
@@ -164,7 +175,6 @@ class Reconciler:
             return
         self._data_plane.forget(deployment.name)
         self._routing.ready |= {deployment.name}
-        self._released.discard(deployment.name)
         if deployment.name in plan.missing:
             await self._tell_difference(deployment.name, "ready", "missing", "loaded")
 
@@ -204,15 +214,17 @@ class Reconciler:
             observe.log().warning("difference not told", model=name, error=error.message)
 
     async def _beat(self) -> None:
-        """Tell the others what this node holds, and the epoch once its old versions have no request in flight."""
+        """Tell the others what this node answers with, and the epoch once its old versions have nothing in flight."""
         draining = [name for name, found in self._routing.wanted.items() if found.state == "draining"]
         if not any(self._data_plane.in_flight(name) for name in draining):
-            self._confirmed = self._routing.epoch
+            self._drained = self._routing.epoch
         given = self._residency.facts()
         held = sorted(given)
+        node, seconds, asked = self._settings.node, self._settings.node_lease_seconds, time.monotonic()
         async with self._database.transaction() as tx:
-            await store.beat(tx, self._settings.node, self._settings.node_lease_seconds, self._confirmed, held)
-            await resources.give(tx, self._settings.node, given)
+            await store.beat(tx, node, seconds, self._routing.epoch, self._drained, held)
+            await resources.give(tx, node, given)
+        self._lease_until = asked + seconds
 
     async def leave(self) -> None:
         """Stop counting as a node, so that nobody waits for this one."""
@@ -225,13 +237,15 @@ class Reconciler:
     async def _advance(self) -> None:
         async with self._database.connection() as connection:
             loaded = await store.loaded(connection)
-            switchable = await store.switchable(connection)
+            switchable, opened = await store.switchable(connection), await store.opened(connection)
             drained = await store.drained(connection)
             surplus = await store.surplus(connection, self._settings.staged_cap, self._settings.staged_hours * 3600)
         for deployment in loaded:
             await self._stage(deployment)
-        for project, model in switchable:
-            await self._switch(project, model)
+        for route in switchable:
+            await self._switch(route)
+        for route in opened:
+            await self._announce(route)
         for deployment in drained:
             await self._unstage(deployment, "another version took over")
         for deployment in surplus:
@@ -249,28 +263,38 @@ class Reconciler:
                     )
                 )
 
-    async def _switch(self, project: str, model: str) -> None:
-        async with self._database.connection() as connection:
-            route = await store.find_route(connection, project, model)
-        if route is None:
-            return
-        async with self._relay.work(Context.from_headers(route.context)) as work:
-            route = await store.find_route(work.tx, project, model)
-            if route is None or route.version == route.wanted_version:
-                return
-            deployment = await store.find(work.tx, project, model, route.wanted_version)
-            if deployment is None or not await store.set_state(work.tx, deployment, "serving"):
+    async def _switch(self, found: Route) -> None:
+        """A model's first version answers before it is said: until then a node may hold that there is none."""
+        async with self._relay.work(Context.from_headers(found.context)) as work:
+            deployment = await store.find(work.tx, found.project, found.model, found.wanted_version)
+            route = await store.find_route(work.tx, found.project, found.model)
+            if deployment is None or deployment.state != "staged" or route != found:
                 return
             epoch = await store.switch(work.tx, route)
-            work.say(
-                TrafficSwitched(
-                    model=model,
-                    version=deployment.version,
-                    digest=deployment.digest,
-                    previous_version=route.version,
-                    epoch=epoch,
-                )
+            if route.version is not None:
+                await self._say_switched(work, deployment, route.version, epoch)
+        self.wake()
+
+    async def _announce(self, found: Route) -> None:
+        """Say that a model's first version answers."""
+        if found.version is None:
+            return
+        async with self._relay.work(Context.from_headers(found.context)) as work:
+            deployment = await store.find(work.tx, found.project, found.model, found.version)
+            if deployment is not None and deployment.state == "staged":
+                await self._say_switched(work, deployment, None, found.epoch)
+
+    async def _say_switched(self, work: Work[None], deployment: Deployment, previous: int | None, epoch: int) -> None:
+        await store.set_state(work.tx, deployment, "serving")
+        work.say(
+            TrafficSwitched(
+                model=deployment.model,
+                version=deployment.version,
+                digest=deployment.digest,
+                previous_version=previous,
+                epoch=epoch,
             )
+        )
 
     async def _unstage(self, deployment: Deployment, reason: str) -> None:
         """A version that a batch asks stays until that has ended; the lock waits for one that is just accepted."""

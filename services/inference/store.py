@@ -11,6 +11,7 @@ from shared.events.common import Signature
 from shared.rpc.inference import DeploymentView
 
 COLUMNS = "project, model, version, digest, signature, labels, state, context"
+ROUTE = "r.project, r.model, r.wanted_version, r.version, r.epoch, r.context"
 # A live node is one whose lease has not ended by the database's clock.
 LIVE = "SELECT 1 FROM nodes n WHERE n.lease_until > now()"
 NAME = "d.project || '.' || d.model || '.' || d.version"
@@ -45,12 +46,12 @@ DRAINED = f"""
 SELECT {COLUMNS} FROM deployments d WHERE d.state = 'draining' AND EXISTS ({LIVE})
 AND NOT EXISTS ({LIVE} AND n.epoch < d.drain_epoch)
 """
-# Staged versions beyond the cap of a model, or staged for too long; never one that is to serve.
+# Staged versions beyond the cap of a model, or staged for too long; never one that is to serve, or answers already.
 SURPLUS = f"""
 SELECT {COLUMNS} FROM (
     SELECT d.*, row_number() OVER (PARTITION BY d.project, d.model ORDER BY d.version DESC) AS place
     FROM deployments d LEFT JOIN routes r ON r.project = d.project AND r.model = d.model
-    AND r.wanted_version = d.version
+    AND d.version IN (r.wanted_version, r.version)
     WHERE d.state = 'staged' AND r.model IS NULL
 ) s WHERE s.place > $1 OR s.updated_at < now() - make_interval(secs => $2)
 """
@@ -61,14 +62,25 @@ ON CONFLICT (project, model) DO UPDATE
 SET wanted_version = excluded.wanted_version, wanted_sequence = excluded.wanted_sequence, context = excluded.context
 WHERE routes.wanted_sequence < excluded.wanted_sequence RETURNING wanted_version
 """
-# Routes that answer with another version than wanted, where the wanted one is ready.
-SWITCHABLE = """
-SELECT r.project, r.model FROM routes r JOIN deployments d
+# Routes that answer with another version than wanted, where the wanted one is ready and no first one is unsaid.
+SWITCHABLE = f"""
+SELECT {ROUTE} FROM routes r JOIN deployments d
 ON d.project = r.project AND d.model = r.model AND d.version = r.wanted_version
-WHERE d.state = 'staged' AND r.version IS DISTINCT FROM r.wanted_version
+WHERE d.state = 'staged' AND r.version IS DISTINCT FROM r.wanted_version AND NOT EXISTS (
+    SELECT 1 FROM deployments f
+    WHERE f.project = r.project AND f.model = r.model AND f.version = r.version AND f.state = 'staged'
+)
+"""
+# First routes of a model, of which nobody has said yet that they answer, and by which every live node does.
+OPENED = f"""
+SELECT {ROUTE} FROM routes r JOIN deployments d
+ON d.project = r.project AND d.model = r.model AND d.version = r.version
+WHERE d.state = 'staged' AND EXISTS ({LIVE}) AND NOT EXISTS ({LIVE} AND n.seen < r.epoch)
 """
 # One route, to be changed.
-FIND_ROUTE = "SELECT * FROM routes WHERE project = $1 AND model = $2 FOR UPDATE"
+FIND_ROUTE = f"SELECT {ROUTE} FROM routes r WHERE project = $1 AND model = $2 FOR UPDATE"
+# Epochs become visible in their order: who has read one has read all before it.
+LOCK_EPOCHS = "SELECT pg_advisory_xact_lock(hashtext(current_schema() || '/epochs'))"
 # Answer with the wanted version from a new epoch on.
 SWITCH = """
 UPDATE routes SET version = wanted_version, epoch = nextval('routing_epoch')
@@ -76,14 +88,17 @@ WHERE project = $1 AND model = $2 RETURNING epoch
 """
 # All routes that answer.
 ROUTES = "SELECT project, model, version, epoch FROM routes WHERE version IS NOT NULL"
-# A node lives, holds these versions and has confirmed this epoch.
+# A node lives, answers by the routes up to an epoch, holds these versions, and has drained those up to an epoch.
 BEAT = """
-INSERT INTO nodes (node, lease_until, epoch, held) VALUES ($1, now() + make_interval(secs => $2), $3, $4)
+INSERT INTO nodes (node, lease_until, seen, epoch, held) VALUES ($1, now() + make_interval(secs => $2), $3, $4, $5)
 ON CONFLICT (node) DO UPDATE
-SET lease_until = excluded.lease_until, epoch = excluded.epoch, held = excluded.held
+SET lease_until = excluded.lease_until, seen = excluded.seen, epoch = excluded.epoch, held = excluded.held
 """
-# A node that lives goes on living.
-RENEW = "UPDATE nodes SET lease_until = now() + make_interval(secs => $2) WHERE node = $1 AND lease_until > now()"
+# A node that lives goes on living, and answers by the routes up to an epoch.
+RENEW = """
+UPDATE nodes SET lease_until = now() + make_interval(secs => $2), seen = $3
+WHERE node = $1 AND lease_until > now() RETURNING node
+"""
 # What other live nodes hold.
 ELSEWHERE = "SELECT DISTINCT unnest(held) AS name FROM nodes WHERE lease_until > now() AND node <> $1"
 # A node leaves of its own will.
@@ -110,6 +125,7 @@ class Route:
     model: str
     wanted_version: int
     version: int | None
+    epoch: int
     context: dict[str, str]
 
 
@@ -160,19 +176,22 @@ async def want_route(tx: Connection, deployment: Deployment, sequence: int, cont
     return await tx.fetchrow(WANT_ROUTE, *key, sequence, context) is not None
 
 
-async def switchable(tx: Connection) -> list[tuple[str, str]]:
-    return [(row["project"], row["model"]) for row in await tx.fetch(SWITCHABLE)]
+async def switchable(tx: Connection) -> list[Route]:
+    return [Route(**row) for row in await tx.fetch(SWITCHABLE)]
+
+
+async def opened(tx: Connection) -> list[Route]:
+    return [Route(**row) for row in await tx.fetch(OPENED)]
 
 
 async def find_route(tx: Connection, project: str, model: str) -> Route | None:
     row = await tx.fetchrow(FIND_ROUTE, project, model)
-    if row is None:
-        return None
-    return Route(project, model, row["wanted_version"], row["version"], row["context"])
+    return None if row is None else Route(**row)
 
 
 async def switch(tx: Connection, route: Route) -> int:
     """Answer with the wanted version; the version before it drains. Returns the new epoch."""
+    await tx.execute(LOCK_EPOCHS)
     epoch = int(await tx.fetchval(SWITCH, route.project, route.model))
     if route.version is not None:
         await tx.execute(DRAIN, route.project, route.model, route.version, epoch)
@@ -185,13 +204,13 @@ async def routes(tx: Connection) -> tuple[dict[tuple[str, str], int], int]:
     return {(row["project"], row["model"]): row["version"] for row in rows}, max((r["epoch"] for r in rows), default=0)
 
 
-async def beat(tx: Connection, node: str, seconds: float, epoch: int, names: list[str]) -> None:
-    await tx.execute(BEAT, node, seconds, epoch, names)
+async def beat(tx: Connection, node: str, seconds: float, seen: int, drained: int, names: list[str]) -> None:
+    await tx.execute(BEAT, node, seconds, seen, drained, names)
 
 
-async def renew(tx: Connection, node: str, seconds: float) -> None:
+async def renew(tx: Connection, node: str, seconds: float, seen: int) -> bool:
     """Keep a lease that has not ended; one that has ended stays so until the node says what it holds."""
-    await tx.execute(RENEW, node, seconds)
+    return await tx.fetchrow(RENEW, node, seconds, seen) is not None
 
 
 async def elsewhere(tx: Connection, node: str) -> frozenset[str]:

@@ -77,13 +77,15 @@ class House:
         await subscription.unsubscribe()
         return found
 
-    async def infer(self, version: str = "", seconds: float = SECONDS) -> tuple[frames.Reply, oip.InferReply | None]:
+    async def infer(
+        self, version: str = "", seconds: float = SECONDS, name: str = "affine"
+    ) -> tuple[frames.Reply, oip.InferReply | None]:
         x = from_numpy("x", np.ones((2, 4), np.float32))
         body, header = oip.encode_request(oip.InferRequest((x,), binary_default=True))
         deadline = int((time.time() + seconds) * 1000)
         request = frames.Request(new_id_bytes(), deadline, body, header, version=version)
         message = await self.connection.request(
-            "infer.default.affine", frames.encode_requests([request]), timeout=seconds
+            f"infer.default.{name}", frames.encode_requests([request]), timeout=seconds
         )
         reply = frames.decode_replies(message.data)[0]
         return reply, oip.decode_reply(reply.body, reply.header_length) if reply.status == 200 else None
@@ -106,48 +108,56 @@ def cached_models() -> frozenset[str]:
 
 
 @pytest.fixture
-async def house(
-    nats: NatsServer,
+def settings(
     triton: TritonServer,
     settings_of: Callable[[str], ServiceSettings],
     lost_seconds: float,
     cached_models: frozenset[str],
-) -> AsyncIterator[House]:
-    await provision_bus_over(nats.url, [HANDLERS.declaration])
-    more = {"lost_seconds": lost_seconds, "cached_models": cached_models}
-    async with running_inference(nats, triton, settings_of("inference"), **more) as house:
-        yield house
+) -> Settings:
+    return Settings(
+        **settings_of("inference").model_dump(),
+        **reached(triton),
+        node_lease_seconds=2,
+        lost_seconds=lost_seconds,
+        cached_models=cached_models,
+        max_wait_seconds=60,
+    )
+
+
+def reached(triton: TritonServer) -> dict[str, Any]:
+    """The settings that say where a Triton is."""
+    name, value = triton.access_header
+    return {
+        "triton_url": triton.http,
+        "triton_grpc": triton.grpc,
+        "triton_repository": triton.repository,
+        "triton_access_header_name": name,
+        "triton_access_header_value": SecretStr(value),
+    }
 
 
 @asynccontextmanager
-async def running_inference(
-    nats: NatsServer, triton: TritonServer, base: ServiceSettings, **more: Any
-) -> AsyncIterator[House]:
-    """Inference as its main module builds it, until it is ready."""
-    name, value = triton.access_header
-    settings = Settings(
-        **base.model_dump(),
-        triton_url=triton.http,
-        triton_grpc=triton.grpc,
-        triton_repository=triton.repository,
-        triton_access_header_name=name,
-        triton_access_header_value=SecretStr(value),
-        node_lease_seconds=2,
-        max_wait_seconds=60,
-        **more,
-    )
+async def running(settings: Settings) -> AsyncIterator[Service]:
+    """Inference, ready, until the block ends."""
     service = build(settings)
-    running = asyncio.create_task(service.run())
-    connection = await nats_client.connect(nats.url)
+    task = asyncio.create_task(service.run())
     deadline = time.monotonic() + SECONDS
     while problems := service.readiness.problems():
-        assert not running.done(), running
+        assert not task.done(), task
         assert time.monotonic() < deadline, problems
         await asyncio.sleep(0.05)
-    yield House(service, connection, Artifacts(settings.artifacts_url))
+    yield service
     service.stop()
-    await running
-    await connection.close()
+    await task
+
+
+@pytest.fixture
+async def house(nats: NatsServer, settings: Settings) -> AsyncIterator[House]:
+    await provision_bus_over(nats.url, [HANDLERS.declaration])
+    async with running(settings) as service:
+        connection = await nats_client.connect(nats.url)
+        yield House(service, connection, Artifacts(settings.artifacts_url))
+        await connection.close()
 
 
 async def test_stage_switch_answer_and_drain(house: House) -> None:
@@ -275,7 +285,7 @@ async def test_a_node_leaves_a_model_to_others_that_it_cannot_answer_for(house: 
     await house.said("traffic_switched")
     assert house.service.database is not None
     async with house.service.database.transaction() as tx:
-        await store.beat(tx, "other", 60, 0, ["default.affine.1"])
+        await store.beat(tx, "other", 60, 0, 0, ["default.affine.1"])
     await house.artifacts.delete(first.digest)
     stub_of(triton, "default.affine.1").kill()
     statuses = []

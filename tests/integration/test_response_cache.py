@@ -7,9 +7,9 @@ from shared.context import Context
 from shared.names import DEFAULT_PROJECT
 from shared.rpc.inference import GetInferenceStatistics
 from tests.integration.onnx_models import affine
-from tests.integration.test_inference import House, house, lost_seconds, triton
+from tests.integration.test_inference import House, house, lost_seconds, settings, triton
 
-__all__ = ["house", "lost_seconds", "triton"]
+__all__ = ["house", "lost_seconds", "settings", "triton"]
 
 
 @pytest.fixture

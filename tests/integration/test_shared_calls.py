@@ -24,10 +24,10 @@ from shared.errors import AimassError, DeadlineExceeded, Unavailable, Withdrawn
 from shared.tensors import from_numpy, to_numpy
 from tests.freezing import freeze
 from tests.integration.onnx_models import Served, affine, doubled, lookup
-from tests.integration.test_inference import House, cached_models, house, lost_seconds, new_id_bytes, triton
+from tests.integration.test_inference import House, cached_models, house, lost_seconds, new_id_bytes, settings, triton
 from tests.integration.test_triton import stub_of
 
-__all__ = ["cached_models", "house", "lost_seconds", "triton"]
+__all__ = ["cached_models", "house", "lost_seconds", "settings", "triton"]
 
 Send = Callable[[list[frames.Request]], Any]
 

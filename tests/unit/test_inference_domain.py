@@ -1,5 +1,7 @@
 """What inference decides, for any state of Triton."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,10 +69,25 @@ def test_only_ready_and_parked_versions_answer(
 
 def test_another_project_sees_nothing() -> None:
     found = deployment(1, "serving")
-    routing = Routing(wanted={found.name: found}, ready=frozenset({found.name}), routes={("default", "m"): 1})
+    known = {"wanted": {found.name: found}, "ready": frozenset({found.name}), "routes": {("default", "m"): 1}}
+    routing = Routing(**known, sure_until=math.inf)
     assert routing.pick("default", "m", "").version == 1
     with pytest.raises(NotFound):
         routing.pick("other", "m", "")
+
+
+@given(WANTED, NAMES, st.none() | VERSIONS, st.just("") | VERSIONS.map(str))
+def test_only_a_node_that_others_wait_for_says_that_nothing_is_there(
+    wanted: dict[str, Deployment], ready: set[str], route: int | None, version: str
+) -> None:
+    routes = {} if route is None else {("default", "m"): route}
+    known = {"wanted": wanted, "ready": frozenset(ready), "routes": routes}
+    name = f"default.m.{version or route}"
+    for routing, expected in ((Routing(**known, sure_until=math.inf), NotFound), (Routing(**known), Unavailable)):
+        try:
+            assert routing.pick("default", "m", version) is wanted[name]
+        except (NotFound, Unavailable) as error:
+            assert type(error) is (Unavailable if name in wanted else expected)
 
 
 @given(WANTED, NAMES, NAMES, NAMES, st.none() | VERSIONS)
