@@ -1,10 +1,9 @@
 """The composition of inference."""
 
-from services.inference.answering import Answering
 from services.inference.batch.caller import Caller
 from services.inference.batch.job import BatchJob
 from services.inference.data_plane import DataPlane
-from services.inference.delivery import Delivery
+from services.inference.deferred.answering import Answering
 from services.inference.domain import Routing
 from services.inference.engine import Triton
 from services.inference.handlers import HANDLERS
@@ -12,6 +11,7 @@ from services.inference.parts import Parts
 from services.inference.prediction_log import PredictionLog
 from services.inference.reconciler import Reconciler
 from services.inference.settings import Settings
+from services.inference.webhooks.delivery import Delivery
 from shared import bus
 from shared.service import Service
 from shared.tasks.runner import TaskRunner

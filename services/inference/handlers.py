@@ -1,8 +1,9 @@
 """What inference reacts to: versions to stage, promotions to switch to, failed gates to unstage."""
 
-from services.inference import accepting, store
+from services.inference import store
 from services.inference.batch import store as batches
 from services.inference.batch.handlers import get_batch_result, submit_batch
+from services.inference.deferred import handlers as deferred
 from services.inference.domain import Deployment
 from services.inference.parts import Parts
 from shared.errors import NotFound, Unavailable
@@ -158,14 +159,14 @@ HANDLERS = Handlers(
     rpc={
         ListDeployments: list_deployments,
         ListReferences: list_references,
-        DeferInference: accepting.defer_inference,
-        GetInference: accepting.get_inference,
-        ListInferences: accepting.list_inferences,
-        GetInferenceAnswer: accepting.get_inference_answer,
-        CancelInference: accepting.cancel_inference,
-        CreateWebhook: accepting.create_webhook,
-        ListWebhooks: accepting.list_webhooks,
-        DeleteWebhook: accepting.delete_webhook,
+        DeferInference: deferred.defer_inference,
+        GetInference: deferred.get_inference,
+        ListInferences: deferred.list_inferences,
+        GetInferenceAnswer: deferred.get_inference_answer,
+        CancelInference: deferred.cancel_inference,
+        CreateWebhook: deferred.create_webhook,
+        ListWebhooks: deferred.list_webhooks,
+        DeleteWebhook: deferred.delete_webhook,
         SubmitBatch: submit_batch,
         GetBatchResult: get_batch_result,
         **TASK_RPC,

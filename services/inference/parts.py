@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from services.inference.answering import Answering
 from services.inference.data_plane import DataPlane
+from services.inference.deferred.answering import Answering
 from services.inference.domain import Routing
 from services.inference.engine import Triton
 from services.inference.reconciler import Reconciler

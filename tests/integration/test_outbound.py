@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
-from services.inference.delivery import Delivery
-from services.inference.outbound import NotAllowed, Outbound, Unreached
 from services.inference.settings import Settings
+from services.inference.webhooks.delivery import Delivery
+from services.inference.webhooks.outbound import NotAllowed, Outbound, Unreached
 from shared.errors import InvalidInput
 from shared.events.inference import DeliveryAbandoned
 from shared.rpc.inference import CreateWebhook, InferenceView
 from shared.settings import ServiceSettings
-from tests.integration.desk import Desk, Model, open_desk
+from tests.integration.deferred_desk import Desk, Model, open_desk
 from tests.integration.running import until
 
 HOSTS = ("127.0.0.1", "localhost", "2130706433", "0x7f000001", "127.1", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]")

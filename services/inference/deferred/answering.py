@@ -10,14 +10,23 @@ from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 
-from services.inference import accepted
-from services.inference.accepted import Taken
 from services.inference.data_plane import DataPlane
-from services.inference.delivery import Delivery
+from services.inference.deferred import store
+from services.inference.deferred.domain import (
+    MOST_ATTEMPTS,
+    Inference,
+    State,
+    is_needed,
+    may_pass,
+    outcome,
+    owner_of,
+    pause,
+)
+from services.inference.deferred.store import Taken
 from services.inference.domain import Routing
-from services.inference.lifecycle import MOST_ATTEMPTS, Inference, State, is_needed, may_pass, outcome, owner_of, pause
 from services.inference.replies import refusal
 from services.inference.settings import Settings
+from services.inference.webhooks.delivery import Delivery
 from shared import frames, observe
 from shared.claims import DEFERRED, Claims
 from shared.db import Database
@@ -88,7 +97,7 @@ class Answering:
             return
         lease, most = self._settings.accepted_lease_seconds, self._settings.accepted_hours * 3600
         async with self._database.transaction() as tx:
-            taken = await accepted.claim(tx, self._routing.models(), lease, most, free)
+            taken = await store.claim(tx, self._routing.models(), lease, most, free)
         for one in taken:
             task = asyncio.create_task(self._attend(one))
             self._held[one.inference.id] = one.inference, task
@@ -105,7 +114,7 @@ class Answering:
             return
         held = [inference for inference, _ in self._held.values()]
         async with self._database.transaction() as tx:
-            ours = await accepted.renew(tx, held, lease)
+            ours = await store.renew(tx, held, lease)
         self._renewed = now
         for one in held:
             if one.id not in ours and one.id in self._held:
@@ -159,18 +168,18 @@ class Answering:
 
     async def _put_back(self, inference: Inference, note: str, seconds: float, *, attempts: int | None = None) -> None:
         async with self._database.transaction() as tx:
-            if held := await accepted.hold(tx, inference):
+            if held := await store.hold(tx, inference):
                 counted = held.attempts if attempts is None else attempts
-                await accepted.postpone(tx, held, note[:NOTE_LENGTH], seconds, attempts=counted)
+                await store.postpone(tx, held, note[:NOTE_LENGTH], seconds, attempts=counted)
 
     async def _conclude(self, inference: Inference, to: State, reply: frames.Reply) -> None:
         """Keep the answer, then say so; an answer whose row another has taken is dropped."""
         await self.bodies.keep(inference.answer_name, bytes(reply.body))
         async with self._relay.work(inference.origin) as work:
-            held = await accepted.hold(work.tx, inference)
+            held = await store.hold(work.tx, inference)
             if held is not None:
                 note = "" if to is State.DONE else _reason(reply)
-                _tell(work, await accepted.conclude(work.tx, held, to, reply, note))
+                _tell(work, await store.conclude(work.tx, held, to, reply, note))
         if held is not None:
             ANSWERED.labels(inference.project, inference.model, to.value).inc()
         if inference.webhook is not None:
@@ -193,7 +202,7 @@ class Answering:
 
     async def _forget(self) -> int:
         async with self._database.transaction() as tx:
-            forgotten = await accepted.forget(tx, self._settings.answer_hours * 3600, FORGOTTEN_AT_ONCE)
+            forgotten = await store.forget(tx, self._settings.answer_hours * 3600, FORGOTTEN_AT_ONCE)
         for inference in forgotten:
             await self.bodies.drop(inference.answer_name)
         return len(forgotten)
@@ -203,7 +212,7 @@ class Answering:
         async for names in self.bodies.older(seconds):
             owners = {name: owner for name in names if (owner := owner_of(name))}
             async with self._database.connection() as connection:
-                found = await accepted.those(connection, sorted(set(owners.values())))
+                found = await store.those(connection, sorted(set(owners.values())))
             for name, owner in owners.items():
                 if not is_needed(name, found.get(owner)):
                     await self.bodies.drop(name)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 
 import asyncpg
 
+from services.inference.deferred.domain import Inference, State, is_final, move
 from services.inference.domain import HELD_STATES
-from services.inference.lifecycle import Inference, State, is_final, move
 from shared import frames
 from shared.context import Context
 from shared.db import Connection

@@ -1,8 +1,9 @@
 """Handlers of requests that are accepted now and answered later."""
 
-from services.inference import accepted, webhooks
-from services.inference.lifecycle import check_room, is_tight
+from services.inference.deferred import store
+from services.inference.deferred.domain import check_room, is_tight
 from services.inference.parts import Parts
+from services.inference.webhooks import domain as webhooks
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.events.inference import InferenceCancelled
 from shared.rpc.base import Done
@@ -25,11 +26,11 @@ from shared.work import Work
 
 
 async def defer_inference(request: DeferInference, work: Work[Parts]) -> InferenceView:
-    if not await accepted.is_deployed(work.tx, work.project, request.model, request.version):
+    if not await store.is_deployed(work.tx, work.project, request.model, request.version):
         raise NotFound(_not_deployed(request), field="model")
     await _check_webhook(request, work)
     await _check_room(request.size, work)
-    made = await accepted.insert(work.tx, request, work.context)
+    made = await store.insert(work.tx, request, work.context)
     work.then(work.parts.answering.wake)
     return made.view()
 
@@ -43,29 +44,29 @@ def _not_deployed(request: DeferInference) -> str:
 async def _check_room(size: int, work: Work[Parts]) -> None:
     """Counting under a lock would let one commit at a time through, so only who is near the bound does."""
     most = work.parts.settings.accepted_max, work.parts.settings.accepted_bytes
-    waiting = await accepted.pending(work.tx, work.project)
+    waiting = await store.pending(work.tx, work.project)
     if is_tight(*waiting, *most):
-        await accepted.lock_project(work.tx, work.project)
-        waiting = await accepted.pending(work.tx, work.project)
+        await store.lock_project(work.tx, work.project)
+        waiting = await store.pending(work.tx, work.project)
     check_room(*waiting, size, *most)
 
 
 async def _check_webhook(request: DeferInference, work: Work[Parts]) -> None:
-    if request.webhook is not None and not await accepted.has_webhook(work.tx, work.project, request.webhook):
+    if request.webhook is not None and not await store.has_webhook(work.tx, work.project, request.webhook):
         raise InvalidInput(f"X-Webhook: there is no webhook '{request.webhook}'", field="X-Webhook")
 
 
 async def get_inference(request: GetInference, work: Work[Parts]) -> InferenceView:
-    return (await accepted.find(work.tx, work.project, request.id)).view()
+    return (await store.find(work.tx, work.project, request.id)).view()
 
 
 async def list_inferences(request: ListInferences, work: Work[Parts]) -> InferenceList:
-    found = await accepted.recent(work.tx, work.project, request.model, request.state, request.limit)
+    found = await store.recent(work.tx, work.project, request.model, request.state, request.limit)
     return InferenceList(inferences=[one.view() for one in found])
 
 
 async def get_inference_answer(request: GetInferenceAnswer, work: Work[Parts]) -> InferenceAnswer:
-    found = await accepted.find(work.tx, work.project, request.id)
+    found = await store.find(work.tx, work.project, request.id)
     if found.status is None:
         raise Conflict(f"inference {found.id} is {found.state}: it has no answer", retry_after=found.retry_seconds)
     return InferenceAnswer(
@@ -79,8 +80,8 @@ async def get_inference_answer(request: GetInferenceAnswer, work: Work[Parts]) -
 
 async def cancel_inference(request: CancelInference, work: Work[Parts]) -> InferenceView:
     """What a node computes of it meanwhile is dropped."""
-    found = await accepted.find(work.tx, work.project, request.id, lock=True)
-    cancelled = await accepted.cancel(work.tx, found)
+    found = await store.find(work.tx, work.project, request.id, lock=True)
+    cancelled = await store.cancel(work.tx, found)
     if cancelled is not found:
         about = {"inference_id": found.id, "model": found.model}
         work.say(InferenceCancelled(**about, actor=work.context.actor))
@@ -90,18 +91,18 @@ async def cancel_inference(request: CancelInference, work: Work[Parts]) -> Infer
 
 async def create_webhook(request: CreateWebhook, work: Work[Parts]) -> WebhookCreated:
     url = webhooks.check_url(request.url, inside=work.parts.settings.webhook_inside)
-    if await accepted.count_webhooks(work.tx, work.project) >= webhooks.MOST:
+    if await store.count_webhooks(work.tx, work.project) >= webhooks.MOST:
         raise Conflict(f"a project has at most {webhooks.MOST} webhooks: delete one first")
     secret = webhooks.new_secret()
-    made = await accepted.insert_webhook(work.tx, work.context, request.name, url, secret)
+    made = await store.insert_webhook(work.tx, work.context, request.name, url, secret)
     return WebhookCreated(**made.model_dump(), secret=secret)
 
 
 async def list_webhooks(_: ListWebhooks, work: Work[Parts]) -> WebhookList:
-    return WebhookList(webhooks=await accepted.webhooks(work.tx, work.project))
+    return WebhookList(webhooks=await store.webhooks(work.tx, work.project))
 
 
 async def delete_webhook(request: DeleteWebhook, work: Work[Parts]) -> Done:
     """What is still to be posted there is abandoned."""
-    await accepted.delete_webhook(work.tx, work.project, request.name)
+    await store.delete_webhook(work.tx, work.project, request.name)
     return Done()

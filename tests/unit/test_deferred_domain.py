@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.lifecycle import (
+from services.inference.deferred.domain import (
     DELIVERY_SECONDS_MAX,
     MOST_ATTEMPTS,
     MOVES,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.accepted import accepted, check_once, defer, later
+from tests.e2e.deferred import accepted, check_once, defer, later
 from tests.house import House, until
 
 __all__ = ["later"]

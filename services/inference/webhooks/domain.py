@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from services.inference.lifecycle import Inference, State
+from services.inference.deferred.domain import Inference, State
 from shared.errors import InvalidInput
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
-from services.inference.lifecycle import MOST_ATTEMPTS
+from services.inference.deferred.domain import MOST_ATTEMPTS
 from services.inference.settings import Settings
-from services.inference.webhooks import MOST as MOST_WEBHOOKS
+from services.inference.webhooks.domain import MOST as MOST_WEBHOOKS
 from shared import frames
 from shared.errors import AimassError, Conflict, NotFound, TooManyPending, Unavailable
 from shared.events.inference import InferenceCancelled, InferenceCompleted, InferenceFailed
@@ -24,7 +24,7 @@ from shared.rpc.inference import (
     ListWebhooks,
 )
 from shared.settings import ServiceSettings
-from tests.integration.desk import Desk, Model, echo, open_desk
+from tests.integration.deferred_desk import Desk, Model, echo, open_desk
 from tests.integration.running import until
 
 MOST = 5

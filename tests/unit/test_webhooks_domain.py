@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.lifecycle import State
-from services.inference.webhooks import CARRIED_BYTES, carries, check_url, is_public, message, new_secret, signed
+from services.inference.deferred.domain import State
+from services.inference.webhooks.domain import CARRIED_BYTES, carries, check_url, is_public, message, new_secret, signed
 from shared.errors import InvalidInput
-from tests.unit.test_lifecycle import INFERENCE
+from tests.unit.test_deferred_domain import INFERENCE
 
 ENDED = replace(INFERENCE, state=State.DONE, status=200, reply_version="3", reply_size=2, ended_at=datetime.now(UTC))
 PUBLIC = ("93.184.215.14", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8", "2002:808:808::1")

@@ -9,12 +9,12 @@ from uuid import UUID
 
 from deploy.embedded.testing_servers import NatsServer
 from services.inference import store
-from services.inference.answering import Answering
-from services.inference.delivery import Delivery
+from services.inference.deferred.answering import Answering
 from services.inference.domain import Deployment, Routing
 from services.inference.handlers import HANDLERS
 from services.inference.parts import Parts
 from services.inference.settings import Settings
+from services.inference.webhooks.delivery import Delivery
 from shared import frames
 from shared.artifacts import digest_of
 from shared.context import Context
