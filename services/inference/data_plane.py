@@ -37,7 +37,9 @@ DRAIN_SECONDS = 10
 class DataPlane:
     """Answers requests for the models that are ready here, and only for those."""
 
-    def __init__(self, triton: Triton, routing: Routing, log: PredictionLog, settings: Settings) -> None:
+    def __init__(
+        self, triton: Triton, routing: Routing, log: PredictionLog, bodies: Claims, settings: Settings
+    ) -> None:
         self._routing, self._log = routing, log
         self._admission = Admission(settings.limits)
         self._subscriptions: dict[tuple[str, str], tuple[Subscription, ...]] = {}
@@ -48,7 +50,7 @@ class DataPlane:
         self._following = asyncio.Lock()
         self._replies = Replies()
         self._cache = ResponseCache(settings.cached_models, settings.cache_bytes)
-        self._claims = Claims(settings.artifacts_url, settings.home_dir)
+        self._bodies = bodies
         self._claiming: set[asyncio.Task[None]] = set()
         self._layouts: dict[str, Layouts[tuple[oip.InferRequest, Key | None]]] = {}
 
@@ -184,7 +186,7 @@ class DataPlane:
         """Get the body first."""
         started = time.perf_counter()
         try:
-            body = await self._claims.fetch(frames.request_claim(request.prediction_id))
+            body = await self._bodies.fetch(frames.request_claim(request.prediction_id))
         except Exception as error:
             self._reply(project, model, subject, request, refusal(request, error), 0, started)
             return
@@ -227,7 +229,7 @@ class DataPlane:
             reply = answer(request, waiting.asked, waiting.deployment, outcome)
         except Exception as error:
             reply = refusal(request, error)
-        is_large = len(reply.body) > self._claims.threshold
+        is_large = len(reply.body) > self._bodies.threshold
         if is_large and waiting.subject != HERE and not request.flags & frames.EVALUATION:
             self._in_background(self._reply_claimed(waiting, reply))
             return
@@ -236,7 +238,7 @@ class DataPlane:
     async def _reply_claimed(self, waiting: Waiting, reply: frames.Reply) -> None:
         """Let the body lie where the sender gets it, and drops it."""
         try:
-            await self._claims.keep(frames.reply_claim(reply.prediction_id), bytes(reply.body))
+            await self._bodies.keep(frames.reply_claim(reply.prediction_id), bytes(reply.body))
             reply = reply._replace(body=b"", is_claimed=True)
         except Exception as error:
             reply = refusal(waiting.request, error)

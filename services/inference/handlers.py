@@ -3,9 +3,16 @@
 from services.inference import store
 from services.inference.batch import store as batches
 from services.inference.batch.handlers import get_batch_result, submit_batch
-from services.inference.deferred import handlers as deferred
+from services.inference.deferred.handlers import (
+    cancel_inference,
+    defer_inference,
+    get_inference,
+    get_inference_answer,
+    list_inferences,
+)
 from services.inference.domain import Deployment
 from services.inference.parts import Parts
+from services.inference.webhooks.handlers import create_webhook, delete_webhook, list_webhooks
 from shared.errors import NotFound, Unavailable
 from shared.events.common import Verdict
 from shared.events.deployment import DeploymentUnstaged
@@ -159,14 +166,14 @@ HANDLERS = Handlers(
     rpc={
         ListDeployments: list_deployments,
         ListReferences: list_references,
-        DeferInference: deferred.defer_inference,
-        GetInference: deferred.get_inference,
-        ListInferences: deferred.list_inferences,
-        GetInferenceAnswer: deferred.get_inference_answer,
-        CancelInference: deferred.cancel_inference,
-        CreateWebhook: deferred.create_webhook,
-        ListWebhooks: deferred.list_webhooks,
-        DeleteWebhook: deferred.delete_webhook,
+        DeferInference: defer_inference,
+        GetInference: get_inference,
+        ListInferences: list_inferences,
+        GetInferenceAnswer: get_inference_answer,
+        CancelInference: cancel_inference,
+        CreateWebhook: create_webhook,
+        ListWebhooks: list_webhooks,
+        DeleteWebhook: delete_webhook,
         SubmitBatch: submit_batch,
         GetBatchResult: get_batch_result,
         **TASK_RPC,

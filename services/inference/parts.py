@@ -9,6 +9,7 @@ from services.inference.engine import Triton
 from services.inference.reconciler import Reconciler
 from services.inference.settings import Settings
 from shared.bus import Bus
+from shared.claims import Claims
 from shared.tasks.runner import TaskRunner
 
 
@@ -21,6 +22,7 @@ class Parts:
     data_plane: DataPlane
     triton: Triton
     answering: Answering
+    deferred_bodies: Claims
     runner: TaskRunner
     bus: Bus
     settings: Settings

@@ -1,4 +1,4 @@
-"""Whatever dies after the 202: every accepted request is answered, and its answer kept and announced once."""
+"""Whatever dies after the 202: every deferred request is answered, and its answer kept and announced once."""
 
 import random
 from pathlib import Path

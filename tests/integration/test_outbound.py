@@ -107,7 +107,8 @@ async def test_a_name_of_inside_is_given_up_visibly(desk: Desk) -> None:
         await desk.ask(CreateWebhook(name="named", url=f"https://localhost:{listener.port}/"))
         accepted = await desk.defer(webhook="named")
         assert desk.service.database and desk.service.relay
-        delivering = asyncio.create_task(Delivery(desk.settings, desk.service.database, desk.service.relay).run())
+        stored, outbound = (desk.service.database, desk.service.relay), Outbound(5, inside=False)
+        delivering = asyncio.create_task(Delivery(desk.settings, *stored, desk.bodies, outbound).run())
         async with desk.working(desk.node(Model())):
             shown: InferenceView = await until(lambda: abandoned(desk, accepted.id))
         delivering.cancel()

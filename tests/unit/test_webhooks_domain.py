@@ -1,4 +1,4 @@
-"""What a webhook may be, and what is posted to it."""
+"""What a webhook may be, what is posted to it, and when again."""
 
 import base64
 import hashlib
@@ -13,7 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.inference.deferred.domain import State
-from services.inference.webhooks.domain import CARRIED_BYTES, carries, check_url, is_public, message, new_secret, signed
+from services.inference.webhooks.domain import (
+    CARRIED_BYTES,
+    PAUSE_SECONDS_MAX,
+    carries,
+    check_url,
+    is_public,
+    message,
+    new_secret,
+    pause,
+    signed,
+)
 from shared.errors import InvalidInput
 from tests.unit.test_deferred_domain import INFERENCE
 
@@ -148,3 +158,10 @@ def test_an_answer_is_carried_as_it_is() -> None:
 def test_large_answers_are_not_carried() -> None:
     assert carries(replace(ENDED, reply_size=CARRIED_BYTES))
     assert not carries(replace(ENDED, reply_size=CARRIED_BYTES + 1))
+
+
+@given(st.integers(1, 1000), st.floats(0.01, 60), st.floats(0, 1))
+def test_pauses_grow_and_are_bounded(attempts: int, first: float, chance: float) -> None:
+    assert 0 < pause(attempts, first, chance) <= PAUSE_SECONDS_MAX
+    assert pause(attempts, first, 1) <= pause(attempts + 1, first, 1)
+    assert pause(1, first, 1) == pytest.approx(first)

@@ -54,9 +54,8 @@ class Asked:
 class Caller:
     """Asks versions for all their outputs."""
 
-    def __init__(self, bus: Bus, settings: Settings) -> None:
-        self._bus, self._settings = bus, settings
-        self._claims = Claims(settings.artifacts_url, settings.home_dir)
+    def __init__(self, bus: Bus, bodies: Claims, settings: Settings) -> None:
+        self._bus, self._bodies, self._settings = bus, bodies, settings
 
     async def outputs(self, asked: Asked, start: int, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The outputs for rows of a file, of which the first is row `start`.
@@ -88,13 +87,13 @@ class Caller:
         prediction_id = bytes.fromhex(new_id().replace("-", ""))
         request = self._request(prediction_id, asked, inputs)
         if is_claimed := len(request.body) > BUS_BYTES:
-            await self._claims.keep(frames.request_claim(prediction_id), bytes(request.body))
+            await self._bodies.keep(frames.request_claim(prediction_id), bytes(request.body))
             request = request._replace(body=b"", flags=frames.CLAIMED)
         try:
             reply = await self._send(asked, request)
         finally:
             if is_claimed:
-                await self._claims.drop(frames.request_claim(prediction_id))
+                await self._bodies.drop(frames.request_claim(prediction_id))
         return await self._read(asked, reply, inputs[0].shape[0])
 
     def _request(self, prediction_id: bytes, asked: Asked, inputs: Sequence[Tensor]) -> frames.Request:
@@ -127,8 +126,8 @@ class Caller:
         """The outputs of an answer, checked to be of this version and of as many rows as were asked."""
         if reply.is_claimed:
             name = frames.reply_claim(reply.prediction_id)
-            reply = reply._replace(body=await self._claims.fetch(name))
-            await self._claims.drop(name)
+            reply = reply._replace(body=await self._bodies.fetch(name))
+            await self._bodies.drop(name)
         if reply.status in NOT_NOW:
             raise Unavailable(f"{asked} is not ready now: {_reason(reply)}", retry_after=reply.retry_after)
         if reply.status == 404:

@@ -1,26 +1,19 @@
-"""Handlers of requests that are accepted now and answered later."""
+"""What people ask of deferred requests: to be accepted, shown and given up, and for their answers."""
 
-from services.inference.deferred import store
-from services.inference.deferred.domain import check_room, is_tight
+from services.inference.deferred import domain, store
 from services.inference.parts import Parts
-from services.inference.webhooks import domain as webhooks
+from services.inference.webhooks import store as webhooks
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.events.inference import InferenceCancelled
-from shared.rpc.base import Done
 from shared.rpc.inference import (
     CancelInference,
-    CreateWebhook,
     DeferInference,
-    DeleteWebhook,
     GetInference,
     GetInferenceAnswer,
     InferenceAnswer,
     InferenceList,
     InferenceView,
     ListInferences,
-    ListWebhooks,
-    WebhookCreated,
-    WebhookList,
 )
 from shared.work import Work
 
@@ -41,19 +34,19 @@ def _not_deployed(request: DeferInference) -> str:
     return f"no version of model '{request.model}' is deployed and promoted: name one, or promote one"
 
 
+async def _check_webhook(request: DeferInference, work: Work[Parts]) -> None:
+    if request.webhook is not None and not await webhooks.exists(work.tx, work.project, request.webhook):
+        raise InvalidInput(f"X-Webhook: there is no webhook '{request.webhook}'", field="X-Webhook")
+
+
 async def _check_room(size: int, work: Work[Parts]) -> None:
     """Counting under a lock would let one commit at a time through, so only who is near the bound does."""
-    most = work.parts.settings.accepted_max, work.parts.settings.accepted_bytes
-    waiting = await store.pending(work.tx, work.project)
-    if is_tight(*waiting, *most):
+    most = work.parts.settings.deferred_max, work.parts.settings.deferred_bytes
+    pending = await store.pending(work.tx, work.project)
+    if domain.is_tight(*pending, *most):
         await store.lock_project(work.tx, work.project)
-        waiting = await store.pending(work.tx, work.project)
-    check_room(*waiting, size, *most)
-
-
-async def _check_webhook(request: DeferInference, work: Work[Parts]) -> None:
-    if request.webhook is not None and not await store.has_webhook(work.tx, work.project, request.webhook):
-        raise InvalidInput(f"X-Webhook: there is no webhook '{request.webhook}'", field="X-Webhook")
+        pending = await store.pending(work.tx, work.project)
+    domain.check_room(*pending, size, *most)
 
 
 async def get_inference(request: GetInference, work: Work[Parts]) -> InferenceView:
@@ -85,24 +78,5 @@ async def cancel_inference(request: CancelInference, work: Work[Parts]) -> Infer
     if cancelled is not found:
         about = {"inference_id": found.id, "model": found.model}
         work.say(InferenceCancelled(**about, actor=work.context.actor))
-        work.then(lambda: work.parts.answering.bodies.drop(found.body_name))
+        work.then(lambda: work.parts.deferred_bodies.drop(found.body_name))
     return cancelled.view()
-
-
-async def create_webhook(request: CreateWebhook, work: Work[Parts]) -> WebhookCreated:
-    url = webhooks.check_url(request.url, inside=work.parts.settings.webhook_inside)
-    if await store.count_webhooks(work.tx, work.project) >= webhooks.MOST:
-        raise Conflict(f"a project has at most {webhooks.MOST} webhooks: delete one first")
-    secret = webhooks.new_secret()
-    made = await store.insert_webhook(work.tx, work.context, request.name, url, secret)
-    return WebhookCreated(**made.model_dump(), secret=secret)
-
-
-async def list_webhooks(_: ListWebhooks, work: Work[Parts]) -> WebhookList:
-    return WebhookList(webhooks=await store.webhooks(work.tx, work.project))
-
-
-async def delete_webhook(request: DeleteWebhook, work: Work[Parts]) -> Done:
-    """What is still to be posted there is abandoned."""
-    await store.delete_webhook(work.tx, work.project, request.name)
-    return Done()

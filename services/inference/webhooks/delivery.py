@@ -8,14 +8,13 @@ from typing import Final
 
 from prometheus_client import Counter
 
-from services.inference.deferred import store
-from services.inference.deferred.domain import Inference, delivery_pause
-from services.inference.deferred.store import Due
+from services.inference.deferred.domain import Inference
 from services.inference.settings import Settings
-from services.inference.webhooks import domain
+from services.inference.webhooks import domain, store
 from services.inference.webhooks.outbound import Outbound
+from services.inference.webhooks.store import Due
 from shared import observe
-from shared.claims import DEFERRED, Claims
+from shared.claims import Claims
 from shared.db import Database
 from shared.errors import AimassError
 from shared.events.inference import DeliveryAbandoned
@@ -31,10 +30,11 @@ POSTED = Counter("aimass_webhook_attempts_total", "Attempts to post an answer to
 class Delivery:
     """One loop of a node; who takes a delivery has it for the time of one attempt, by the database's clock."""
 
-    def __init__(self, settings: Settings, database: Database, relay: Relay) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, relay: Relay, bodies: Claims, outbound: Outbound
+    ) -> None:
         self._settings, self._database, self._relay = settings, database, relay
-        self._outbound = Outbound(settings.webhook_timeout_seconds, inside=settings.webhook_inside)
-        self._bodies = Claims(settings.artifacts_url, settings.home_dir, DEFERRED)
+        self._bodies, self._outbound = bodies, outbound
         self._woken = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -59,7 +59,7 @@ class Delivery:
         if not (free := AT_ONCE - len(self._under_way)):
             return
         async with self._database.transaction() as tx:
-            due = await store.claim_deliveries(tx, lease, free)
+            due = await store.claim_due(tx, lease, free)
         for one in due:
             task = asyncio.create_task(self._deliver(one))
             self._under_way.add(task)
@@ -95,13 +95,13 @@ class Delivery:
 
     async def _settle(self, due: Due, problem: str, *, is_final: bool) -> None:
         settings, one = self._settings, due.inference
-        rest = delivery_pause(one.deliveries, settings.webhook_first_seconds, random.random())
+        rest = domain.pause(one.deliveries, settings.webhook_first_seconds, random.random())
         is_over = is_final or due.age + rest > settings.webhook_hours * 3600
         async with self._relay.work(one.origin) as work:
             if not problem:
-                await store.settle_delivery(work.tx, one, "delivered", "", None)
+                await store.settle(work.tx, due, "delivered")
             elif not is_over:
-                await store.settle_delivery(work.tx, one, "waiting", problem, rest)
-            elif await store.settle_delivery(work.tx, one, "abandoned", problem, None):
+                await store.settle(work.tx, due, "waiting", problem, rest)
+            elif await store.settle(work.tx, due, "abandoned", problem):
                 about = {"inference_id": one.id, "model": one.model, "webhook": one.webhook or ""}
                 work.say(DeliveryAbandoned(attempts=one.deliveries, reason=problem, **about))
