@@ -51,7 +51,7 @@ class DataPlane:
         self._replies = Replies()
         self._cache = ResponseCache(settings.cached_models, settings.cache_bytes)
         self._bodies = bodies
-        self._claiming: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._layouts: dict[str, Layouts[tuple[oip.InferRequest, Key | None]]] = {}
 
     def connect(self, connection: DirectClient) -> None:
@@ -112,14 +112,14 @@ class DataPlane:
         for subscription in chain.from_iterable(self._subscriptions.values()):
             await subscription.drain()  # type: ignore[no-untyped-call]
         self._subscriptions.clear()
-        await self._drain_claims()
+        await self._drain_background()
         await self._calls.drain(DRAIN_SECONDS)
-        await self._drain_claims()
+        await self._drain_background()
         await self._replies.drain()
 
-    async def _drain_claims(self) -> None:
-        if self._claiming:
-            await asyncio.wait(self._claiming, timeout=DRAIN_SECONDS)
+    async def _drain_background(self) -> None:
+        if self._background:
+            await asyncio.wait(self._background, timeout=DRAIN_SECONDS)
 
     async def _subscribe(self, connection: DirectClient, project: str, model: str) -> None:
         def receive(message: Arrived) -> None:
@@ -195,8 +195,8 @@ class DataPlane:
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        self._claiming.add(task)
-        task.add_done_callback(self._claiming.discard)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _admit(self, project: str, model: str, subject: str, request: frames.Request, started: float) -> Waiting:
         seconds = request.deadline / 1000 - time.time()

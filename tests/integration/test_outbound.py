@@ -1,6 +1,7 @@
 """Webhooks do not reach what is inside: neither by address nor by name, and whatever they are redirected to."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -38,9 +39,11 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") -> AsyncIterator[Listener]:
+async def listening(
+    answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Listener]:
     listener = Listener(answer)
-    server = await asyncio.start_server(listener.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(listener.serve, "127.0.0.1", 0, ssl=tls)
     listener.port = server.sockets[0].getsockname()[1]
     try:
         yield listener

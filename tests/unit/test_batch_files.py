@@ -69,7 +69,7 @@ def read(
     reporter: Reporter, content: bytes, *inputs: TensorSpec, skip: int = 0, part_rows: int = 7, **limits: int
 ) -> dict[str, Array]:
     """What the parts hold together, checked to follow each other from the first row that is not skipped."""
-    for old in Path().glob("asked-*"):
+    for old in part_files.waiting(Path()):
         old.unlink()
     Path("input").write_bytes(content)
     given = Limits(**({"memory": 2**31, "cpu_seconds": 60, "rows": 10**6, "bytes": 2**30} | limits))
@@ -77,7 +77,7 @@ def read(
         file="input", format=None, signature=Signature(inputs=inputs), part_rows=part_rows, skip=skip, limits=given
     )
     total = Reading(asked, reporter).read().rows
-    found = [part_files.read(path) for path in part_files.in_order(list(Path().glob("asked-*")))]
+    found = [part_files.read(path) for path in part_files.waiting(Path())]
     done = skip
     for part in found:
         assert part.start == done

@@ -8,7 +8,7 @@ import time
 from typing import Any, Final
 
 from services.inference.batch import domain, part_files, store
-from services.inference.batch.caller import Asked, Caller, joined, taken
+from services.inference.batch.caller import Caller, Target, joined, rows_of
 from services.inference.batch.domain import KIND, Plan, Read
 from services.inference.batch.part_files import Part
 from services.inference.batch.reading import Limits, ReadingSpec
@@ -52,7 +52,7 @@ class Batch:
         self._run, self._caller, self._settings = run, caller, settings
         self._plan = Plan.model_validate(run.task.spec)
         origin = run.context
-        self._asked = Asked(origin.project, run.task.model, self._plan.version, origin.actor)
+        self._target = Target(origin.project, run.task.model, self._plan.version, origin.actor)
         self._first = self._done = 0
         self._began = time.monotonic()
 
@@ -61,7 +61,7 @@ class Batch:
         await self._run.artifacts.get_file(self._plan.digest, self._run.path(INPUT))
         read = await self._read()
         self._began = time.monotonic()
-        for path in part_files.in_order(list(self._run.folder.glob("asked-*.part"))):
+        for path in part_files.waiting(self._run.folder):
             await self._answer(await asyncio.to_thread(part_files.read, path), read.rows)
             path.unlink()
         await self._finish(read)
@@ -104,7 +104,7 @@ class Batch:
 
         async def ask(rows: slice) -> tuple[Tensor, ...]:
             async with gate:
-                return await self._caller.outputs(self._asked, part.start + rows.start, taken(part.tensors, rows))
+                return await self._caller.outputs(self._target, part.start + rows.start, rows_of(part.tensors, rows))
 
         try:
             async with asyncio.TaskGroup() as group:

@@ -116,7 +116,7 @@ class Reading:
             for feed, array in zip(fed, arrays, strict=True)
         )
         part = part_files.Part(start + left_out, rows.count - left_out, tensors)
-        self._bytes += part_files.write(Path(part_files.asked_name(part.start)), part)
+        self._bytes += part_files.write(Path(part_files.waiting_name(part.start)), part)
 
     def _check(self, done: int) -> None:
         limits = self._spec.limits
