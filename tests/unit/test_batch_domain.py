@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.inference.batch import columns, domain, values
@@ -51,6 +51,7 @@ def test_parts_and_requests_have_bounds(side: int, most: int) -> None:
 
 
 @given(total=COUNTS, share=st.floats(0, 1))
+@example(total=285, share=1.0)
 def test_progress_rises_from_the_reading_to_the_writing(total: int, share: float) -> None:
     done = int(total * share)
     fraction = domain.asked_fraction(done, total)
