@@ -51,3 +51,14 @@ class Context:
             deadline=float(deadline) if deadline else None,
             idempotency_key=headers.get("idempotency-key", ""),
         )
+
+
+class HasOrigin:
+    """A row of work that goes on long after it was asked for; `context` keeps the circumstances as headers."""
+
+    context: dict[str, str]
+
+    @property
+    def origin(self) -> Context:
+        """The circumstances in which it was accepted."""
+        return Context.from_headers(self.context)

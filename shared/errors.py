@@ -81,7 +81,7 @@ class TooManyAttempts(AimassError):
 
 
 class TooManyPending(AimassError):
-    """Too many accepted requests of this project still wait; try again."""
+    """Too many deferred requests of this project still wait; try again."""
 
     code = "too_many_pending"
     status = 429

@@ -21,7 +21,7 @@ def infer_path(model: str, version: int | None) -> str:
 
 
 class Later:
-    """What a client can do with accepted requests and webhooks."""
+    """What a client can do with deferred requests and webhooks."""
 
     _connection: Connection
 
@@ -62,12 +62,12 @@ class Later:
         return accepted
 
     def inference(self, inference_id: str) -> t.Inference:
-        """An accepted request: queued, running, done, failed or cancelled."""
+        """A deferred request: queued, running, done, failed or cancelled."""
         found: t.Inference = self._connection.call("GET", f"inferences/{inference_id}")
         return found
 
     def inferences(self, *, model: str | None = None, state: str | None = None, limit: int = 100) -> list[t.Inference]:
-        """Accepted requests, newest first, as long as they are kept."""
+        """Deferred requests, newest first, as long as they are kept."""
         params = {"model": model, "state": state, "limit": limit}
         found: list[t.Inference] = self._connection.call("GET", "inferences", params=params)["inferences"]
         return found

@@ -1,10 +1,12 @@
-"""The composition of inference."""
+"""The composition root of inference."""
 
-from services.inference.answering import Answering
+from functools import partial
+
 from services.inference.batch.caller import Caller
 from services.inference.batch.job import BatchJob
 from services.inference.data_plane import DataPlane
-from services.inference.delivery import Delivery
+from services.inference.deferred.answering import Answering
+from services.inference.deferred.cleaning import Cleaning
 from services.inference.domain import Routing
 from services.inference.engine import Triton
 from services.inference.handlers import HANDLERS
@@ -13,7 +15,10 @@ from services.inference.prediction_log import PredictionLog
 from services.inference.reconciler import Reconciler
 from services.inference.resources.residency import Residency
 from services.inference.settings import Settings
+from services.inference.webhooks.delivery import Delivery
+from services.inference.webhooks.outbound import Outbound
 from shared import bus
+from shared.claims import DEFERRED, Claims
 from shared.service import Service
 from shared.tasks.runner import TaskRunner
 
@@ -22,44 +27,46 @@ def build(settings: Settings | None = None) -> Service:
     settings = settings or Settings()
     service = Service("inference", settings, data_plane=True)
     assert service.database and service.relay
+    stored = (service.database, service.relay)
     key = settings.triton_access_header_value.get_secret_value()
     triton = Triton(settings.triton_url, settings.triton_grpc, (settings.triton_access_header_name, key))
+    bodies = Claims(settings.artifacts_url, settings.home_dir)
+    deferred = Claims(settings.artifacts_url, settings.home_dir, DEFERRED)
+    outbound = Outbound(settings.webhook_timeout_seconds, inside=settings.webhook_inside)
     routing, log = Routing(), PredictionLog(settings.node)
-    data_plane = DataPlane(triton, routing, log, settings)
+    data_plane = DataPlane(triton, routing, log, bodies, settings)
     residency = Residency(settings, service.relay, triton, routing, data_plane)
-    reconciler = Reconciler(settings, service.database, service.relay, triton, routing, data_plane, residency)
-    delivery = Delivery(settings, service.database, service.relay)
-    answering = Answering(settings, service.database, service.relay, routing, data_plane, delivery)
+    reconciler = Reconciler(settings, *stored, triton, routing, data_plane, residency)
+    delivery = Delivery(settings, *stored, deferred, outbound)
+    answering = Answering(settings, *stored, routing, data_plane, deferred, delivery.wake)
     runner = TaskRunner(service, settings)
-    runner.add(BatchJob(Caller(service.bus, settings), settings))
-    parts = Parts(routing, reconciler, data_plane, triton, answering, runner, service.bus, settings)
-    service.handle(HANDLERS, parts)
-
-    async def reconcile() -> None:
-        data_plane.connect(await bus.connect("inference", settings))
-        await reconciler.run()
-
-    async def triton_problem() -> str:
-        return "" if await triton.is_ready() else "not reachable"
-
-    async def drain() -> None:
-        await residency.leave()
-        await runner.drain()
-        await answering.drain()
-        await data_plane.drain()
-        await log.flush(service.bus.js)
-        await reconciler.leave()
-        await triton.close()
-
-    service.add_loop("reconciler", reconcile)
+    runner.add(BatchJob(Caller(service.bus, bodies, settings), settings))
+    service.handle(
+        HANDLERS, Parts(routing, reconciler, data_plane, triton, answering, deferred, runner, service.bus, settings)
+    )
+    service.add_loop("reconciler", partial(_reconcile, settings, data_plane, reconciler))
     service.add_loop("resources", residency.run)
     service.add_loop("decisions", residency.telling)
-    service.add_loop("accepted requests", answering.run)
-    service.add_loop("answers", answering.sweep)
+    service.add_loop("deferred requests", answering.run)
+    service.add_loop("cleaning", Cleaning(settings, service.database, deferred).run)
     service.add_loop("webhooks", delivery.run)
     service.add_loop("tasks", runner.run)
     service.add_loop("prediction log", lambda: log.run(service.bus.js))
-    service.add_check("triton", triton_problem)
+    service.add_check("triton", partial(_triton_problem, triton))
     service.add_check("deployments", reconciler.problem)
-    service.add_closing(drain)
+    for closing in (residency.leave, runner.drain, answering.drain, data_plane.drain):
+        service.add_closing(closing)
+    service.add_closing(lambda: log.flush(service.bus.js))
+    service.add_closing(reconciler.leave)
+    service.add_closing(triton.close)
     return service
+
+
+async def _reconcile(settings: Settings, data_plane: DataPlane, reconciler: Reconciler) -> None:
+    """The data plane has a connection of its own."""
+    data_plane.connect(await bus.connect("inference", settings))
+    await reconciler.run()
+
+
+async def _triton_problem(triton: Triton) -> str:
+    return "" if await triton.is_ready() else "not reachable"

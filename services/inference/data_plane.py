@@ -38,7 +38,9 @@ DRAIN_SECONDS = 10
 class DataPlane:
     """Answers requests for the models that are held here, and only for those; `on_parked` hears who wants one back."""
 
-    def __init__(self, triton: Triton, routing: Routing, log: PredictionLog, settings: Settings) -> None:
+    def __init__(
+        self, triton: Triton, routing: Routing, log: PredictionLog, bodies: Claims, settings: Settings
+    ) -> None:
         self._routing, self._log = routing, log
         self._admission = Admission(settings.limits)
         self._subscriptions: dict[tuple[str, str], tuple[Subscription, ...]] = {}
@@ -51,8 +53,8 @@ class DataPlane:
         self._following = asyncio.Lock()
         self._replies = Replies()
         self._cache = ResponseCache(settings.cached_models, settings.cache_bytes)
-        self._claims = Claims(settings.artifacts_url, settings.home_dir)
-        self._claiming: set[asyncio.Task[None]] = set()
+        self._bodies = bodies
+        self._background: set[asyncio.Task[None]] = set()
         self._layouts: dict[str, Layouts[tuple[oip.InferRequest, Key | None]]] = {}
 
     def connect(self, connection: DirectClient) -> None:
@@ -134,14 +136,14 @@ class DataPlane:
         for subscription in chain.from_iterable(self._subscriptions.values()):
             await subscription.drain()  # type: ignore[no-untyped-call]
         self._subscriptions.clear()
-        await self._drain_claims()
+        await self._drain_background()
         await self._calls.drain(DRAIN_SECONDS)
-        await self._drain_claims()
+        await self._drain_background()
         await self._replies.drain()
 
-    async def _drain_claims(self) -> None:
-        if self._claiming:
-            await asyncio.wait(self._claiming, timeout=DRAIN_SECONDS)
+    async def _drain_background(self) -> None:
+        if self._background:
+            await asyncio.wait(self._background, timeout=DRAIN_SECONDS)
 
     async def _subscribe(self, connection: DirectClient, project: str, model: str) -> None:
         def receive(message: Arrived) -> None:
@@ -208,7 +210,7 @@ class DataPlane:
         """Get the body first."""
         started = time.perf_counter()
         try:
-            body = await self._claims.fetch(frames.request_claim(request.prediction_id))
+            body = await self._bodies.fetch(frames.request_claim(request.prediction_id))
         except Exception as error:
             self._reply(project, model, subject, request, refusal(request, error), 0, started)
             return
@@ -217,8 +219,8 @@ class DataPlane:
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        self._claiming.add(task)
-        task.add_done_callback(self._claiming.discard)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _admit(self, project: str, model: str, subject: str, request: frames.Request, started: float) -> Waiting:
         seconds = request.deadline / 1000 - time.time()
@@ -253,7 +255,7 @@ class DataPlane:
             reply = answer(request, waiting.asked, waiting.deployment, outcome)
         except Exception as error:
             reply = refusal(request, error)
-        is_large = len(reply.body) > self._claims.threshold
+        is_large = len(reply.body) > self._bodies.threshold
         if is_large and waiting.subject != HERE and not request.flags & frames.EVALUATION:
             self._in_background(self._reply_claimed(waiting, reply))
             return
@@ -262,7 +264,7 @@ class DataPlane:
     async def _reply_claimed(self, waiting: Waiting, reply: frames.Reply) -> None:
         """Let the body lie where the sender gets it, and drops it."""
         try:
-            await self._claims.keep(frames.reply_claim(reply.prediction_id), bytes(reply.body))
+            await self._bodies.keep(frames.reply_claim(reply.prediction_id), bytes(reply.body))
             reply = reply._replace(body=b"", is_claimed=True)
         except Exception as error:
             reply = refusal(waiting.request, error)

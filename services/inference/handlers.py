@@ -1,11 +1,19 @@
 """What inference reacts to: versions to stage, promotions to switch to, failed gates to unstage."""
 
-from services.inference import accepting, store
+from services.inference import store
 from services.inference.batch import store as batches
 from services.inference.batch.handlers import get_batch_result, submit_batch
+from services.inference.deferred.handlers import (
+    cancel_inference,
+    defer_inference,
+    get_inference,
+    get_inference_answer,
+    list_inferences,
+)
 from services.inference.domain import Deployment
 from services.inference.parts import Parts
 from services.inference.resources.handlers import get_resources, set_resources
+from services.inference.webhooks.handlers import create_webhook, delete_webhook, list_webhooks
 from shared.errors import NotFound, Unavailable
 from shared.events.common import Verdict
 from shared.events.deployment import DeploymentUnstaged
@@ -163,14 +171,14 @@ HANDLERS = Handlers(
     rpc={
         ListDeployments: list_deployments,
         ListReferences: list_references,
-        DeferInference: accepting.defer_inference,
-        GetInference: accepting.get_inference,
-        ListInferences: accepting.list_inferences,
-        GetInferenceAnswer: accepting.get_inference_answer,
-        CancelInference: accepting.cancel_inference,
-        CreateWebhook: accepting.create_webhook,
-        ListWebhooks: accepting.list_webhooks,
-        DeleteWebhook: accepting.delete_webhook,
+        DeferInference: defer_inference,
+        GetInference: get_inference,
+        ListInferences: list_inferences,
+        GetInferenceAnswer: get_inference_answer,
+        CancelInference: cancel_inference,
+        CreateWebhook: create_webhook,
+        ListWebhooks: list_webhooks,
+        DeleteWebhook: delete_webhook,
         GetResources: get_resources,
         SetResources: set_resources,
         SubmitBatch: submit_batch,

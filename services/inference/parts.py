@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from services.inference.answering import Answering
 from services.inference.data_plane import DataPlane
+from services.inference.deferred.answering import Answering
 from services.inference.domain import Routing
 from services.inference.engine import Triton
 from services.inference.reconciler import Reconciler
 from services.inference.settings import Settings
 from shared.bus import Bus
+from shared.claims import Claims
 from shared.tasks.runner import TaskRunner
 
 
@@ -21,6 +22,7 @@ class Parts:
     data_plane: DataPlane
     triton: Triton
     answering: Answering
+    deferred_bodies: Claims
     runner: TaskRunner
     bus: Bus
     settings: Settings

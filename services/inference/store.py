@@ -1,4 +1,4 @@
-"""All SQL of deployments, routes and nodes; that of accepted requests is in accepted.py."""
+"""All SQL of deployments, routes and nodes."""
 
 from dataclasses import dataclass
 from typing import Any

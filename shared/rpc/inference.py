@@ -118,7 +118,7 @@ class InferenceView(Reply):
 
 
 class InferenceList(Reply):
-    """Accepted requests of a project, newest first."""
+    """Deferred requests of a project, newest first."""
 
     inferences: list[InferenceView] = []
 
@@ -148,13 +148,13 @@ class DeferInference(Request[InferenceView]):
 
 
 class GetInference(Request[InferenceView]):
-    """Show an accepted request."""
+    """Show a deferred request."""
 
     id: InferenceId
 
 
 class ListInferences(Request[InferenceList]):
-    """Show accepted requests of the project."""
+    """Show deferred requests of the project."""
 
     model: Slug | None = None
     state: InferenceState | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from shared.context import Context
+from shared.context import Context, HasOrigin
 from shared.db import Connection
 from shared.errors import LeaseLost, NotFound
 from shared.events.common import TaskState
@@ -18,7 +18,7 @@ from shared.worker import Progress
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(HasOrigin):
     """A row of the table tasks."""
 
     id: str
@@ -41,11 +41,6 @@ class Task:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
-
-    @property
-    def origin(self) -> Context:
-        """The circumstances in which the task was accepted."""
-        return Context.from_headers(self.context)
 
     def changed(self) -> TaskChanged:
         return TaskChanged(

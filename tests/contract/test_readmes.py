@@ -14,7 +14,8 @@ from shared.streams import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2] / "services"
 PURE_FORBIDDEN = {"asyncpg", "nats", "faststream", "fastapi", "starlette", "httpx", "torch", "tritonclient", "aiohttp"}
-CLIENT_BUILDERS = {"NatsBroker", "create_pool", "InferenceServerClient"}
+CLIENTS = {"Bus", "Claims", "Database", "NatsBroker", "Outbound", "Relay", "Service", "Triton", "create_pool"}
+SQL = re.compile(r"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH)\s")
 
 
 def handlers_of(service: str) -> Handlers:
@@ -57,11 +58,26 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_domain_is_pure(service: str) -> None:
-    path = ROOT / service / "domain.py"
-    if path.exists():
+    for path in (ROOT / service).rglob("domain.py"):
         roots = {name.split(".")[0] for name in imports(path)}
         assert not roots & PURE_FORBIDDEN
         assert not {name for name in imports(path) if name.endswith((".store", ".db", ".bus", ".engine"))}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_only_the_composition_root_builds_clients(service: str) -> None:
+    for path in (ROOT / service).rglob("*.py"):
+        called = {node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+        built = {name.id for name in called if isinstance(name, ast.Name)} & CLIENTS
+        assert path.name == "app.py" or not built, path
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_sql_is_in_stores_alone(service: str) -> None:
+    for path in (ROOT / service).rglob("*.py"):
+        texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+        queries = [text for text in texts if isinstance(text, str) and SQL.match(text)]
+        assert path.name == "store.py" or not queries, path
 
 
 @pytest.mark.parametrize("service", SERVICES)

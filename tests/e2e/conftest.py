@@ -9,7 +9,7 @@ from deploy.embedded.stack import Stack
 from tests.house import House
 
 ARMED = ("gateway", "inference")
-TO_ITSELF = {"WEBHOOK_INSIDE": "true", "WEBHOOK_FIRST_SECONDS": "0.2", "ACCEPTED_LEASE_SECONDS": "2"}
+TO_ITSELF = {"WEBHOOK_INSIDE": "true", "WEBHOOK_FIRST_SECONDS": "0.2", "DEFERRED_LEASE_SECONDS": "2"}
 
 
 @pytest.fixture(scope="package")

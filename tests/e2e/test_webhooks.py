@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from aimass import arrays
 
-from tests.e2e.accepted import accepted, binary, defer, ended, facts, later, result
+from tests.e2e.deferred import accepted, binary, defer, ended, facts, later, result
 from tests.house import House, until
 
 __all__ = ["later"]

@@ -20,6 +20,7 @@ from services.inference.handlers import HANDLERS
 from services.inference.parts import Parts
 from services.inference.settings import Settings
 from shared.artifacts import Artifacts
+from shared.claims import Claims
 from shared.context import Context
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.events.common import Signature, TaskState, TensorSpec
@@ -99,9 +100,10 @@ async def house(
         settings = Settings(**given, batch_part_rows=64, batch_patience_seconds=1, batch_keep_days=1, lease_seconds=60)
         service = Service("inference", settings)
         runner = TaskRunner(service, settings)
-        runner.add(BatchJob(Caller(service.bus, settings), settings))
+        bodies = Claims(settings.artifacts_url, settings.home_dir)
+        runner.add(BatchJob(Caller(service.bus, bodies, settings), settings))
         nobody: Any = None
-        parts = Parts(Routing(), nobody, nobody, nobody, nobody, runner, service.bus, settings)
+        parts = Parts(Routing(), nobody, nobody, nobody, nobody, nobody, runner, service.bus, settings)
         service.handle(HANDLERS, parts)
         service.add_loop("tasks", runner.run)
         service.add_closing(runner.drain)

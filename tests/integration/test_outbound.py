@@ -1,6 +1,7 @@
 """Webhooks do not reach what is inside: neither by address nor by name, and whatever they are redirected to."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,14 +9,14 @@ from dataclasses import dataclass
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
-from services.inference.delivery import Delivery
-from services.inference.outbound import NotAllowed, Outbound, Unreached
 from services.inference.settings import Settings
+from services.inference.webhooks.delivery import Delivery
+from services.inference.webhooks.outbound import NotAllowed, Outbound, Unreached
 from shared.errors import InvalidInput
 from shared.events.inference import DeliveryAbandoned
 from shared.rpc.inference import CreateWebhook, InferenceView
 from shared.settings import ServiceSettings
-from tests.integration.desk import Desk, Model, open_desk
+from tests.integration.deferred_desk import Desk, Model, open_desk
 from tests.integration.running import until
 
 HOSTS = ("127.0.0.1", "localhost", "2130706433", "0x7f000001", "127.1", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]")
@@ -38,9 +39,11 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") -> AsyncIterator[Listener]:
+async def listening(
+    answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Listener]:
     listener = Listener(answer)
-    server = await asyncio.start_server(listener.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(listener.serve, "127.0.0.1", 0, ssl=tls)
     listener.port = server.sockets[0].getsockname()[1]
     try:
         yield listener
@@ -107,7 +110,8 @@ async def test_a_name_of_inside_is_given_up_visibly(desk: Desk) -> None:
         await desk.ask(CreateWebhook(name="named", url=f"https://localhost:{listener.port}/"))
         accepted = await desk.defer(webhook="named")
         assert desk.service.database and desk.service.relay
-        delivering = asyncio.create_task(Delivery(desk.settings, desk.service.database, desk.service.relay).run())
+        stored, outbound = (desk.service.database, desk.service.relay), Outbound(5, inside=False)
+        delivering = asyncio.create_task(Delivery(desk.settings, *stored, desk.bodies, outbound).run())
         async with desk.working(desk.node(Model())):
             shown: InferenceView = await until(lambda: abandoned(desk, accepted.id))
         delivering.cancel()

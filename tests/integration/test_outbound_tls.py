@@ -1,9 +1,6 @@
 """Webhooks over TLS: the certificate is checked against the name, although an address is what is connected to."""
 
-import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,8 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from services.inference.outbound import Outbound, Unreached
-from tests.integration.test_outbound import Listener
+from services.inference.webhooks.outbound import Outbound, Unreached
+from tests.integration.test_outbound import listening
 
 
 def write_certificate(folder: Path, host: str) -> tuple[Path, Path]:
@@ -33,18 +30,10 @@ def write_certificate(folder: Path, host: str) -> tuple[Path, Path]:
     return files
 
 
-@asynccontextmanager
-async def listening(certificate: Path, key: Path) -> AsyncIterator[Listener]:
+def server_side(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    listener = Listener(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    server = await asyncio.start_server(listener.serve, "127.0.0.1", 0, ssl=context)
-    listener.port = server.sockets[0].getsockname()[1]
-    try:
-        yield listener
-    finally:
-        server.close()
-        await server.wait_closed()
+    return context
 
 
 @pytest.mark.parametrize(
@@ -57,7 +46,7 @@ async def test_certificates(
     files = write_certificate(tmp_path, host)
     if is_known:
         monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
-    async with listening(*files) as listener:
+    async with listening(tls=server_side(*files)) as listener:
         outbound, url = Outbound(5, inside=True), f"https://localhost:{listener.port}/"
         if taken:
             assert await outbound.post(url, {}, b"{}") == 200

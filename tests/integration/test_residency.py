@@ -64,7 +64,9 @@ class Node:
             **given,
         )
         self.triton, self.routing = Played(), Routing()
-        self.plane = DataPlane(cast(Any, self.triton), self.routing, PredictionLog("node"), self.settings)
+        self.plane = DataPlane(
+            cast(Any, self.triton), self.routing, PredictionLog("node"), cast(Any, None), self.settings
+        )
         self.residency = Residency(self.settings, cast(Any, None), cast(Any, self.triton), self.routing, self.plane)
         self.residency.repository.prepare()
         for name in "abc":

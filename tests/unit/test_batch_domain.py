@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.inference.batch import columns, domain, values
-from services.inference.batch.caller import RowsRefused, joined, taken
+from services.inference.batch.caller import RowsRefused, joined, rows_of
 from services.inference.batch.values import BadValue, Unfit
 from shared.events.common import Signature, TensorSpec
 from shared.signatures import MAX_BATCH
@@ -30,7 +30,7 @@ def test_what_is_taken_apart_is_joined_again(count: int, size: int) -> None:
     rows = np.arange(count * 3, dtype="<i4").reshape(count, 3)
     words = np.array([f"{number}" for number in range(count)], object)
     tensors = (from_numpy("x", rows), from_numpy("w", words, "BYTES"))
-    assert joined([taken(tensors, cut) for cut in domain.cuts(count, size)]) == tensors
+    assert joined([rows_of(tensors, cut) for cut in domain.cuts(count, size)]) == tensors
 
 
 def test_answers_of_other_shapes_are_not_joined() -> None:
@@ -51,6 +51,7 @@ def test_parts_and_requests_have_bounds(side: int, most: int) -> None:
 
 
 @given(total=COUNTS, share=st.floats(0, 1))
+@example(total=285, share=1.0)
 def test_progress_rises_from_the_reading_to_the_writing(total: int, share: float) -> None:
     done = int(total * share)
     fraction = domain.asked_fraction(done, total)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from services.inference.batch import parts, writing
+from services.inference.batch import part_files, writing
 from services.inference.batch.reading import Limits, Reading, ReadingSpec
 from services.inference.batch.values import Unfit
 from services.inference.batch.writing import Broken, WritingSpec
@@ -69,7 +69,7 @@ def read(
     reporter: Reporter, content: bytes, *inputs: TensorSpec, skip: int = 0, part_rows: int = 7, **limits: int
 ) -> dict[str, Array]:
     """What the parts hold together, checked to follow each other from the first row that is not skipped."""
-    for old in Path().glob("asked-*"):
+    for old in part_files.waiting(Path()):
         old.unlink()
     Path("input").write_bytes(content)
     given = Limits(**({"memory": 2**31, "cpu_seconds": 60, "rows": 10**6, "bytes": 2**30} | limits))
@@ -77,7 +77,7 @@ def read(
         file="input", format=None, signature=Signature(inputs=inputs), part_rows=part_rows, skip=skip, limits=given
     )
     total = Reading(asked, reporter).read().rows
-    found = [parts.read(path) for path in parts.in_order(list(Path().glob("asked-*")))]
+    found = [part_files.read(path) for path in part_files.waiting(Path())]
     done = skip
     for part in found:
         assert part.start == done
@@ -306,8 +306,8 @@ def answer(cut: list[int], **outputs: tuple[str, Array]) -> list[str]:
     for rows in cut:
         taken = slice(start, start + rows)
         tensors = tuple(from_numpy(name, array[taken], kind) for name, (kind, array) in outputs.items())
-        names.append(parts.answered_name(start + rows))
-        parts.write(Path(names[-1]), parts.Part(start, rows, tensors, "batch-1"))
+        names.append(part_files.answered_name(start + rows))
+        part_files.write(Path(names[-1]), part_files.Part(start, rows, tensors, "batch-1"))
         start += rows
     return names
 

@@ -67,7 +67,7 @@ class Deferral:
         try:
             if not body.is_claimed:
                 await self._claims.keep(frames.request_claim(call.prediction_id), body.data)
-            accepted = await self._bus.ask(asked := _asked(call, body, measured, webhook), context)
+            accepted = await self._bus.ask(asked := _order(call, body, measured, webhook), context)
         except AimassError as error:
             if not error.transient:
                 self._bodies.forget(call)
@@ -77,7 +77,7 @@ class Deferral:
         return _answer(accepted)
 
 
-def _asked(call: Call, body: Body, measured: Measured, webhook: str | None) -> DeferInference:
+def _order(call: Call, body: Body, measured: Measured, webhook: str | None) -> DeferInference:
     return DeferInference(
         id=str(UUID(bytes=call.prediction_id)),
         model=call.model,

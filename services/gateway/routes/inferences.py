@@ -33,13 +33,13 @@ async def list_inferences(
     state: InferenceState | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> InferenceList:
-    """Accepted requests of the project, newest first, as long as they are kept."""
+    """Deferred requests of the project, newest first, as long as they are kept."""
     return await caller.ask(ListInferences(model=model, state=state, limit=limit))
 
 
 @ROUTES.add("GET", "/inferences/{inference_id}", Permission.INFER)
 async def show_inference(inference_id: Id, caller: CallerOf, response: Response) -> InferenceView:
-    """How an accepted request is: queued, running, done, failed or cancelled."""
+    """How a deferred request is: queued, running, done, failed or cancelled."""
     found = await caller.ask(GetInference(id=inference_id))
     if found.state in ("queued", "running"):
         response.headers["Retry-After"] = "1"

@@ -1,4 +1,4 @@
-"""Webhooks: where answers to accepted requests may be posted to."""
+"""Webhooks: where answers to deferred requests may be posted to."""
 
 from fastapi import Response
 from pydantic import BaseModel, ConfigDict

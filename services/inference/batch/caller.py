@@ -39,7 +39,7 @@ class RowsRefused(AimassError):
 
 
 @dataclass(frozen=True)
-class Asked:
+class Target:
     """A version, and in whose name it is asked."""
 
     project: str
@@ -54,50 +54,49 @@ class Asked:
 class Caller:
     """Asks versions for all their outputs."""
 
-    def __init__(self, bus: Bus, settings: Settings) -> None:
-        self._bus, self._settings = bus, settings
-        self._claims = Claims(settings.artifacts_url, settings.home_dir)
+    def __init__(self, bus: Bus, bodies: Claims, settings: Settings) -> None:
+        self._bus, self._bodies, self._settings = bus, bodies, settings
 
-    async def outputs(self, asked: Asked, start: int, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    async def outputs(self, target: Target, start: int, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The outputs for rows of a file, of which the first is row `start`.
 
         Raises Unavailable while the version does not answer, NotServed when it is gone, RowsRefused naming the row.
         """
         try:
-            return await self._ask_patiently(asked, inputs)
+            return await self._ask_patiently(target, inputs)
         except RowsRefused as error:
             rows = inputs[0].shape[0]
             if rows == 1:
                 raise RowsRefused(f"row {start + 1}: {error.message}") from None
-        alone = [await self.outputs(asked, start + row, taken(inputs, slice(row, row + 1))) for row in range(rows)]
+        alone = [await self.outputs(target, start + row, rows_of(inputs, slice(row, row + 1))) for row in range(rows)]
         return joined(alone)
 
-    async def _ask_patiently(self, asked: Asked, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    async def _ask_patiently(self, target: Target, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Ask, and again while the version is busy or away, as long as a batch may wait for it."""
         deadline = time.monotonic() + self._settings.batch_patience_seconds
         while True:
             try:
-                return await self._ask(asked, inputs)
+                return await self._ask(target, inputs)
             except (Unavailable, NotServed) as error:
                 if time.monotonic() > deadline:
                     raise
                 pause = min(error.retry_after or RETRY_SECONDS, MOST_RETRY_SECONDS)
             await asyncio.sleep(pause)
 
-    async def _ask(self, asked: Asked, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    async def _ask(self, target: Target, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         prediction_id = bytes.fromhex(new_id().replace("-", ""))
-        request = self._request(prediction_id, asked, inputs)
+        request = self._request(prediction_id, target, inputs)
         if is_claimed := len(request.body) > BUS_BYTES:
-            await self._claims.keep(frames.request_claim(prediction_id), bytes(request.body))
+            await self._bodies.keep(frames.request_claim(prediction_id), bytes(request.body))
             request = request._replace(body=b"", flags=frames.CLAIMED)
         try:
-            reply = await self._send(asked, request)
+            reply = await self._send(target, request)
         finally:
             if is_claimed:
-                await self._claims.drop(frames.request_claim(prediction_id))
-        return await self._read(asked, reply, inputs[0].shape[0])
+                await self._bodies.drop(frames.request_claim(prediction_id))
+        return await self._read(target, reply, inputs[0].shape[0])
 
-    def _request(self, prediction_id: bytes, asked: Asked, inputs: Sequence[Tensor]) -> frames.Request:
+    def _request(self, prediction_id: bytes, target: Target, inputs: Sequence[Tensor]) -> frames.Request:
         body, header_length = oip.encode_request(oip.InferRequest(tuple(inputs)))
         return frames.Request(
             prediction_id,
@@ -105,35 +104,35 @@ class Caller:
             body=body,
             header_length=header_length,
             traceparent=observe.current_traceparent(),
-            credential=asked.credential,
-            version=str(asked.version),
+            credential=target.credential,
+            version=str(target.version),
         )
 
-    async def _send(self, asked: Asked, request: frames.Request) -> frames.Reply:
+    async def _send(self, target: Target, request: frames.Request) -> frames.Reply:
         if not self._bus.is_connected():
             raise Unavailable("the bus is not reachable now")
-        subject = infer_subject(asked.project, asked.model)
+        subject = infer_subject(target.project, target.model)
         frame, seconds = frames.encode_requests([request]), self._settings.batch_request_seconds
         try:
             message = await self._bus.connection.request(subject, frame, timeout=seconds)
         except (nats.errors.Error, TimeoutError) as error:
-            raise Unavailable(f"the data plane does not answer for {asked} now") from error
+            raise Unavailable(f"the data plane does not answer for {target} now") from error
         reply = frames.decode_replies(message.data)[0]
         if reply.prediction_id != request.prediction_id:
             raise Unavailable("the answer is of another request")
         return reply
 
-    async def _read(self, asked: Asked, reply: frames.Reply, rows: int) -> tuple[Tensor, ...]:
+    async def _read(self, target: Target, reply: frames.Reply, rows: int) -> tuple[Tensor, ...]:
         """The outputs of an answer, checked to be of this version and of as many rows as were asked."""
         if reply.is_claimed:
             name = frames.reply_claim(reply.prediction_id)
-            reply = reply._replace(body=await self._claims.fetch(name))
-            await self._claims.drop(name)
+            reply = reply._replace(body=await self._bodies.fetch(name))
+            await self._bodies.drop(name)
         if reply.status in NOT_NOW:
-            raise Unavailable(f"{asked} is not ready now: {_reason(reply)}", retry_after=reply.retry_after)
+            raise Unavailable(f"{target} is not ready now: {_reason(reply)}", retry_after=reply.retry_after)
         if reply.status == 404:
-            raise NotServed(f"{asked} is not served: {_reason(reply)}")
-        if reply.status != 200 or reply.version != str(asked.version):
+            raise NotServed(f"{target} is not served: {_reason(reply)}")
+        if reply.status != 200 or reply.version != str(target.version):
             raise RowsRefused(_reason(reply))
         outputs = oip.decode_reply(reply.body, reply.header_length).outputs
         for output in outputs:
@@ -149,7 +148,7 @@ def _reason(reply: frames.Reply) -> str:
     return f"status {reply.status}"
 
 
-def taken(tensors: Sequence[Tensor], rows: slice) -> tuple[Tensor, ...]:
+def rows_of(tensors: Sequence[Tensor], rows: slice) -> tuple[Tensor, ...]:
     """Some rows of tensors."""
     return tuple(from_numpy(tensor.name, to_numpy(tensor)[rows], tensor.datatype) for tensor in tensors)
 

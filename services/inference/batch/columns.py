@@ -31,7 +31,7 @@ def feeds(signature: Signature, names: Sequence[str], numeric: Sequence[str], wo
         return [_only(signature.inputs[0], names, numeric, word)]
     for spec, feed in zip(signature.inputs, found, strict=True):
         if feed is None:
-            raise Unfit(f"the file has no {word} '{spec.name}': {_asked(spec, word)}; it has {_listed(names)}")
+            raise Unfit(f"the file has no {word} '{spec.name}': {_hint(spec, word)}; it has {_listed(names)}")
     return [feed for feed in found if feed is not None]
 
 
@@ -45,9 +45,9 @@ def _by_name(spec: TensorSpec, names: Sequence[str]) -> Feed | None:
         raise Unfit(f"columns '{spec.name}.0' … do not tell the shape of input '{spec.name}': send lists, or .npz")
     wanted = tuple(f"{spec.name}.{number}" for number in range(_size(spec) or len(numbered)))
     if missing := next((name for name in wanted if name not in numbered), None):
-        raise Unfit(f"the file has no column '{missing}': {_asked(spec, 'column')}")
+        raise Unfit(f"the file has no column '{missing}': {_hint(spec, 'column')}")
     if surplus := next((name for name in numbered if name not in wanted), None):
-        raise Unfit(f"column '{surplus}' is one too many: {_asked(spec, 'column')}")
+        raise Unfit(f"column '{surplus}' is one too many: {_hint(spec, 'column')}")
     return Feed(spec, wanted, is_split=True)
 
 
@@ -67,8 +67,8 @@ def _only(spec: TensorSpec, names: Sequence[str], numeric: Sequence[str], word: 
         others = [name for name in names if name not in numeric]
         counted = f"the file has {len(numeric)} columns of numbers ({_listed(numeric)}; others: {_listed(others)})"
         hint = "leave out what is no feature, put numbers into what is one"
-        raise Unfit(f"{counted}, the model's only input takes {size or 'a list of'}: {hint}, or {_asked(spec, word)}")
-    raise Unfit(f"the file has no {word} '{spec.name}': {_asked(spec, word)}; it has {_listed(names)}")
+        raise Unfit(f"{counted}, the model's only input takes {size or 'a list of'}: {hint}, or {_hint(spec, word)}")
+    raise Unfit(f"the file has no {word} '{spec.name}': {_hint(spec, word)}; it has {_listed(names)}")
 
 
 def _size(spec: TensorSpec) -> int | None:
@@ -76,7 +76,7 @@ def _size(spec: TensorSpec) -> int | None:
     return None if -1 in spec.shape[1:] else prod(spec.shape[1:])
 
 
-def _asked(spec: TensorSpec, word: str) -> str:
+def _hint(spec: TensorSpec, word: str) -> str:
     shape = list(spec.shape[1:])
     size = _size(spec)
     one_each = f", or columns '{spec.name}.0' to '{spec.name}.{size - 1}'" if word == "column" and size else ""

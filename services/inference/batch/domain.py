@@ -74,7 +74,7 @@ def cuts(count: int, size: int) -> Iterator[slice]:
 
 def asked_fraction(done: int, total: int) -> float:
     """How far a batch is when so many of its rows are answered."""
-    return READ_SHARE + (ASKED_SHARE - READ_SHARE) * done / max(1, total)
+    return READ_SHARE + (ASKED_SHARE - READ_SHARE) * (done / max(1, total))
 
 
 def seconds_left(done: int, total: int, own: int, seconds: float) -> float | None:

@@ -7,10 +7,10 @@ import asyncio
 import time
 from typing import Any, Final
 
-from services.inference.batch import domain, parts, store
-from services.inference.batch.caller import Asked, Caller, joined, taken
+from services.inference.batch import domain, part_files, store
+from services.inference.batch.caller import Caller, Target, joined, rows_of
 from services.inference.batch.domain import KIND, Plan, Read
-from services.inference.batch.parts import Part
+from services.inference.batch.part_files import Part
 from services.inference.batch.reading import Limits, ReadingSpec
 from services.inference.batch.writing import WritingSpec
 from services.inference.settings import Settings
@@ -52,7 +52,7 @@ class Batch:
         self._run, self._caller, self._settings = run, caller, settings
         self._plan = Plan.model_validate(run.task.spec)
         origin = run.context
-        self._asked = Asked(origin.project, run.task.model, self._plan.version, origin.actor)
+        self._target = Target(origin.project, run.task.model, self._plan.version, origin.actor)
         self._first = self._done = 0
         self._began = time.monotonic()
 
@@ -61,8 +61,8 @@ class Batch:
         await self._run.artifacts.get_file(self._plan.digest, self._run.path(INPUT))
         read = await self._read()
         self._began = time.monotonic()
-        for path in parts.in_order(list(self._run.folder.glob("asked-*.part"))):
-            await self._answer(await asyncio.to_thread(parts.read, path), read.rows)
+        for path in part_files.waiting(self._run.folder):
+            await self._answer(await asyncio.to_thread(part_files.read, path), read.rows)
             path.unlink()
         await self._finish(read)
 
@@ -104,7 +104,7 @@ class Batch:
 
         async def ask(rows: slice) -> tuple[Tensor, ...]:
             async with gate:
-                return await self._caller.outputs(self._asked, part.start + rows.start, taken(part.tensors, rows))
+                return await self._caller.outputs(self._target, part.start + rows.start, rows_of(part.tensors, rows))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -116,8 +116,8 @@ class Batch:
 
     async def _keep(self, answered: Part) -> None:
         end = answered.start + answered.rows
-        path = self._run.path(parts.answered_name(end))
-        await asyncio.to_thread(parts.write, path, answered)
+        path = self._run.path(part_files.answered_name(end))
+        await asyncio.to_thread(part_files.write, path, answered)
         digest = await self._run.artifacts.put_file(path)
         path.unlink()
 
@@ -136,7 +136,7 @@ class Batch:
         """Put the result together; it and the end of the task commit at once, then the parts go."""
         output = self._plan.output or read.format
         kept = await self._fetch()
-        spec = WritingSpec(files=[parts.answered_name(end) for end in kept], format=output, rows=read.rows)
+        spec = WritingSpec(files=[part_files.answered_name(end) for end in kept], format=output, rows=read.rows)
         made = await self._run.execute(WRITING, spec, tells_progress=False)
         path = self._run.path(made.files["result"])
         digest = await self._run.artifacts.put_file(path)
@@ -160,5 +160,5 @@ class Batch:
 
         await self._run.write(look)
         for end, digest in kept.items():
-            await self._run.artifacts.get_file(digest, self._run.path(parts.answered_name(end)))
+            await self._run.artifacts.get_file(digest, self._run.path(part_files.answered_name(end)))
         return kept

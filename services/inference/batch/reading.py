@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from services.inference.batch import columns, parts
+from services.inference.batch import columns, part_files
 from services.inference.batch.domain import Read
 from services.inference.batch.tables import CsvTable, JsonTable, Rows, Table
 from services.inference.batch.values import Unfit
@@ -115,8 +115,8 @@ class Reading:
             from_numpy(feed.spec.name, array[left_out:], feed.spec.datatype)
             for feed, array in zip(fed, arrays, strict=True)
         )
-        part = parts.Part(start + left_out, rows.count - left_out, tensors)
-        self._bytes += parts.write(Path(parts.asked_name(part.start)), part)
+        part = part_files.Part(start + left_out, rows.count - left_out, tensors)
+        self._bytes += part_files.write(Path(part_files.waiting_name(part.start)), part)
 
     def _check(self, done: int) -> None:
         limits = self._spec.limits

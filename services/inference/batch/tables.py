@@ -16,7 +16,7 @@ CELL_CHARACTERS: Final = 1024 * 1024
 
 
 class Rows(ABC):
-    """Some rows of a file."""
+    """Some rows of a file; `word` is what its columns are called."""
 
     word: ClassVar[str] = "column"
 
@@ -35,7 +35,7 @@ class Rows(ABC):
 
 
 class Table(ABC):
-    """A file; `numeric` are those of its columns that hold numbers."""
+    """A file; `numeric` are those of its columns that hold numbers, `word` is what they are called."""
 
     word: ClassVar[str] = "column"
     names: tuple[str, ...]

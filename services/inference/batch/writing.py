@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from services.inference.batch import parts
-from services.inference.batch.parts import Part
+from services.inference.batch import part_files
+from services.inference.batch.part_files import Part
 from services.inference.batch.values import Array, Unfit
 from shared import child
 from shared.rpc.inference import TableFormat
@@ -55,7 +55,7 @@ class Answered:
     def __iter__(self) -> Iterator[Part]:
         done = 0
         for file in self._spec.files:
-            part = parts.read(Path(file))
+            part = part_files.read(Path(file))
             if part.start != done:
                 raise Broken(f"row {done} should come next, {file} begins with row {part.start}")
             done += part.rows

@@ -1,4 +1,4 @@
-"""Accepted requests on a real database and bus: bounds, projects, leases and fences, retention."""
+"""Deferred requests on a real database and bus: bounds, projects, leases and fences, retention."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
-from services.inference.lifecycle import MOST_ATTEMPTS
+from services.inference.deferred.domain import MOST_ATTEMPTS
 from services.inference.settings import Settings
-from services.inference.webhooks import MOST as MOST_WEBHOOKS
+from services.inference.webhooks.domain import MOST_WEBHOOKS
 from shared import frames
 from shared.errors import AimassError, Conflict, NotFound, TooManyPending, Unavailable
 from shared.events.inference import InferenceCancelled, InferenceCompleted, InferenceFailed
@@ -24,7 +24,7 @@ from shared.rpc.inference import (
     ListWebhooks,
 )
 from shared.settings import ServiceSettings
-from tests.integration.desk import Desk, Model, echo, open_desk
+from tests.integration.deferred_desk import Desk, Model, echo, open_desk
 from tests.integration.running import until
 
 MOST = 5
@@ -33,7 +33,7 @@ MOST = 5
 @pytest.fixture
 async def desk(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Desk]:
     common = settings_of("inference").model_dump()
-    settings = Settings(**common, accepted_max=MOST, accepted_bytes=1000, accepted_lease_seconds=1)
+    settings = Settings(**common, deferred_max=MOST, deferred_bytes=1000, deferred_lease_seconds=1)
     async with open_desk(settings, nats) as opened:
         yield opened
 
@@ -239,7 +239,7 @@ async def test_a_node_that_stops_gives_its_work_back(desk: Desk) -> None:
         raise AssertionError
 
     accepted = await desk.defer()
-    async with desk.working(desk.node(Model(never), accepted_lease_seconds=1000)):
+    async with desk.working(desk.node(Model(never), deferred_lease_seconds=1000)):
         await desk.becomes(accepted.id, "running")
     shown = await desk.show(accepted.id)
     assert (shown.state, shown.attempts) == ("queued", 0)
@@ -250,7 +250,7 @@ async def test_who_waits_too_long_hears_why(desk: Desk) -> None:
         raise Unavailable("the model is away")
 
     accepted = await desk.defer()
-    async with desk.working(desk.node(Model(away), accepted_hours=1 / 3600)):
+    async with desk.working(desk.node(Model(away), deferred_hours=1 / 3600)):
         shown = await desk.becomes(accepted.id, "failed")
     assert (shown.status, shown.note) == (503, "the model is away")
 
@@ -258,17 +258,17 @@ async def test_who_waits_too_long_hears_why(desk: Desk) -> None:
 async def test_answers_are_kept_for_a_while_and_strays_are_dropped(desk: Desk) -> None:
     waiting, accepted = await desk.defer(b"waits"), await desk.defer()
     await desk.running.rows("UPDATE inferences SET run_after = now() + interval '1 hour' WHERE id = $1", waiting.id)
-    node = desk.node(Model(), answer_hours=1e-6)
-    async with desk.working(node):
+    cleaning = desk.cleaning(deferred_answer_hours=1e-6)
+    async with desk.working(desk.node(Model())):
         await desk.becomes(accepted.id, "done")
     name = accepted.id.replace("-", "")
     for stray in (f"{name}-request", f"{name}-9-answer", f"{'0' * 32}-request"):
         await desk.bodies.keep(stray, b"stray")
-    await node.drop_strays(-60)
+    await cleaning.drop_strays(-60)
     assert sorted(await desk.kept()) == sorted([f"{name}-1-answer", f"{waiting.id.replace('-', '')}-request"])
-    sweeping = asyncio.create_task(node.sweep())
+    running = asyncio.create_task(cleaning.run())
     await until(lambda: is_only(desk, f"{waiting.id.replace('-', '')}-request"))
-    sweeping.cancel()
+    running.cancel()
     with pytest.raises(NotFound):
         await desk.show(accepted.id)
     assert (await desk.show(waiting.id)).state == "queued"

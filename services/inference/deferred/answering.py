@@ -1,25 +1,25 @@
-"""Answers accepted requests: takes them under a lease, asks the data plane of this node, keeps the answer once."""
+"""Answers deferred requests: takes them under a lease, asks the data plane of this node, keeps the answer once."""
 
 import asyncio
 import json
 import random
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 
-from services.inference import accepted
-from services.inference.accepted import Taken
 from services.inference.data_plane import DataPlane
-from services.inference.delivery import Delivery
+from services.inference.deferred import store
+from services.inference.deferred.domain import MOST_ATTEMPTS, Inference, State, may_pass, outcome, pause
+from services.inference.deferred.store import Taken
 from services.inference.domain import Routing
-from services.inference.lifecycle import MOST_ATTEMPTS, Inference, State, is_needed, may_pass, outcome, owner_of, pause
 from services.inference.replies import refusal
 from services.inference.settings import Settings
 from shared import frames, observe
-from shared.claims import DEFERRED, Claims
+from shared.claims import Claims
 from shared.db import Database
 from shared.errors import AimassError, NotFound
 from shared.events.inference import InferenceCompleted, InferenceFailed
@@ -27,13 +27,9 @@ from shared.outbox import Relay
 from shared.work import Work
 
 POLL_SECONDS: Final = 0.5
-SWEEP_SECONDS: Final = 10.0
-FORGOTTEN_AT_ONCE: Final = 1000
-STRAY_TURNS: Final = 60
-STRAY_SECONDS: Final = 3600.0
 NOTE_LENGTH: Final = 500
-ANSWERED = Counter("aimass_accepted_requests_total", "Accepted requests answered later", ["project", "model", "state"])
-UNDER_WAY = Gauge("aimass_accepted_requests_under_way", "Accepted requests that this node works on")
+ANSWERED = Counter("aimass_deferred_requests_total", "Deferred requests answered", ["project", "model", "state"])
+UNDER_WAY = Gauge("aimass_deferred_requests_under_way", "Deferred requests that this node works on")
 
 
 class Answering:
@@ -46,11 +42,12 @@ class Answering:
         relay: Relay,
         routing: Routing,
         data_plane: DataPlane,
-        delivery: Delivery,
+        bodies: Claims,
+        wake_delivery: Callable[[], None],
     ) -> None:
         self._settings, self._database, self._relay = settings, database, relay
-        self._routing, self._data_plane, self._delivery = routing, data_plane, delivery
-        self.bodies = Claims(settings.artifacts_url, settings.home_dir, DEFERRED)
+        self._routing, self._data_plane = routing, data_plane
+        self._bodies, self._wake_delivery = bodies, wake_delivery
         self._held: dict[str, tuple[Inference, asyncio.Task[None]]] = {}
         self._renewed = 0.0
         self._woken = asyncio.Event()
@@ -68,7 +65,7 @@ class Answering:
             try:
                 await self._turn()
             except AimassError as error:
-                observe.log().warning("accepted requests wait", error=error.message)
+                observe.log().warning("deferred requests wait", error=error.message)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._woken.wait()
@@ -84,11 +81,11 @@ class Answering:
 
     async def _turn(self) -> None:
         await self._renew()
-        if (free := self._settings.accepted_at_once - len(self._held)) <= 0:
+        if (free := self._settings.deferred_at_once - len(self._held)) <= 0:
             return
-        lease, most = self._settings.accepted_lease_seconds, self._settings.accepted_hours * 3600
+        lease, most = self._settings.deferred_lease_seconds, self._settings.deferred_hours * 3600
         async with self._database.transaction() as tx:
-            taken = await accepted.claim(tx, self._routing.models(), lease, most, free)
+            taken = await store.claim(tx, self._routing.models(), lease, most, free)
         for one in taken:
             task = asyncio.create_task(self._attend(one))
             self._held[one.inference.id] = one.inference, task
@@ -100,12 +97,12 @@ class Answering:
 
     async def _renew(self) -> None:
         """Hold the leases; what was cancelled, or is another's by now, is not worth the work."""
-        lease, now = self._settings.accepted_lease_seconds, time.monotonic()
+        lease, now = self._settings.deferred_lease_seconds, time.monotonic()
         if not self._held or now - self._renewed < lease / 4:
             return
         held = [inference for inference, _ in self._held.values()]
         async with self._database.transaction() as tx:
-            ours = await accepted.renew(tx, held, lease)
+            ours = await store.renew(tx, held, lease)
         self._renewed = now
         for one in held:
             if one.id not in ours and one.id in self._held:
@@ -116,7 +113,7 @@ class Answering:
         try:
             await self._attempt_or_put_back(taken)
         except Exception as error:
-            observe.log().warning("accepted request goes on later", inference=taken.inference.id, error=repr(error))
+            observe.log().warning("deferred request goes on later", inference=taken.inference.id, error=repr(error))
 
     async def _attempt_or_put_back(self, taken: Taken) -> None:
         """What may pass, such as a store that is away, is no fault of the request and is not counted."""
@@ -151,62 +148,31 @@ class Answering:
         if inference.attempts >= MOST_ATTEMPTS:
             raise AimassError(f"{inference.attempts} attempts began and none ended with an answer")
         try:
-            body = await self.bodies.fetch(inference.body_name)
+            body = await self._bodies.fetch(inference.body_name)
         except NotFound:
             raise AimassError("the body of this request was lost") from None
-        request = _request(inference, body, self._settings.attempt_seconds)
+        request = _request(inference, body, self._settings.deferred_attempt_seconds)
         return await self._data_plane.answer(inference.project, inference.model, request)
 
     async def _put_back(self, inference: Inference, note: str, seconds: float, *, attempts: int | None = None) -> None:
         async with self._database.transaction() as tx:
-            if held := await accepted.hold(tx, inference):
+            if held := await store.hold(tx, inference):
                 counted = held.attempts if attempts is None else attempts
-                await accepted.postpone(tx, held, note[:NOTE_LENGTH], seconds, attempts=counted)
+                await store.postpone(tx, held, note[:NOTE_LENGTH], seconds, attempts=counted)
 
     async def _conclude(self, inference: Inference, to: State, reply: frames.Reply) -> None:
         """Keep the answer, then say so; an answer whose row another has taken is dropped."""
-        await self.bodies.keep(inference.answer_name, bytes(reply.body))
+        await self._bodies.keep(inference.answer_name, bytes(reply.body))
         async with self._relay.work(inference.origin) as work:
-            held = await accepted.hold(work.tx, inference)
+            held = await store.hold(work.tx, inference)
             if held is not None:
                 note = "" if to is State.DONE else _reason(reply)
-                _tell(work, await accepted.conclude(work.tx, held, to, reply, note))
+                _tell(work, await store.conclude(work.tx, held, to, reply, note))
         if held is not None:
             ANSWERED.labels(inference.project, inference.model, to.value).inc()
         if inference.webhook is not None:
-            self._delivery.wake()
-        await self.bodies.drop(inference.body_name if held else inference.answer_name)
-
-    async def sweep(self) -> None:
-        """Forget, for ever, answers that were kept long enough, and bodies that belong to no request."""
-        turn = 0
-        while True:
-            try:
-                while await self._forget() == FORGOTTEN_AT_ONCE:
-                    pass
-                if turn % STRAY_TURNS == 0:
-                    await self.drop_strays(STRAY_SECONDS)
-                turn += 1
-            except AimassError as error:
-                observe.log().warning("old answers stay for now", error=error.message)
-            await asyncio.sleep(min(SWEEP_SECONDS, self._settings.answer_hours * 3600))
-
-    async def _forget(self) -> int:
-        async with self._database.transaction() as tx:
-            forgotten = await accepted.forget(tx, self._settings.answer_hours * 3600, FORGOTTEN_AT_ONCE)
-        for inference in forgotten:
-            await self.bodies.drop(inference.answer_name)
-        return len(forgotten)
-
-    async def drop_strays(self, seconds: float) -> None:
-        """Drop what has lain for longer than this and belongs to no request: those who kept it died at once."""
-        async for names in self.bodies.older(seconds):
-            owners = {name: owner for name in names if (owner := owner_of(name))}
-            async with self._database.connection() as connection:
-                found = await accepted.those(connection, sorted(set(owners.values())))
-            for name, owner in owners.items():
-                if not is_needed(name, found.get(owner)):
-                    await self.bodies.drop(name)
+            self._wake_delivery()
+        await self._bodies.drop(inference.body_name if held else inference.answer_name)
 
 
 def _request(inference: Inference, body: frames.Body, seconds: float) -> frames.Request:

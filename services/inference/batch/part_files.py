@@ -5,7 +5,6 @@ A length, facts as JSON, then the tensors' data as on the data plane.
 
 import json
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +23,13 @@ class Part(NamedTuple):
     task: str = ""
 
 
-def asked_name(start: int) -> str:
-    """The file of the rows to ask from this one on; names sort as rows do."""
-    return f"asked-{start:012d}.part"
+def waiting_name(start: int) -> str:
+    """The file of rows from this one on that wait for their answers; names sort as rows do."""
+    return f"waiting-{start:012d}.part"
 
 
 def answered_name(end: int) -> str:
+    """The file of rows up to this one with which so many rows are answered."""
     return f"answered-{end:012d}.part"
 
 
@@ -57,5 +57,6 @@ def read(path: Path) -> Part:
     return Part(facts["start"], facts["rows"], tuple(tensors), facts["task"])
 
 
-def in_order(paths: Sequence[Path]) -> list[Path]:
-    return sorted(paths, key=lambda path: path.name)
+def waiting(folder: Path) -> list[Path]:
+    """The files in a folder whose rows wait for their answers, in the order of the rows."""
+    return sorted(folder.glob("waiting-*.part"))

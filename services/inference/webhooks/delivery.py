@@ -8,13 +8,13 @@ from typing import Final
 
 from prometheus_client import Counter
 
-from services.inference import accepted, webhooks
-from services.inference.accepted import Due
-from services.inference.lifecycle import Inference, delivery_pause
-from services.inference.outbound import Outbound
+from services.inference.deferred.domain import Inference
 from services.inference.settings import Settings
+from services.inference.webhooks import domain, store
+from services.inference.webhooks.outbound import Outbound
+from services.inference.webhooks.store import Due
 from shared import observe
-from shared.claims import DEFERRED, Claims
+from shared.claims import Claims
 from shared.db import Database
 from shared.errors import AimassError
 from shared.events.inference import DeliveryAbandoned
@@ -30,10 +30,11 @@ POSTED = Counter("aimass_webhook_attempts_total", "Attempts to post an answer to
 class Delivery:
     """One loop of a node; who takes a delivery has it for the time of one attempt, by the database's clock."""
 
-    def __init__(self, settings: Settings, database: Database, relay: Relay) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, relay: Relay, bodies: Claims, outbound: Outbound
+    ) -> None:
         self._settings, self._database, self._relay = settings, database, relay
-        self._outbound = Outbound(settings.webhook_timeout_seconds, inside=settings.webhook_inside)
-        self._bodies = Claims(settings.artifacts_url, settings.home_dir, DEFERRED)
+        self._bodies, self._outbound = bodies, outbound
         self._woken = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -58,7 +59,7 @@ class Delivery:
         if not (free := AT_ONCE - len(self._under_way)):
             return
         async with self._database.transaction() as tx:
-            due = await accepted.claim_deliveries(tx, lease, free)
+            due = await store.claim_due(tx, lease, free)
         for one in due:
             task = asyncio.create_task(self._deliver(one))
             self._under_way.add(task)
@@ -81,8 +82,8 @@ class Delivery:
         """The problem, if there is one, and whether it lasts."""
         if due.url is None or due.secret is None:
             return "the webhook was deleted", True
-        body = webhooks.message(due.inference, await self._answer(due.inference))
-        headers = webhooks.signed(due.secret, due.inference.id, int(time.time()), body)
+        body = domain.message(due.inference, await self._answer(due.inference))
+        headers = domain.signed(due.secret, due.inference.id, int(time.time()), body)
         try:
             status = await self._outbound.post(due.url, headers, body)
         except AimassError as error:
@@ -90,17 +91,17 @@ class Delivery:
         return ("", False) if 200 <= status < 300 else (f"the receiver answered {status}", status == GONE)
 
     async def _answer(self, ended: Inference) -> bytes | None:
-        return bytes(await self._bodies.fetch(ended.answer_name)) if webhooks.carries(ended) else None
+        return bytes(await self._bodies.fetch(ended.answer_name)) if domain.carries(ended) else None
 
     async def _settle(self, due: Due, problem: str, *, is_final: bool) -> None:
         settings, one = self._settings, due.inference
-        rest = delivery_pause(one.deliveries, settings.webhook_first_seconds, random.random())
+        rest = domain.pause(one.deliveries, settings.webhook_first_seconds, random.random())
         is_over = is_final or due.age + rest > settings.webhook_hours * 3600
         async with self._relay.work(one.origin) as work:
             if not problem:
-                await accepted.settle_delivery(work.tx, one, "delivered", "", None)
+                await store.settle(work.tx, due, "delivered")
             elif not is_over:
-                await accepted.settle_delivery(work.tx, one, "waiting", problem, rest)
-            elif await accepted.settle_delivery(work.tx, one, "abandoned", problem, None):
+                await store.settle(work.tx, due, "waiting", problem, rest)
+            elif await store.settle(work.tx, due, "abandoned", problem):
                 about = {"inference_id": one.id, "model": one.model, "webhook": one.webhook or ""}
                 work.say(DeliveryAbandoned(attempts=one.deliveries, reason=problem, **about))

@@ -1,11 +1,11 @@
-"""Whatever dies after the 202: every accepted request is answered, and its answer kept and announced once."""
+"""Whatever dies after the 202: every deferred request is answered, and its answer kept and announced once."""
 
 import random
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.accepted import accepted, check_once, defer, later
+from tests.e2e.deferred import accepted, check_once, defer, later
 from tests.house import House, until
 
 __all__ = ["later"]

@@ -1,4 +1,4 @@
-"""What a webhook may be, and what is posted to it, signed as Standard Webhooks has it; pure.
+"""What a webhook may be, what is posted to it, signed as Standard Webhooks has it, and when again; pure.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -14,13 +14,14 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from services.inference.lifecycle import Inference, State
+from services.inference.deferred.domain import Inference, State
 from shared.errors import InvalidInput
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105
 SECRET_BYTES: Final = 32
-MOST: Final = 100
+MOST_WEBHOOKS: Final = 100
 CARRIED_BYTES: Final = 256 * 1024
+PAUSE_SECONDS_MAX: Final = 3600.0
 FIELD: Final = "url"
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
@@ -113,3 +114,8 @@ def _rfc3339(moment: datetime | None) -> str:
 def carries(ended: Inference) -> bool:
     """Whether the answer is small enough to be posted; else the receiver fetches it."""
     return (ended.reply_size or 0) <= CARRIED_BYTES
+
+
+def pause(attempts: int, first_seconds: float, chance: float) -> float:
+    """The seconds before a delivery is tried again after so many attempts: doubling, jitter by a chance in 0..1."""
+    return min(PAUSE_SECONDS_MAX, first_seconds * 2.0 ** min(attempts - 1, 20)) * (0.5 + chance / 2)

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpcore
 
-from services.inference.webhooks import is_public
+from services.inference.webhooks.domain import is_public
 from shared.errors import AimassError
 
 

@@ -1,28 +1,23 @@
-"""All SQL of accepted requests and of webhooks. Leases are measured by the database's clock; every write of a holder
-names its fence.
-"""
+"""All SQL of deferred requests. Leases are measured by the database's clock; each write of a holder names its fence."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import asyncpg
 
+from services.inference.deferred.domain import Inference, State, is_final, move
 from services.inference.domain import HELD_STATES
-from services.inference.lifecycle import Inference, State, is_final, move
 from shared import frames
 from shared.context import Context
 from shared.db import Connection
-from shared.errors import Conflict, NotFound
-from shared.rpc.inference import DeferInference, WebhookView
+from shared.errors import NotFound
+from shared.rpc.inference import DeferInference
 
-COLUMNS = """id, project, model, version, size, header_length, context, state, note, fence, attempts, status,
-reply_version, reply_header_length, reply_size, retry_after, webhook, delivery, deliveries, deliver_after,
-delivery_problem, created_at, started_at, ended_at"""
+_NAMES = tuple(one.name for one in fields(Inference))
+COLUMNS = ", ".join(_NAMES)
 
-COLUMNS_OF_TAKEN = ", ".join(f"t.{name.strip()}" for name in COLUMNS.split(","))
-
-# One at a time accepts requests for a project that is nearly full, so that they are counted.
-LOCK_PROJECT = "SELECT pg_advisory_xact_lock(hashtext(current_schema() || '/accepted/' || $1))"
+# Requests of a project that is nearly full are accepted one at a time, so that they are counted.
+LOCK_PROJECT = "SELECT pg_advisory_xact_lock(hashtext(current_schema() || '/deferred/' || $1))"
 # The requests of a project without an answer, and the size of their bodies.
 PENDING = """
 SELECT count(*) AS count, coalesce(sum(size), 0)::bigint AS size FROM inferences
@@ -95,40 +90,7 @@ DELETE FROM inferences WHERE id IN (
 ) RETURNING {COLUMNS}
 """
 # Requests by their ids.
-THOSE = f"SELECT {COLUMNS} FROM inferences WHERE id = ANY($1)"
-# How many webhooks a project has.
-COUNT_WEBHOOKS = "SELECT count(*) FROM webhooks WHERE project = $1"
-# Keep a webhook.
-INSERT_WEBHOOK = """
-INSERT INTO webhooks (project, name, url, secret, created_by) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT DO NOTHING RETURNING name, url, created_by, created_at
-"""
-# Webhooks of a project, as people see them.
-WEBHOOKS = "SELECT name, url, created_by, created_at FROM webhooks WHERE project = $1 ORDER BY name"
-# Whether a project has a webhook of this name.
-HAS_WEBHOOK = "SELECT EXISTS (SELECT FROM webhooks WHERE project = $1 AND name = $2)"
-# Forget a webhook.
-DELETE_WEBHOOK = "DELETE FROM webhooks WHERE project = $1 AND name = $2 RETURNING name"
-# Take answers that are to be posted, for the time of one attempt; a receiver that is away delays nobody's first one.
-CLAIM_DELIVERIES = f"""
-WITH taken AS (
-    UPDATE inferences SET deliveries = deliveries + 1, deliver_after = now() + make_interval(secs => $1)
-    WHERE id IN (
-        SELECT id FROM inferences WHERE delivery = 'waiting' AND deliver_after <= now()
-        ORDER BY deliveries, deliver_after LIMIT $2 FOR UPDATE SKIP LOCKED
-    ) RETURNING *
-)
-SELECT {COLUMNS_OF_TAKEN}, w.url, w.secret, extract(epoch FROM now() - t.ended_at)::float AS age
-FROM taken t LEFT JOIN webhooks w ON w.project = t.project AND w.name = t.webhook
-"""
-# Note what an attempt came to, unless another was begun since.
-SETTLE_DELIVERY = """
-UPDATE inferences SET delivery = $3, delivery_problem = $4,
-    deliver_after = now() + make_interval(secs => coalesce($5, 0))
-WHERE id = $1 AND deliveries = $2 AND delivery = 'waiting' RETURNING id
-"""
-
-_NAMES = tuple(one.name for one in fields(Inference))
+FIND_ALL = f"SELECT {COLUMNS} FROM inferences WHERE id = ANY($1)"
 
 
 @dataclass(frozen=True)
@@ -139,17 +101,8 @@ class Taken:
     is_late: bool
 
 
-@dataclass(frozen=True)
-class Due:
-    """An answer that is to be posted, where to, and the seconds since there is one; without a URL to nobody."""
-
-    inference: Inference
-    url: str | None
-    secret: str | None = field(repr=False)
-    age: float
-
-
-def _inference(row: asyncpg.Record) -> Inference:
+def inference_of(row: asyncpg.Record) -> Inference:
+    """The request in a row that has these columns, and maybe others."""
     values = {name: row[name] for name in _NAMES}
     return Inference(**values | {"state": State(row["state"])})
 
@@ -157,7 +110,7 @@ def _inference(row: asyncpg.Record) -> Inference:
 async def _changed(tx: Connection, query: str, *values: object) -> Inference:
     row = await tx.fetchrow(query, *values)
     assert row is not None
-    return _inference(row)
+    return inference_of(row)
 
 
 async def lock_project(tx: Connection, project: str) -> None:
@@ -186,11 +139,11 @@ async def find(tx: Connection, project: str, inference_id: str, *, lock: bool = 
     row = await tx.fetchrow(f"{FIND} FOR UPDATE" if lock else FIND, project, inference_id)
     if row is None:
         raise NotFound(f"there is no inference {inference_id}, or no longer")
-    return _inference(row)
+    return inference_of(row)
 
 
 async def recent(tx: Connection, project: str, model: str | None, state: str | None, limit: int) -> list[Inference]:
-    return [_inference(row) for row in await tx.fetch(LIST, project, model, state, limit)]
+    return [inference_of(row) for row in await tx.fetch(LIST, project, model, state, limit)]
 
 
 async def claim(
@@ -200,7 +153,7 @@ async def claim(
     served = list(models)
     names = [project for project, _ in served], [model for _, model in served]
     rows = await tx.fetch(CLAIM, *names, lease_seconds, most_seconds, limit)
-    return [Taken(_inference(row), row["is_late"]) for row in rows]
+    return [Taken(inference_of(row), row["is_late"]) for row in rows]
 
 
 async def renew(tx: Connection, held: Sequence[Inference], lease_seconds: float) -> set[str]:
@@ -212,7 +165,7 @@ async def renew(tx: Connection, held: Sequence[Inference], lease_seconds: float)
 async def hold(tx: Connection, inference: Inference) -> Inference | None:
     """The request, locked; None where it is not ours any more."""
     row = await tx.fetchrow(HOLD, inference.id, inference.fence)
-    return None if row is None else _inference(row)
+    return None if row is None else inference_of(row)
 
 
 async def postpone(tx: Connection, held: Inference, note: str, seconds: float, *, attempts: int) -> Inference:
@@ -236,46 +189,8 @@ async def cancel(tx: Connection, locked: Inference) -> Inference:
 
 
 async def forget(tx: Connection, seconds: float, limit: int) -> list[Inference]:
-    return [_inference(row) for row in await tx.fetch(FORGET, seconds, limit)]
+    return [inference_of(row) for row in await tx.fetch(FORGET, seconds, limit)]
 
 
-async def those(tx: Connection, ids: Sequence[str]) -> dict[str, Inference]:
-    return {row["id"]: _inference(row) for row in await tx.fetch(THOSE, ids)}
-
-
-async def count_webhooks(tx: Connection, project: str) -> int:
-    return int(await tx.fetchval(COUNT_WEBHOOKS, project))
-
-
-async def insert_webhook(tx: Connection, context: Context, name: str, url: str, secret: str) -> WebhookView:
-    """Keep a webhook; raises Conflict where there is one of this name."""
-    row = await tx.fetchrow(INSERT_WEBHOOK, context.project, name, url, secret, context.actor)
-    if row is None:
-        raise Conflict(f"there is a webhook '{name}' already: delete it first", field="name")
-    return WebhookView(**dict(row))
-
-
-async def webhooks(tx: Connection, project: str) -> list[WebhookView]:
-    return [WebhookView(**dict(row)) for row in await tx.fetch(WEBHOOKS, project)]
-
-
-async def has_webhook(tx: Connection, project: str, name: str) -> bool:
-    return bool(await tx.fetchval(HAS_WEBHOOK, project, name))
-
-
-async def delete_webhook(tx: Connection, project: str, name: str) -> None:
-    """Forget a webhook; raises NotFound."""
-    if await tx.fetchval(DELETE_WEBHOOK, project, name) is None:
-        raise NotFound(f"there is no webhook '{name}'", field="name")
-
-
-async def claim_deliveries(tx: Connection, lease_seconds: float, limit: int) -> list[Due]:
-    rows = await tx.fetch(CLAIM_DELIVERIES, lease_seconds, limit)
-    return [Due(_inference(row), row["url"], row["secret"], row["age"]) for row in rows]
-
-
-async def settle_delivery(
-    tx: Connection, taken: Inference, state: str, problem: str, rest_seconds: float | None
-) -> bool:
-    """Note what an attempt came to; False where another was begun since."""
-    return await tx.fetchval(SETTLE_DELIVERY, taken.id, taken.deliveries, state, problem, rest_seconds) is not None
+async def find_all(tx: Connection, ids: Sequence[str]) -> dict[str, Inference]:
+    return {row["id"]: inference_of(row) for row in await tx.fetch(FIND_ALL, ids)}

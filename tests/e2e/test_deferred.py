@@ -7,7 +7,7 @@ import pytest
 from aimass import types as t
 
 from shared.oip import HEADER_LENGTH
-from tests.e2e.accepted import (
+from tests.e2e.deferred import (
     JSON_BODY,
     PATH,
     Body,

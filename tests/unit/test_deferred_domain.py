@@ -1,4 +1,4 @@
-"""The life of a request that is answered later, for any sequence of what may happen to it."""
+"""The life of a deferred request, for any sequence of what may happen to it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.lifecycle import (
-    DELIVERY_SECONDS_MAX,
+from services.inference.deferred.domain import (
     MOST_ATTEMPTS,
     MOVES,
     PASSING,
@@ -17,13 +16,12 @@ from services.inference.lifecycle import (
     Inference,
     State,
     check_room,
-    delivery_pause,
+    id_of,
     is_final,
     is_needed,
     may_pass,
     move,
     outcome,
-    owner_of,
     pause,
 )
 from shared.errors import Conflict, InvalidInput, ModelFailed, NotFound, TooManyPending, Unavailable
@@ -95,13 +93,6 @@ def test_pauses_grow_and_are_bounded(turn: int, chance: float) -> None:
     assert pause(turn, chance) >= pause(turn, 1) / 2
 
 
-@given(st.integers(1, 1000), st.floats(0.01, 60), CHANCES)
-def test_pauses_of_deliveries_too(attempts: int, first: float, chance: float) -> None:
-    assert 0 < delivery_pause(attempts, first, chance) <= DELIVERY_SECONDS_MAX
-    assert delivery_pause(attempts, first, 1) <= delivery_pause(attempts + 1, first, 1)
-    assert delivery_pause(1, first, 1) == pytest.approx(first)
-
-
 def test_what_says_nothing_of_the_request_may_pass() -> None:
     assert may_pass(Unavailable()) and may_pass(TooManyPending())
     assert not any(may_pass(error) for error in (NotFound(), InvalidInput(), ModelFailed()))
@@ -126,8 +117,8 @@ def test_what_is_needed_of_a_request(state: State, fence: int, holder: int) -> N
     theirs = replace(INFERENCE, fence=holder).answer_name
     assert is_needed(theirs, now) == (holder == fence and state is not State.CANCELLED)
     assert not is_needed(now.body_name, None)
-    assert owner_of(now.body_name) == owner_of(theirs) == now.id
-    assert owner_of("something-else") is None
+    assert id_of(now.body_name) == id_of(theirs) == now.id
+    assert id_of("something-else") is None
 
 
 def test_it_is_shown_with_its_delivery() -> None:

@@ -1,4 +1,4 @@
-"""What a webhook may be, and what is posted to it."""
+"""What a webhook may be, what is posted to it, and when again."""
 
 import base64
 import hashlib
@@ -12,10 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.lifecycle import State
-from services.inference.webhooks import CARRIED_BYTES, carries, check_url, is_public, message, new_secret, signed
+from services.inference.deferred.domain import State
+from services.inference.webhooks.domain import (
+    CARRIED_BYTES,
+    PAUSE_SECONDS_MAX,
+    carries,
+    check_url,
+    is_public,
+    message,
+    new_secret,
+    pause,
+    signed,
+)
 from shared.errors import InvalidInput
-from tests.unit.test_lifecycle import INFERENCE
+from tests.unit.test_deferred_domain import INFERENCE
 
 ENDED = replace(INFERENCE, state=State.DONE, status=200, reply_version="3", reply_size=2, ended_at=datetime.now(UTC))
 PUBLIC = ("93.184.215.14", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8", "2002:808:808::1")
@@ -148,3 +158,10 @@ def test_an_answer_is_carried_as_it_is() -> None:
 def test_large_answers_are_not_carried() -> None:
     assert carries(replace(ENDED, reply_size=CARRIED_BYTES))
     assert not carries(replace(ENDED, reply_size=CARRIED_BYTES + 1))
+
+
+@given(st.integers(1, 1000), st.floats(0.01, 60), st.floats(0, 1))
+def test_pauses_grow_and_are_bounded(attempts: int, first: float, chance: float) -> None:
+    assert 0 < pause(attempts, first, chance) <= PAUSE_SECONDS_MAX
+    assert pause(attempts, first, 1) <= pause(attempts + 1, first, 1)
+    assert pause(1, first, 1) == pytest.approx(first)

@@ -1,4 +1,4 @@
-"""Accepted requests on real NATS and PostgreSQL: nodes that answer them with what a test gives them, without Triton."""
+"""Deferred requests on real NATS and PostgreSQL: nodes that answer them with what a test gives them, without Triton."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,14 +9,15 @@ from uuid import UUID
 
 from deploy.embedded.testing_servers import NatsServer
 from services.inference import store
-from services.inference.answering import Answering
-from services.inference.delivery import Delivery
+from services.inference.deferred.answering import Answering
+from services.inference.deferred.cleaning import Cleaning
 from services.inference.domain import Deployment, Routing
 from services.inference.handlers import HANDLERS
 from services.inference.parts import Parts
 from services.inference.settings import Settings
 from shared import frames
 from shared.artifacts import digest_of
+from shared.claims import DEFERRED, Claims
 from shared.context import Context
 from shared.errors import AimassError
 from shared.events.common import Signature
@@ -55,10 +56,9 @@ def serving() -> Routing:
 class Desk:
     """What accepts, what answers, and what a test asks."""
 
-    def __init__(self, running: Running, parts: Parts, settings: Settings) -> None:
-        self.running, self.settings = running, settings
+    def __init__(self, running: Running, bodies: Claims, settings: Settings) -> None:
+        self.running, self.bodies, self.settings = running, bodies, settings
         self.service = running.service
-        self.bodies = parts.answering.bodies
 
     async def defer(self, body: bytes = b"{}", project: str = "default", **given: Any) -> InferenceView:
         inference_id, context = new_id(), given.pop("context", {})
@@ -84,7 +84,12 @@ class Desk:
 
     def node(self, model: Model, **changed: Any) -> Answering:
         """Another node that answers."""
-        return answering(self.service, self.settings.model_copy(update=changed), model)
+        return answering(self.service, self.settings.model_copy(update=changed), model, self.bodies)
+
+    def cleaning(self, **changed: Any) -> Cleaning:
+        """A node that cleans."""
+        assert self.service.database
+        return Cleaning(self.settings.model_copy(update=changed), self.service.database, self.bodies)
 
     @asynccontextmanager
     async def working(self, *nodes: Answering) -> AsyncIterator[None]:
@@ -101,10 +106,10 @@ class Desk:
                     await task
 
 
-def answering(service: Service, settings: Settings, model: Model) -> Answering:
+def answering(service: Service, settings: Settings, model: Model, bodies: Claims) -> Answering:
     assert service.database and service.relay
-    delivery = Delivery(settings, service.database, service.relay)
-    return Answering(settings, service.database, service.relay, serving(), cast(Any, model), delivery)
+    stands_in, no_delivery = cast(Any, model), lambda: None
+    return Answering(settings, service.database, service.relay, serving(), stands_in, bodies, no_delivery)
 
 
 @asynccontextmanager
@@ -113,11 +118,12 @@ async def open_desk(settings: Settings, nats: NatsServer) -> AsyncIterator[Desk]
     service = Service("inference", settings)
     assert service.database
     nobody: Any = None
-    answers = answering(service, settings, Model())
-    parts = Parts(serving(), nobody, nobody, nobody, answers, nobody, service.bus, settings)
+    bodies = Claims(settings.artifacts_url, settings.home_dir, DEFERRED)
+    answers = answering(service, settings, Model(), bodies)
+    parts = Parts(serving(), nobody, nobody, nobody, answers, bodies, nobody, service.bus, settings)
     service.handle(HANDLERS, parts)
     async with service.database.transaction() as tx:
         for project in ("default", "other"):
             await store.insert(tx, Deployment(project, MODEL, 1, "d" * 64, Signature(), "loading"))
     async with running_service(service, HANDLERS, nats) as running:
-        yield Desk(running, parts, settings)
+        yield Desk(running, bodies, settings)

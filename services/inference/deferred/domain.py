@@ -1,4 +1,4 @@
-"""The life of a request that is answered later: its states, and what an answer or a failure makes of it; pure."""
+"""The life of a deferred request: its states, and what an answer or a failure makes of it; pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,14 +6,13 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from shared.context import Context
+from shared.context import HasOrigin
 from shared.errors import AimassError, Conflict, TooManyPending
 from shared.rpc.inference import DeliveryView, InferenceView
 
 MOST_ATTEMPTS: Final = 10
 PAUSE_SECONDS: Final = 0.5
 PAUSE_SECONDS_MAX: Final = 30.0
-DELIVERY_SECONDS_MAX: Final = 3600.0
 UNSEEN_MOST: Final = 128
 PASSING: Final = frozenset({429, 499, 503, 504})
 
@@ -49,7 +48,7 @@ def move(state: State, to: State) -> State:
 
 
 @dataclass(frozen=True)
-class Inference:
+class Inference(HasOrigin):
     """A row of the table inferences. `fence` counts its holders, `attempts` the calls to its model that were begun
     and may have harmed it.
     """
@@ -78,11 +77,6 @@ class Inference:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
-
-    @property
-    def origin(self) -> Context:
-        """The circumstances in which the request was accepted."""
-        return Context.from_headers(self.context)
 
     @property
     def body_name(self) -> str:
@@ -145,11 +139,6 @@ def pause(turn: int, chance: float) -> float:
     return min(PAUSE_SECONDS_MAX, PAUSE_SECONDS * 2.0 ** min(turn, 10)) * (0.5 + chance / 2)
 
 
-def delivery_pause(attempts: int, first_seconds: float, chance: float) -> float:
-    """The seconds before a delivery is tried again after so many attempts: doubling, with jitter."""
-    return min(DELIVERY_SECONDS_MAX, first_seconds * 2.0 ** min(attempts - 1, 20)) * (0.5 + chance / 2)
-
-
 def is_tight(count: int, size: int, most: int, most_bytes: int) -> bool:
     """Whether those who are being accepted now could together pass the bounds."""
     return count > most - UNSEEN_MOST or size > most_bytes / 2
@@ -159,14 +148,14 @@ def check_room(count: int, size: int, new_size: int, most: int, most_bytes: int)
     """Raises TooManyPending where a project has no room for one more request of this size."""
     if count >= most:
         raise TooManyPending(
-            f"{count} accepted requests of this project still wait, the most there may be", retry_after=5
+            f"{count} deferred requests of this project still wait, the most there may be", retry_after=5
         )
     if size + new_size > most_bytes:
-        message = f"accepted requests of this project that still wait have {size} bytes; {most_bytes} is the most"
+        message = f"deferred requests of this project that still wait have {size} bytes; {most_bytes} is the most"
         raise TooManyPending(message, retry_after=5)
 
 
-def owner_of(name: str) -> str | None:
+def id_of(name: str) -> str | None:
     """The id of the request that a body of the store belongs to; None for what is not ours."""
     try:
         return str(UUID(hex=name[:32]))

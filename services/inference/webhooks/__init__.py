@@ -1,0 +1,1 @@
+"""Webhooks: where a project lets answers of deferred requests be posted to."""
