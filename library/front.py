@@ -63,9 +63,7 @@ def hashed_letters(name: str, buckets: int, most: int) -> onnx.ModelProto:
     return _hashed(name, [], name, {"separators": [""]}, buckets, most)
 
 
-def _hashed(
-    name: str, before: list[Any], text: str, how: dict[str, Any], buckets: int, most: int
-) -> onnx.ModelProto:
+def _hashed(name: str, before: list[Any], text: str, how: dict[str, Any], buckets: int, most: int) -> onnx.ModelProto:
     make = helper.make_node
     nodes = [
         *before,
@@ -80,9 +78,13 @@ def _hashed(
         make("Pad", ["front_numbers", "front_pads"], [TOKENS]),
     ]
     constants = {"zero": [0], "most": [most], "one": [1], "buckets": [buckets], "zeros": [0], "pads": [0, 0, 0, 1]}
-    values = [helper.make_tensor(f"front_{key}", TensorProto.INT64, [len(value)], value) for key, value in constants.items()]
+    values = [
+        helper.make_tensor(f"front_{key}", TensorProto.INT64, [len(value)], value) for key, value in constants.items()
+    ]
     values.append(helper.make_tensor("front_nothing", TensorProto.STRING, [1], [b""]))
-    return _model(nodes, values, (name, TensorProto.STRING, ["batch"]), (TOKENS, TensorProto.INT64, ["batch", "length"]))
+    return _model(
+        nodes, values, (name, TensorProto.STRING, ["batch"]), (TOKENS, TensorProto.INT64, ["batch", "length"])
+    )
 
 
 def _model(nodes: list[Any], values: list[Any], given: tuple[Any, ...], made: tuple[Any, ...]) -> onnx.ModelProto:
