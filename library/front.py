@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 if TYPE_CHECKING:
     from library.base import Arrays
@@ -28,10 +28,10 @@ def through(front: onnx.ModelProto, columns: "Arrays") -> "Arrays":
 
 
 def _piece(columns: "Arrays", start: int) -> "Arrays":
-    return {name: _text(column[start : start + ROWS]) for name, column in columns.items()}
+    return {name: as_text(column[start : start + ROWS]) for name, column in columns.items()}
 
 
-def _text(column: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+def as_text(column: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     """Bytes become the text that onnxruntime's string tensors hold."""
     if column.dtype.kind not in "SO":
         return column
@@ -78,13 +78,10 @@ def _hashed(name: str, before: list[Any], text: str, how: dict[str, Any], bucket
         make("Pad", ["front_numbers", "front_pads"], [TOKENS]),
     ]
     constants = {"zero": [0], "most": [most], "one": [1], "buckets": [buckets], "zeros": [0], "pads": [0, 0, 0, 1]}
-    values = [
-        helper.make_tensor(f"front_{key}", TensorProto.INT64, [len(value)], value) for key, value in constants.items()
-    ]
-    values.append(helper.make_tensor("front_nothing", TensorProto.STRING, [1], [b""]))
-    return _model(
-        nodes, values, (name, TensorProto.STRING, ["batch"]), (TOKENS, TensorProto.INT64, ["batch", "length"])
-    )
+    arrays = {key: np.array(value, "<i8") for key, value in constants.items()} | {"nothing": np.array([""], object)}
+    values = [numpy_helper.from_array(array, f"front_{key}") for key, array in arrays.items()]
+    given, made = (name, TensorProto.STRING, ["batch"]), (TOKENS, TensorProto.INT64, ["batch", "length"])
+    return _model(nodes, values, given, made)
 
 
 def _model(nodes: list[Any], values: list[Any], given: tuple[Any, ...], made: tuple[Any, ...]) -> onnx.ModelProto:

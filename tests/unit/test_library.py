@@ -18,10 +18,11 @@ import library
 from library.base import COMPARISONS, Condition, Config, DataSet, Gate, Model, Part, Split, TaskType
 from library.export import export
 from library.files import pack, unpack
+from library.front import as_text
 from library.layers import Restore, Standardise
 from library.objectives import FINISHES, LOSSES, METRICS
 from library.prepare import digest_of
-from library.split import divide
+from library.split import by_group, divide, in_order
 from library.training import Training
 from services.evaluator.engine import JUDGES
 from shared.errors import InvalidInput, NotFound
@@ -190,7 +191,9 @@ def test_the_exported_file_answers_as_the_module_for_any_batch(model: Model[Any]
     items = sample(model.dataset, Part.VALIDATION, 7)
     for count in (1, 2, 7):
         inputs = {spec.name: items[spec.name][:count] for spec in model.signature.inputs}
-        (outputs,) = session.run([spec.name for spec in model.signature.outputs], inputs)
+        (outputs,) = session.run(
+            [spec.name for spec in model.signature.outputs], {name: as_text(column) for name, column in inputs.items()}
+        )
         np.testing.assert_allclose(outputs, served_outputs(model, training.module, inputs), atol=1e-5)
 
 
@@ -353,3 +356,17 @@ def test_a_gate_survives_the_wire(gate: Gate) -> None:
 def test_a_config_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Config().epochs = 3  # type: ignore[misc]
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60))
+def test_groups_stay_together_and_nothing_is_lost(groups: list[int]) -> None:
+    parts = by_group({"index": np.arange(len(groups))}, np.array(groups), Split())
+    assert sorted(np.concatenate([part["index"] for part in parts.values()])) == list(range(len(groups)))
+    homes = [{groups[index] for index in part["index"]} for part in parts.values()]
+    assert sum(map(len, homes)) == len(set(groups))
+
+
+@given(st.integers(1, 500))
+def test_items_in_order_are_cut_in_order(count: int) -> None:
+    parts = in_order({"index": np.arange(count)}, Split())
+    assert np.concatenate([parts[part]["index"] for part in Part]).tolist() == list(range(count))
