@@ -19,6 +19,12 @@ default:
 install:
     @"{{ python }}" -m deploy.install
 
+# bring the data of the library's members into the cache, all of it or that of the data sets named
+[group('library')]
+[no-exit-message]
+data *arguments: install
+    @"{{ python }}" -m library.data "$@"
+
 # train, evaluate, promote and serve a model on the running stack, and show it
 [group('stack')]
 [no-exit-message]

@@ -15,11 +15,14 @@ MODELS = (
     "library.digits_cnn:DigitsCnn",
     "library.breast_cancer_mlp:BreastCancerMlp",
     "library.diabetes_mlp:DiabetesMlp",
+    "library.spam_filter:SpamFilter",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
     "library.data.breast_cancer:BreastCancer",
     "library.data.diabetes:Diabetes",
+    "library.data.fashion_mnist:FashionMnist",
+    "library.data.mails:Mails",
 )
 
 

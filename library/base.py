@@ -15,8 +15,11 @@ from shared.events.common import GateCondition, Signature
 from shared.names import Slug
 
 if TYPE_CHECKING:
+    import onnx
     import torch
     from numpy.typing import NDArray
+
+    from library.source import Archive
 
     Arrays = dict[str, NDArray[Any]]
     Tensors = tuple[torch.Tensor, ...]
@@ -37,6 +40,7 @@ class TaskType(StrEnum):
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
+    RANKING = "ranking"
 
 
 class Part(StrEnum):
@@ -122,7 +126,10 @@ class Schema(Declaration):
 
 
 class Split(Declaration):
-    """How items are divided among the parts, for good, by a fixed seed; the rest is the test part."""
+    """How items are divided among the parts, for good, by a fixed seed; the rest is the test part.
+
+    Where items follow each other in time, or belong together, `parts` is overridden instead (`library.split`).
+    """
 
     seed: int = 20240501
     train: float = Field(default=0.7, gt=0, lt=1)
@@ -155,15 +162,34 @@ class DataSet(ABC):
     schema: ClassVar[Schema]
     split: ClassVar[Split] = Split()
 
+    archives: ClassVar[tuple["Archive", ...]] = ()
+
     @abstractmethod
     def load(self) -> "Arrays":
         """All items in a fixed order, an array per column of the schema."""
+
+    def fetch(self, tell: Callable[[str], None]) -> None:
+        """Bring what `load` reads into the cache; raises DataUnavailable that says what to do."""
+        for archive in self.archives:
+            archive.fetch(tell)
 
     def parts(self) -> "dict[Part, Arrays]":
         """The items of each part; a data set that comes divided overrides this."""
         from library.split import divide
 
         return divide(self.load(), self.schema.target.name, self.split)
+
+
+class Baseline(Declaration):
+    """What a model is to beat on the test part, by how much, and in which metric; `method` names it for people."""
+
+    method: str = Field(min_length=1)
+    metric: str = Field(min_length=1)
+    operator: Comparison = ">"
+    factor: float = Field(default=1.0, gt=0)
+
+    def beaten(self, metrics: Mapping[str, float], baseline: Mapping[str, float]) -> bool:
+        return COMPARISONS[self.operator](metrics[self.metric], baseline[self.metric] * self.factor)
 
 
 class ModelDescription(Declaration):
@@ -177,6 +203,7 @@ class ModelDescription(Declaration):
     signature: Signature
     config_schema: dict[str, Any]
     gate: Gate
+    baseline: Baseline | None
     card: Card
 
 
@@ -197,6 +224,7 @@ class Model(ABC, Generic[C]):
     labels: ClassVar[tuple[str, ...]] = ()
     signature: ClassVar[Signature]
     gate: ClassVar[Gate]
+    baseline: ClassVar[Baseline | None] = None
     card: ClassVar[Card]
     config: type[C]
 
@@ -211,6 +239,7 @@ class Model(ABC, Generic[C]):
             signature=self.signature,
             config_schema=self.config.model_json_schema(),
             gate=self.gate,
+            baseline=self.baseline,
             card=self.card,
         )
 
@@ -226,6 +255,16 @@ class Model(ABC, Generic[C]):
     @abstractmethod
     def example(self) -> "Arrays":
         """One item of each input, batch axis 1, as a client would send it."""
+
+    def front(self) -> "onnx.ModelProto | None":
+        """What turns the inputs of the signature into those of the module, where these are not the same, such as text
+        into numbers: a part of the exported graph, and run by the training too.
+        """
+        return None
+
+    def baseline_outputs(self, train: "Arrays", test: "Arrays") -> "NDArray[Any]":
+        """What the baseline answers to the items of the test part, as outputs of the served model."""
+        raise NotImplementedError(f"{self.name} names no baseline")
 
     @abstractmethod
     def build(self, config: C) -> "torch.nn.Module":
@@ -257,7 +296,11 @@ class Model(ABC, Generic[C]):
         """The tensors that the module takes, from columns of the data set named as the signature's inputs."""
         import torch
 
-        return tuple(torch.from_numpy(items[spec.name]) for spec in self.signature.inputs)
+        from library.front import through
+
+        columns = {spec.name: items[spec.name] for spec in self.signature.inputs}
+        front = self.front()
+        return tuple(map(torch.from_numpy, (through(front, columns) if front else columns).values()))
 
     def optimiser(self, module: "torch.nn.Module", config: C) -> "torch.optim.Optimizer":
         """Made before each run; its learning rate is set before each step."""

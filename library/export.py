@@ -14,6 +14,7 @@ from torch import nn
 
 from library.base import Model
 from library.files import write_atomically
+from library.front import OPSET
 from shared.events.common import Signature, TensorSpec
 from shared.tensors import datatype_of
 
@@ -22,7 +23,8 @@ def export(model: Model[Any], module: nn.Module, path: Path) -> Signature:
     """Write the served form of a trained module; -1 in the declared signature becomes a free dimension."""
     program = _trace(model, model.served(module).eval())
     ClearMetadataAndDocStringPass()(program.model)
-    write_atomically(path, onnx_ir.to_proto(program.model).SerializeToString(deterministic=True))
+    graph = _with_front(model, onnx_ir.to_proto(program.model))
+    write_atomically(path, graph.SerializeToString(deterministic=True))
     return signature_of(path)
 
 
@@ -32,23 +34,37 @@ def signature_of(path: Path) -> Signature:
     return Signature(inputs=tuple(map(_spec, graph.input)), outputs=tuple(map(_spec, graph.output)))
 
 
+def _with_front(model: Model[Any], body: onnx.ModelProto) -> onnx.ModelProto:
+    if (front := model.front()) is None:
+        return body
+    names = [(output.name, output.name) for output in front.graph.output]
+    return onnx.compose.merge_models(front, body, io_map=names)
+
+
 def _trace(model: Model[Any], served: nn.Module) -> torch.onnx.ONNXProgram:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    signature = model.signature
+    taken = _taken(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.onnx.export(
             served,
             tuple(tensor.repeat_interleave(2, dim=0) for tensor in model.inputs(model.example())),
-            input_names=[spec.name for spec in signature.inputs],
-            output_names=[spec.name for spec in signature.outputs],
-            dynamic_shapes=(tuple(map(_free, signature.inputs)),),
+            input_names=[spec.name for spec in taken],
+            output_names=[spec.name for spec in model.signature.outputs],
+            dynamic_shapes=(tuple(map(_free, taken)),),
+            opset_version=OPSET,
             external_data=False,
             dynamo=True,
             verbose=False,
         )
     assert program is not None
     return program
+
+
+def _taken(model: Model[Any]) -> tuple[TensorSpec, ...]:
+    """What the module takes: the inputs of the signature, or what its front makes of them."""
+    front = model.front()
+    return model.signature.inputs if front is None else tuple(map(_spec, front.graph.output))
 
 
 def _free(spec: TensorSpec) -> dict[int, Any]:

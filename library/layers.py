@@ -82,3 +82,18 @@ class Served(nn.Module):
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         finished: torch.Tensor = self.finish(self.module(*inputs))
         return finished
+
+
+class WordBag(nn.Module):
+    """Numbers of words [batch, n], 0 where there is none, to mean and greatest of their vectors [batch, 2 width]."""
+
+    def __init__(self, words: int, width: int) -> None:
+        super().__init__()
+        self.vectors = nn.Embedding(words + 1, width, padding_idx=0)
+
+    def forward(self, words: Tensor) -> Tensor:
+        there = (words > 0).unsqueeze(-1)
+        vectors = self.vectors(words)
+        mean = (vectors * there).sum(dim=1) / there.sum(dim=1).clamp(min=1)
+        greatest = vectors.where(there, torch.full_like(vectors, -1e4)).amax(dim=1)
+        return torch.cat([mean, greatest.where(there.any(dim=1), torch.zeros_like(greatest))], dim=1)

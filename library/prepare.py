@@ -27,12 +27,18 @@ class PreparationSpec(BaseModel):
 def prepare(spec: dict[str, Any], reporter: Reporter) -> Result:
     """Write the three parts; equal data gives equal bytes and so an equal digest on every machine."""
     dataset = library.data_set(PreparationSpec.model_validate(spec).dataset)
+    dataset.fetch(lambda message: _tell(message, reporter))
     parts = dataset.parts()
     reporter.send(Progress(fraction=0.5, message="writing the parts"))
     digests = {part: _write(part, parts[part]) for part in Part}
     sizes = {part: len(parts[part][dataset.schema.target.name]) for part in Part}
     child.log.info("%s: %s", dataset.name, ", ".join(f"{size} {part}" for part, size in sizes.items()))
     return Result(files={part: _file(part) for part in Part}, data=_facts(dataset, digests, sizes))
+
+
+def _tell(message: str, reporter: Reporter) -> None:
+    child.log.info(message)
+    reporter.send(Progress(fraction=0, message=message))
 
 
 def digest_of(parts: Mapping[Part, str]) -> str:

@@ -33,3 +33,17 @@ def _cut(group: "Indices", rule: Split) -> "dict[Part, Indices]":
     first = round(len(group) * rule.train)
     second = round(len(group) * (rule.train + rule.validation))
     return {Part.TRAIN: group[:first], Part.VALIDATION: group[first:second], Part.TEST: group[second:]}
+
+
+def in_order(items: "Arrays", rule: Split) -> "dict[Part, Arrays]":
+    """The first items to train on, the next to validate, the last to test: for items that follow each other in time."""
+    cut = _cut(np.arange(len(next(iter(items.values())))), rule)
+    return {part: {name: column[cut[part]] for name, column in items.items()} for part in Part}
+
+
+def by_group(items: "Arrays", groups: "NDArray[Any]", rule: Split) -> "dict[Part, Arrays]":
+    """Whole groups to one part: for items of which several are of one person, thread or case."""
+    random = np.random.RandomState(rule.seed)
+    cut = _cut(random.permutation(np.unique(groups)), rule)
+    chosen = {part: np.flatnonzero(np.isin(groups, cut[part])) for part in Part}
+    return {part: {name: column[chosen[part]] for name, column in items.items()} for part in Part}

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from shared.tasks.process import FETCHING
+
 CHILD = Path(__file__).with_name("child.py")
-PASSED_ON = {"HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SSL_CERT_FILE", "TMPDIR", "TZ", "USER"}
+PASSED_ON = {"HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SSL_CERT_FILE", "TMPDIR", "TZ", "USER", *FETCHING}
 ALWAYS = {"ORT_DISABLE_TELEMETRY": "1", "PYTHONUTF8": "1"}
 PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "OMP_", "OPENBLAS_", "MKL_")
 

@@ -25,6 +25,8 @@ CANDIDATE = "candidate"
 CHAMPION = "champion"
 SUM_TOLERANCE = 1e-3
 LEAST_PROBABILITY = 1e-7
+TOP = 10
+BINS = 10
 
 
 class ScoringSpec(BaseModel):
@@ -91,7 +93,8 @@ def _check_classes(truth: "Array", outputs: "Array", labels: tuple[str, ...]) ->
 def _by_score(truth: "Array", outputs: "Array") -> dict[str, float]:
     """Figures of the scores themselves, each where it has a meaning.
 
-    Log-loss asks for probabilities; ROC-AUC is the mean of one class against the rest, over classes that have both.
+    Log-loss asks for probabilities; ROC-AUC is the mean of one class against the rest, over classes that have both;
+    of two classes the second is the one looked for, as average precision, Brier score and calibration see it.
     """
     import numpy as np
     from sklearn import metrics
@@ -104,7 +107,22 @@ def _by_score(truth: "Array", outputs: "Array") -> dict[str, float]:
     present = [index for index in range(scores.shape[1]) if 0 < (truth == index).sum() < len(truth)]
     if present:
         found["roc_auc"] = float(np.mean([metrics.roc_auc_score(truth == i, scores[:, i]) for i in present]))
+    if scores.shape[1] == 2 and present:
+        found["average_precision"] = float(metrics.average_precision_score(truth == 1, scores[:, 1]))
+    if scores.shape[1] == 2 and "log_loss" in found:
+        found["brier"] = float(np.mean((scores[:, 1] - truth) ** 2))
+        found["calibration_error"] = _calibration_error(truth, scores[:, 1])
     return found
+
+
+def _calibration_error(truth: "Array", chance: "Array") -> float:
+    """The mean difference of told and seen frequency of the second class, in ten groups of equal size by what is told
+    (Nixon et al., Measuring Calibration in Deep Learning, 2019: adaptive calibration error).
+    """
+    import numpy as np
+
+    groups = np.array_split(np.argsort(chance, kind="stable"), BINS)
+    return float(np.mean([abs(chance[group].mean() - truth[group].mean()) for group in groups if len(group)]))
 
 
 def _class_row(label: str, row: tuple[float, ...]) -> dict[str, Any]:
@@ -134,6 +152,28 @@ def _regression(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[st
     }
 
 
+def _ranking(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, Any]:
+    """Outputs are a score per thing that may be named; truth is the number of the right one, or several padded by -1.
+
+    Of equal scores the right one counts as the last: a model that tells nothing apart finds nothing.
+    """
+    import numpy as np
+
+    right = truth.reshape(len(truth), -1)
+    if outputs.ndim != 2 or right.max() >= outputs.shape[1] or (right < 0).all(axis=1).any():
+        raise InvalidInput(f"outputs of shape {list(outputs.shape)} do not hold a score for what {TRUTH} names")
+    own = np.where(right >= 0, np.take_along_axis(outputs, right.clip(0), axis=1), -np.inf)
+    places = np.stack([(outputs >= column[:, None]).sum(axis=1) - 1 for column in own.T], axis=1)
+    found, wanted = (places < TOP) & (right >= 0), (right >= 0).sum(axis=1)
+    gains, best = found / np.log2(places + 2.0), np.cumsum(1 / np.log2(np.arange(TOP) + 2.0))
+    return {
+        "ndcg_at_10": float((gains.sum(axis=1) / best[wanted.clip(1, TOP) - 1]).mean()),
+        "recall_at_10": float((found.sum(axis=1) / wanted).mean()),
+        "reciprocal_rank": float((1.0 / (np.where(right >= 0, places, outputs.shape[1]).min(axis=1) + 1)).mean()),
+        "items": len(truth),
+    }
+
+
 def _headline(scores: dict[str, Any]) -> str:
     figures = {name: value for name, value in scores.items() if isinstance(value, float)}
     return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
@@ -142,6 +182,7 @@ def _headline(scores: dict[str, Any]) -> str:
 JUDGES: dict[TaskType, Callable[["Array", "Array", tuple[str, ...]], dict[str, Any]]] = {
     TaskType.CLASSIFICATION: _classification,
     TaskType.REGRESSION: _regression,
+    TaskType.RANKING: _ranking,
 }
 
 

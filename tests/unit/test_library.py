@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ import library
 from library.base import COMPARISONS, Condition, Config, DataSet, Gate, Model, Part, Split, TaskType
 from library.export import export
 from library.files import pack, unpack
+from library.front import as_text
 from library.layers import Restore, Standardise
 from library.objectives import FINISHES, LOSSES, METRICS
 from library.prepare import digest_of
-from library.split import divide
+from library.split import by_group, divide, in_order
 from library.training import Training
 from services.evaluator.engine import JUDGES
 from shared.errors import InvalidInput, NotFound
@@ -33,10 +36,23 @@ each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.na
 each_data_set = pytest.mark.parametrize("dataset", DATA_SETS, ids=lambda dataset: dataset.name)
 
 
+@cache
+def parts_of(name: str) -> dict[Part, dict[str, Any]]:
+    """The parts of a data set, read once a process: some take seconds."""
+    return library.data_set(name).parts()
+
+
+@cache
+def sample(name: str, part: Part, count: int) -> dict[str, Any]:
+    """Items from all over the part: many data sets are in order of time or class."""
+    items = parts_of(name)[part]
+    chosen = np.linspace(0, len(next(iter(items.values()))) - 1, count).astype(int)
+    return {column: values[chosen] for column, values in items.items()}
+
+
 def train_one_step(model: Model[Any]) -> Training:
     config = model.validate({"epochs": 1})
-    parts = library.data_set(model.dataset).parts()
-    few = {name: column[: config.batch_size] for name, column in parts[Part.TRAIN].items()}
+    few = sample(model.dataset, Part.TRAIN, config.batch_size)
     training = Training(model, config, 7, few, few)
     training.run_epoch(lambda: None)
     return training
@@ -110,7 +126,7 @@ def test_a_model_fits_its_data_set(model: Model[Any]) -> None:
 @each_model
 def test_the_gate_asks_only_for_figures_that_the_evaluator_measures(model: Model[Any]) -> None:
     classes = np.arange(len(model.labels) or 3)
-    outputs = np.eye(len(classes)) if model.task_type is TaskType.CLASSIFICATION else classes.astype(float)
+    outputs = classes.astype(float) if model.task_type is TaskType.REGRESSION else np.eye(len(classes))
     perfect = JUDGES[model.task_type](classes, outputs, model.labels)
     assert all(condition.metric in perfect for condition in model.gate.conditions)
     assert model.gate.passes(perfect)
@@ -120,11 +136,26 @@ def test_the_gate_asks_only_for_figures_that_the_evaluator_measures(model: Model
 def test_the_gate_refuses_what_needs_no_training(model: Model[Any]) -> None:
     """The commonest class, or the mean."""
     dataset = library.data_set(model.dataset)
-    train, test = (dataset.parts()[part][dataset.schema.target.name] for part in (Part.TRAIN, Part.TEST))
-    of_type = {TaskType.CLASSIFICATION: lambda: np.bincount(train) / len(train), TaskType.REGRESSION: train.mean}
-    guess = np.atleast_1d(of_type[model.task_type]())
+    train, test = (parts_of(dataset.name)[part][dataset.schema.target.name] for part in (Part.TRAIN, Part.TEST))
+    guess = np.atleast_1d(train.mean(axis=0) if model.task_type is TaskType.REGRESSION else _frequency(model, train))
     scores = JUDGES[model.task_type](test, np.tile(guess, (len(test), 1)), model.labels)
     assert not any(condition.holds(scores) for condition in model.gate.conditions)
+
+
+def _frequency(model: Model[Any], train: Any) -> Any:
+    """How often each class, or each thing that is ranked, was right."""
+    return np.bincount(train[train >= 0].ravel(), minlength=model.signature.outputs[0].shape[-1]) / len(train)
+
+
+@each_model
+def test_a_baseline_answers_as_the_model_does(model: Model[Any]) -> None:
+    if model.baseline is None:
+        return
+    target = library.data_set(model.dataset).schema.target.name
+    train, test = (sample(model.dataset, part, 400) for part in (Part.TRAIN, Part.TEST))
+    outputs = np.asarray(model.baseline_outputs(train, test))
+    assert outputs.shape[1:] == model.signature.outputs[0].shape[1:]
+    assert model.baseline.metric in JUDGES[model.task_type](test[target], outputs, model.labels)
 
 
 @each_model
@@ -157,10 +188,12 @@ def test_the_exported_file_answers_as_the_module_for_any_batch(model: Model[Any]
     training = train_one_step(model)
     assert export(model, training.module, tmp_path / "model.onnx") == model.signature
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    items = library.data_set(model.dataset).parts()[Part.VALIDATION]
+    items = sample(model.dataset, Part.VALIDATION, 7)
     for count in (1, 2, 7):
         inputs = {spec.name: items[spec.name][:count] for spec in model.signature.inputs}
-        (outputs,) = session.run([spec.name for spec in model.signature.outputs], inputs)
+        (outputs,) = session.run(
+            [spec.name for spec in model.signature.outputs], {name: as_text(column) for name, column in inputs.items()}
+        )
         np.testing.assert_allclose(outputs, served_outputs(model, training.module, inputs), atol=1e-5)
 
 
@@ -219,7 +252,7 @@ def test_a_data_set_has_the_columns_that_its_schema_says(dataset: DataSet) -> No
     columns = (*dataset.schema.features, dataset.schema.target)
     assert dataset.source
     assert dataset.licence
-    for items in dataset.parts().values():
+    for items in parts_of(dataset.name).values():
         assert list(items) == [column.name for column in columns]
         for column in columns:
             array = items[column.name]
@@ -231,14 +264,17 @@ def test_a_data_set_has_the_columns_that_its_schema_says(dataset: DataSet) -> No
 
 @each_data_set
 def test_every_label_occurs_in_every_part(dataset: DataSet) -> None:
-    for items in dataset.parts().values():
+    for items in parts_of(dataset.name).values():
         found = np.unique(items[dataset.schema.target.name])
         assert not dataset.labels or found.tolist() == list(range(len(dataset.labels)))
 
 
 @each_data_set
 def test_the_parts_are_the_same_bytes_each_time(dataset: DataSet) -> None:
-    first, second = ({part: pack(items) for part, items in dataset.parts().items()} for _ in range(2))
+    first, second = (
+        {part: sha256(pack(items)).digest() for part, items in parts.items()}
+        for parts in (parts_of(dataset.name), dataset.parts())
+    )
     assert first == second
     assert len(set(first.values())) == len(Part)
 
@@ -320,3 +356,17 @@ def test_a_gate_survives_the_wire(gate: Gate) -> None:
 def test_a_config_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Config().epochs = 3  # type: ignore[misc]
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60))
+def test_groups_stay_together_and_nothing_is_lost(groups: list[int]) -> None:
+    parts = by_group({"index": np.arange(len(groups))}, np.array(groups), Split())
+    assert sorted(np.concatenate([part["index"] for part in parts.values()])) == list(range(len(groups)))
+    homes = [{groups[index] for index in part["index"]} for part in parts.values()]
+    assert sum(map(len, homes)) == len(set(groups))
+
+
+@given(st.integers(1, 500))
+def test_items_in_order_are_cut_in_order(count: int) -> None:
+    parts = in_order({"index": np.arange(count)}, Split())
+    assert np.concatenate([parts[part]["index"] for part in Part]).tolist() == list(range(count))

@@ -1,5 +1,6 @@
 """The process that scores candidate and champion on the same items."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sklearn import metrics
 from library.base import TaskType
 from library.files import pack
 from services.evaluator.engine import JUDGES
+from shared.errors import InvalidInput
 from tests.unit.task_process import Ended, run
 
 LABELS = ("cat", "dog", "cow")
@@ -145,3 +147,39 @@ def test_two_classes_have_the_roc_auc_of_either() -> None:
     truth, second = np.array([0, 1, 0, 1, 1]), np.array([0.1, 0.4, 0.5, 0.8, 0.9])
     found = JUDGES[TaskType.CLASSIFICATION](truth, np.stack([1 - second, second], axis=1), ("no", "yes"))
     assert found["roc_auc"] == pytest.approx(metrics.roc_auc_score(truth, second))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 29), st.lists(st.integers(0, 9), min_size=30, max_size=30)), min_size=1, max_size=12
+    )
+)
+def test_a_ranking_is_scored_by_the_place_of_what_was_right(rows: list[tuple[int, list[int]]]) -> None:
+    truth, outputs = np.array([right for right, _ in rows]), np.array([scores for _, scores in rows], "f4")
+    places = [sum(score >= scores[right] for score in scores) - 1 for right, scores in rows]
+    found = JUDGES[TaskType.RANKING](truth, outputs, ())
+    assert found["recall_at_10"] == pytest.approx(np.mean([place < 10 for place in places]))
+    assert found["ndcg_at_10"] == pytest.approx(np.mean([(place < 10) / math.log2(place + 2) for place in places]))
+    assert found["reciprocal_rank"] == pytest.approx(np.mean([1 / (place + 1) for place in places]))
+
+
+def test_of_several_right_things_all_count() -> None:
+    outputs = np.linspace(1, 0, 30, dtype="f4")[None]
+    assert JUDGES[TaskType.RANKING](np.array([[0, 1, -1]]), outputs, ())["ndcg_at_10"] == pytest.approx(1)
+    assert JUDGES[TaskType.RANKING](np.array([[0, 20, -1]]), outputs, ())["recall_at_10"] == 0.5
+
+
+@pytest.mark.parametrize("truth", [[30], [-1]])
+def test_a_ranking_needs_something_right_among_what_is_scored(truth: list[int]) -> None:
+    with pytest.raises(InvalidInput, match="do not hold a score"):
+        JUDGES[TaskType.RANKING](np.array(truth), np.zeros((1, 30), "f4"), ())
+
+
+@given(st.lists(st.integers(0, 1), min_size=20, max_size=80))
+def test_chances_that_are_as_frequent_as_told_are_calibrated(kinds: list[int]) -> None:
+    truth = np.array([0, 1, *kinds])
+    sure = JUDGES[TaskType.CLASSIFICATION](truth, np.eye(2)[truth], ("no", "yes"))
+    wrong = JUDGES[TaskType.CLASSIFICATION](truth, np.eye(2)[1 - truth], ("no", "yes"))
+    assert (sure["calibration_error"], sure["brier"], sure["average_precision"]) == (0, 0, 1)
+    assert wrong["brier"] == 1
+    assert wrong["calibration_error"] > 0.5
