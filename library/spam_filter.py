@@ -22,7 +22,7 @@ MOST_WORDS = 400
 class SpamFilterConfig(Config):
     """What a training of spam-filter can be told."""
 
-    epochs: int = Field(default=12, ge=1, le=200, json_schema_extra=NOT_TUNED)
+    epochs: int = Field(default=12, ge=1, le=10_000, json_schema_extra=NOT_TUNED)
     batch_size: int = Field(default=64, ge=8, le=512, json_schema_extra=LOG_SCALE)
     learning_rate: float = Field(default=3e-3, ge=1e-5, le=1e-1, json_schema_extra=LOG_SCALE)
     width: int = Field(default=32, ge=4, le=256, json_schema_extra=LOG_SCALE, description="of a word's vector")

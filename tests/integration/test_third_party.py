@@ -7,17 +7,19 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
 import pytest
 
+import library
 from library.files import unpack
 from shared.tasks.process import task_process
 from shared.worker import Failure, Result
 from tests.wheels import EXAMPLE, ROOT, build, pip
 
-OWN = {"breast-cancer-mlp", "diabetes-mlp", "digits-cnn"}
+OWN = {resolve_name(member).name for member in library.MODELS}
 LIST = """
 import asyncio, sys
 from services.trainer.handlers import list_library

@@ -98,7 +98,6 @@ def test_a_token_of_auth_is_good() -> None:
 RAW = jwt.PyJWK(PUBLIC, "EdDSA").key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 PEM = jwt.PyJWK(PUBLIC, "EdDSA").key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 HS = {"alg": "HS256", "typ": TOKEN_TYPE, "kid": KID}
-GOOD = signed(claims())
 FORGED = {
     "alg none": lambda: by_hand(HS | {"alg": "none"}, claims()),
     "alg None": lambda: by_hand(HS | {"alg": "None"}, claims()),
@@ -126,7 +125,7 @@ FORGED = {
     "expired": lambda: signed(claims(iat=now() - 1000, exp=now() - 100)),
     "no end": lambda: signed(claims(exp=None)),
     "end as text": lambda: signed(claims(exp=str(now() + 900))),
-    "too long": lambda: signed(claims(exp=now() + 901)),
+    "too long": lambda: signed(claims(exp=now() + 960)),
     "begins later": lambda: signed(claims(iat=now() + 100, exp=now() + 200)),
     "no begin": lambda: signed(claims(iat=None)),
     "not before": lambda: signed(claims(nbf=now() + 100)),
@@ -138,9 +137,9 @@ FORGED = {
     "another project": lambda: signed(claims(project="other")),
     "no project": lambda: signed(claims(project=None)),
     "no id": lambda: signed(claims(jti=None)),
-    "no signature": lambda: GOOD.rpartition(".")[0] + ".",
-    "two parts": lambda: GOOD.rpartition(".")[0],
-    "four parts": lambda: GOOD + ".x",
+    "no signature": lambda: signed(claims()).rpartition(".")[0] + ".",
+    "two parts": lambda: signed(claims()).rpartition(".")[0],
+    "four parts": lambda: signed(claims()) + ".x",
     "deep": lambda: by_hand([[]], claims()) + "." + "[" * 1500,
     "deep header": lambda: base64.urlsafe_b64encode(b"[" * 1400).decode() + ".e30.x",
     "too much": lambda: "x" * 5000,
@@ -156,12 +155,14 @@ def test_a_forged_token_is_refused(what: str) -> None:
         assert token not in str(refused.value)
 
 
-@given(st.integers(min_value=0, max_value=len(GOOD) - 1), st.characters(codec="ascii"))
-def test_no_character_of_a_token_may_change(place: int, character: str) -> None:
+@given(st.floats(min_value=0, max_value=1, exclude_max=True), st.characters(codec="ascii"))
+def test_no_character_of_a_token_may_change(where: float, character: str) -> None:
     """But for the last one of a part, whose lowest bits base64 does not use."""
-    changed = GOOD[:place] + character + GOOD[place + 1 :]
-    last = place + 1 == len(GOOD) or GOOD[place + 1] == "."
-    if changed != GOOD and not last:
+    good = signed(claims())
+    place = int(where * len(good))
+    changed = good[:place] + character + good[place + 1 :]
+    last = place + 1 == len(good) or good[place + 1] == "."
+    if changed != good and not last:
         with pytest.raises(Unauthenticated):
             enter(changed)
 
