@@ -26,6 +26,7 @@ _GONE = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # between the server's last word and the end of the connection
     ConnectionError,
     TimeoutError,
 )
