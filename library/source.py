@@ -22,7 +22,6 @@ from shared.names import Digest
 CACHE_VARIABLE: Final = "AIMASS_DATA_HOME"
 INDEX_VARIABLE: Final = "PIP_INDEX_URL"
 FETCH_SECONDS: Final = 900
-PIECE: Final = 1 << 16
 
 Tell = Callable[[str], None]
 
@@ -67,13 +66,15 @@ class Archive(Declaration):
     def fetch(self, tell: Tell = lambda _: None) -> Path:
         """The file in the cache, brought there where it is missing; two processes bring it once.
 
-        Raises DataUnavailable that says what to do where the registry cannot be reached or gives another file.
+        Raises DataUnavailable that says what to do where the registry cannot be reached, or the file is another.
         """
         if not self.is_cached():
             with _locked(self.path.parent):
                 if not self.is_cached():
                     tell(f"fetching {self.title}, {self.size / 1e6:.1f} MB")
                     self._bring()
+        if (digest := _digest(self.path)) != self.sha256:
+            raise DataUnavailable(self._advice(f"the file that lies there has the digest {digest}"))
         return self.path
 
     def _bring(self) -> None:

