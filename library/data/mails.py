@@ -1,20 +1,21 @@
 """SpamAssassin's public corpus: 6,046 mails of 2002 and 2003, ham and spam."""
 
 import email
-import email.policy
 import re
+from email.headerregistry import HeaderRegistry
 from typing import TYPE_CHECKING, ClassVar
 
 from library.base import DataSet, Feature, Part, Schema
 from library.source import Archive, Registry
 
 if TYPE_CHECKING:
-    from email.message import EmailMessage, Message
+    from email.message import Message
 
     from library.base import Arrays
 
 MOST_BYTES = 4_000
 TAGS = re.compile(r"<[^>]{0,500}>")
+HEADERS = HeaderRegistry()
 PREFIXES = re.compile(r"^(\s*(re|fwd?|aw)\s*:|\s*\[[^\]]*\])+", re.IGNORECASE)
 
 
@@ -62,7 +63,7 @@ class Mails(DataSet):
 
     def _rows(self) -> "list[tuple[str, bytes, int]]":
         return [
-            (name, _text(email.message_from_bytes(content, policy=email.policy.default)), int("/spam-" in name))
+            (name, _text(email.message_from_bytes(content)), int("/spam-" in name))
             for name, content in self.archives[0].members("package/data/")
             if name.endswith(".txt")
         ]
@@ -74,17 +75,19 @@ def _thread(text: bytes) -> str:
     return subject or text.decode()
 
 
-def _text(mail: "EmailMessage") -> bytes:
+def _text(mail: "Message") -> bytes:
     words = f"{_subject(mail)}\n{' '.join(_bodies(mail))}"
     plain = words.encode("utf-8", "replace").replace(b"\0", b" ")
     return plain[:MOST_BYTES].decode("utf-8", "ignore").rstrip().encode()
 
 
-def _subject(mail: "EmailMessage") -> str:
-    return " ".join(str(mail.get("Subject", "")).split())
+def _subject(mail: "Message") -> str:
+    """Read by itself: the policy that reads each header so takes four times as long."""
+    raw = next((value for name, value in mail.raw_items() if name.lower() == "subject"), "")
+    return " ".join(str(HEADERS("Subject", "".join(raw.splitlines()))).split())
 
 
-def _bodies(mail: "EmailMessage") -> list[str]:
+def _bodies(mail: "Message") -> list[str]:
     return [TAGS.sub(" ", _body(part)) for part in mail.walk() if part.get_content_maintype() == "text"]
 
 
