@@ -62,10 +62,10 @@ logs *arguments: install
 provision *arguments: install
     @"{{ python }}" -m deploy.embedded provision "$@"
 
-# run the tests against real servers on free ports, in three processes, so that one works while others wait
+# run the tests against real servers on free ports, in four processes, so that some work while others wait
 [group('checks')]
 test *arguments: install
-    @"{{ python }}" -m pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"
+    @"{{ python }}" -m pytest -n 4 --dist loadfile --no-loadscope-reorder "$@"
 
 # kill, freeze and restart every part at every point of the main job, one fault at a time, and print the table
 [group('checks')]
@@ -114,7 +114,7 @@ proto: install
 [group('checks')]
 coverage *arguments: install
     @"{{ bin }}/coverage" erase
-    @"{{ bin }}/coverage" run -m pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"
+    @"{{ bin }}/coverage" run -m pytest -n 4 --dist loadfile --no-loadscope-reorder "$@"
     @"{{ bin }}/coverage" combine --quiet
     @"{{ bin }}/coverage" report {{ if arguments == "" { "--fail-under=88" } else { "" } }}
 

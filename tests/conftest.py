@@ -17,6 +17,7 @@ from xdist.scheduler import LoadScopeScheduling
 from deploy import provision
 from deploy.embedded.servers import BusUser
 from deploy.embedded.testing_servers import NatsServer, PostgresServer, nats_server, postgres_server
+from library import models
 from shared.settings import ServiceSettings
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime otherwise reports home
@@ -29,13 +30,25 @@ settings.load_profile("ours")
 
 
 class StacksOnce(LoadScopeScheduling):
-    """A process runs a file as a whole; a folder whose files share a stack too, so that the stack starts once."""
+    """A process runs a file as a whole; a folder whose files share a stack too, so that the stack starts once.
+
+    Of the library's tests it runs all that read one data set, which may take seconds to read.
+    """
 
     FOLDERS = ("tests/faults", "tests/e2e")
+    LIBRARY = "tests/unit/test_library.py"
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
+        file, _, test = nodeid.partition("::")
+        if file == self.LIBRARY:
+            return f"{file}::{_data_set_of(test)}"
         return next((folder for folder in self.FOLDERS if file.startswith(f"{folder}/")), file)
+
+
+def _data_set_of(test: str) -> str:
+    """The data set that a test's parameter, a member of the library, is or reads."""
+    member = test.partition("[")[2].rstrip("]")
+    return models()[member].dataset if member in models() else member
 
 
 @pytest.hookimpl(optionalhook=True)
