@@ -10,6 +10,7 @@ from pydantic import BaseModel
 import library
 from library.base import DataSet, Part
 from library.files import pack, write_atomically
+from library.profile import preview, profile
 from shared import child
 from shared.names import Slug
 from shared.worker import Progress, Reporter, Result
@@ -33,7 +34,7 @@ def prepare(spec: dict[str, Any], reporter: Reporter) -> Result:
     digests = {part: _write(part, parts[part]) for part in Part}
     sizes = {part: len(parts[part][dataset.schema.target.name]) for part in Part}
     child.log.info("%s: %s", dataset.name, ", ".join(f"{size} {part}" for part, size in sizes.items()))
-    return Result(files={part: _file(part) for part in Part}, data=_facts(dataset, digests, sizes))
+    return Result(files={part: _file(part) for part in Part}, data=_facts(dataset, parts, digests, sizes))
 
 
 def _tell(message: str, reporter: Reporter) -> None:
@@ -56,7 +57,9 @@ def _write(part: Part, items: "Arrays") -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _facts(dataset: DataSet, digests: Mapping[Part, str], sizes: Mapping[Part, int]) -> dict[str, Any]:
+def _facts(
+    dataset: DataSet, parts: "Mapping[Part, Arrays]", digests: Mapping[Part, str], sizes: Mapping[Part, int]
+) -> dict[str, Any]:
     return {
         "dataset": dataset.name,
         "digest": digest_of(digests),
@@ -66,6 +69,8 @@ def _facts(dataset: DataSet, digests: Mapping[Part, str], sizes: Mapping[Part, i
         "schema": dataset.schema.model_dump(mode="json"),
         "source": dataset.source,
         "licence": dataset.licence,
+        "profile": profile(dataset, parts),
+        "preview": preview(parts[Part.TRAIN]),
     }
 
 

@@ -12,6 +12,7 @@ class Permission(StrEnum):
     MODELS_PROMOTE = "models:promote"
     MODELS_FORCE = "models:force"
     ARTIFACTS_COLLECT = "artifacts:collect"
+    DATASETS_READ = "datasets:read"
     TASKS_READ = "tasks:read"
     TASKS_WRITE = "tasks:write"
     EVALUATIONS_READ = "evaluations:read"

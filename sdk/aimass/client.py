@@ -245,6 +245,16 @@ class Client(Later):
         collected: t.Garbage = self._connection.call("POST", "artifacts/collection", json=body)
         return collected
 
+    def datasets(self, name: str | None = None) -> list[t.Dataset]:
+        """Data sets, newest first, without profile and preview."""
+        found: list[t.Dataset] = self._get("datasets", name=name)["datasets"]
+        return found
+
+    def dataset(self, name: str, digest: str | None = None) -> t.Dataset:
+        """A data set, the newest or that of a digest; `facts` has its profile and a preview."""
+        found: t.Dataset = self._get(f"datasets/{name}", digest=digest)
+        return found
+
     def evaluations(self, model: str | None = None, version: int | None = None) -> list[t.Evaluation]:
         """Evaluations, newest first."""
         found: list[t.Evaluation] = self._get("evaluations", model=model, version=version)["evaluations"]

@@ -17,6 +17,16 @@ class Member(TypedDict):
     example: dict[str, Any]
 
 
+class Dataset(TypedDict):
+    """A data set: digests of it and of its parts, and facts of it."""
+
+    name: str
+    digest: str
+    parts: dict[str, str]
+    facts: dict[str, Any]
+    created_at: str | None
+
+
 class Accepted(TypedDict):
     """A task that was accepted; everything that follows from it carries the correlation id."""
 

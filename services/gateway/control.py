@@ -16,6 +16,7 @@ from services.gateway.caller import Edges
 from services.gateway.credentials import ANONYMOUS, Principal
 from services.gateway.routes import (
     batches,
+    datasets,
     deployments,
     events,
     inferences,
@@ -36,7 +37,10 @@ from shared.names import new_id
 PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, users.JWKS, users.LOGIN}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
-THEMES = (tasks, batches, models, uploads, inferences, webhooks, insight, deployments, events, keys, users, operators)
+THEMES = (
+    *(tasks, datasets, batches, models, uploads, inferences, webhooks),
+    *(insight, deployments, events, keys, users, operators),
+)
 
 
 def control_app(edges: Edges) -> FastAPI:

@@ -23,12 +23,14 @@ from shared.rpc.registry import (
     ArchiveVersion,
     CollectGarbage,
     CompareVersions,
+    DatasetList,
     DatasetView,
     DeleteVersion,
     ExportVersion,
     GetDataset,
     GetModel,
     GetVersion,
+    ListDatasets,
     ListModels,
     ListVersions,
     ModelList,
@@ -149,6 +151,10 @@ async def register_dataset(request: RegisterDataset, work: Work) -> DatasetView:
     return dataset
 
 
+async def list_datasets(request: ListDatasets, work: Work) -> DatasetList:
+    return DatasetList(datasets=await store.list_datasets(work.tx, work.project, request.name, request.limit))
+
+
 async def get_dataset(request: GetDataset, work: Work) -> DatasetView:
     dataset = await store.find_dataset(work.tx, work.project, request.name, request.digest)
     if dataset is None:
@@ -168,6 +174,7 @@ HANDLERS = Handlers(
         SetAlias: set_alias,
         RegisterDataset: register_dataset,
         GetDataset: get_dataset,
+        ListDatasets: list_datasets,
         RegisterUpload: uploads.register_upload,
         RegisterImport: uploads.register_import,
         ExportVersion: uploads.export_version,

@@ -135,6 +135,11 @@ UPDATE datasets SET used_at = now() WHERE (project, name, digest) = (
     WHERE project = $1 AND name = $2 AND ($3::text IS NULL OR digest = $3) ORDER BY created_at DESC LIMIT 1
 ) RETURNING name, digest, parts, facts, created_at
 """
+# Data sets, newest first, without what is long of their facts.
+DATASETS = """
+SELECT name, digest, parts, facts - 'profile' - 'preview' AS facts, created_at FROM datasets
+WHERE project = $1 AND ($2::text IS NULL OR name = $2) ORDER BY created_at DESC, name LIMIT $3
+"""
 # The artifacts that versions and data sets of all projects name.
 NAMED_ARTIFACTS = """
 SELECT digest FROM versions WHERE deleted_at IS NULL
@@ -308,6 +313,10 @@ async def insert_dataset(tx: Connection, project: str, dataset: RegisterDataset)
 async def find_dataset(tx: Connection, project: str, name: str, digest: str | None) -> DatasetView | None:
     row = await tx.fetchrow(FIND_DATASET, project, name, digest)
     return None if row is None else DatasetView(**dict(row))
+
+
+async def list_datasets(tx: Connection, project: str, name: str | None, limit: int) -> list[DatasetView]:
+    return [DatasetView(**dict(row)) for row in await tx.fetch(DATASETS, project, name, limit)]
 
 
 async def named_artifacts(tx: Connection) -> set[str]:

@@ -67,13 +67,22 @@ class VersionList(Reply):
 
 
 class DatasetView(Reply):
-    """A data set: its digest and the digests of its parts (train, validation, test)."""
+    """A data set: its digest and the digests of its parts (train, validation, test).
+
+    Its facts: schema, labels, sizes, source, licence; the profile has figures of each column, the preview some items.
+    """
 
     name: str
     digest: str
     parts: dict[str, str]
     facts: dict[str, Any] = {}
     created_at: datetime | None = None
+
+
+class DatasetList(Reply):
+    """Data sets, newest first, without their profiles and previews."""
+
+    datasets: list[DatasetView] = []
 
 
 class ListModels(Request[ModelList]):
@@ -227,6 +236,13 @@ class GetDataset(Request[DatasetView]):
 
     name: Slug
     digest: Digest | None = None
+
+
+class ListDatasets(Request[DatasetList]):
+    """Show the data sets of the project, newest first; with a name, those of this name."""
+
+    name: Slug | None = None
+    limit: int = Field(default=100, ge=1, le=1000)
 
 
 class Garbage(Reply):

@@ -22,6 +22,7 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (types.Model, registry.ModelView),
     (types.Version, registry.VersionView),
     (types.Comparison, registry.Comparison),
+    (types.Dataset, registry.DatasetView),
     (types.Garbage, registry.Garbage),
     (types.Evaluation, evaluator.EvaluationView),
     (types.Deployment, inference.DeploymentView),

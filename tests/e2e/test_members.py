@@ -137,3 +137,23 @@ def test_an_equal_version_keeps_up_with_a_champion_judged_by_its_error(
     assert evaluation["passed"], evaluation
     assert evaluation["metrics"]["rmse"] == pytest.approx(before["metrics"]["rmse"])
     until(lambda: serves(house, "diabetes-mlp", again), what="the newer version to be served")
+
+
+def test_a_data_set_shows_its_columns_its_classes_and_some_items(
+    house: House, champions: dict[str, tuple[int, dict[str, Any]]]
+) -> None:
+    shown = house.get("datasets/breast-cancer")
+    assert {"breast-cancer", "diabetes"} <= {found["name"] for found in house.get("datasets")["datasets"]}
+    profile = shown["facts"]["profile"]
+    assert [column["name"] for column in profile["columns"]] == shown["facts"]["schema"]["features"][0]["columns"]
+    train = held_in("breast-cancer")
+    radius = profile["columns"][0]
+    assert (radius["missing"], radius["minimum"], radius["maximum"]) == (0, train[:, 0].min(), train[:, 0].max())
+    assert sum(profile["target"]["train"]["classes"].values()) == shown["facts"]["sizes"]["train"] == len(train)
+    assert shown["facts"]["preview"][0]["measures"] == train[0].tolist()
+
+
+def held_in(dataset: str) -> NDArray[Any]:
+    declared = library.data_set(dataset)
+    features: NDArray[Any] = declared.parts()[Part.TRAIN][declared.schema.features[0].name]
+    return features

@@ -25,6 +25,7 @@ from shared.rpc.registry import (
     GetDataset,
     GetModel,
     GetVersion,
+    ListDatasets,
     ListModels,
     ListVersions,
     RegisterDataset,
@@ -294,3 +295,19 @@ async def in_transaction(registry: Running, event: Any) -> list[Any]:
         work: handlers.Work = Work(tx, Context(), registry.service.dispatcher.parts)
         await handle(event, work)
     return work.said
+
+
+async def test_data_sets_are_listed_newest_first_without_what_is_long(ask: Ask) -> None:
+    facts = {"sizes": {"train": 3}, "profile": {"columns": []}, "preview": [{"note": "x"}]}
+    for name, digest in (("mails", "e" * 64), ("digits", "f" * 64)):
+        await ask(RegisterDataset(name=name, digest=digest, parts=PARTS, facts=facts))
+    found = (await ask(ListDatasets())).datasets
+    assert [(dataset.name, dataset.digest[0]) for dataset in found] == [
+        ("digits", "f"),
+        ("mails", "e"),
+        ("digits", "d"),
+    ]
+    assert found[0].facts == {"sizes": {"train": 3}}
+    assert [dataset.digest[0] for dataset in (await ask(ListDatasets(name="digits"))).datasets] == ["f", "d"]
+    assert [dataset.name for dataset in (await ask(ListDatasets(limit=1))).datasets] == ["digits"]
+    assert (await ask(GetDataset(name="digits"))).facts == facts
