@@ -10,10 +10,10 @@ from shared.events.common import Signature
 from shared.names import DEFAULT_PROJECT, Digest, Slug
 from shared.rpc.base import Done, Reply, Request
 from shared.rpc.trainer import TaskAccepted
+from shared.tables import TableFormat
 
 InferenceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 InferenceState = Literal["queued", "running", "done", "failed", "cancelled"]
-TableFormat = Literal["csv", "jsonl", "npz", "parquet"]
 WebhookUrl = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 

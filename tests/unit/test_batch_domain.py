@@ -5,11 +5,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.inference.batch import columns, domain, values
+from services.inference.batch import columns, domain
 from services.inference.batch.caller import RowsRefused, joined, rows_of
-from services.inference.batch.values import BadValue, Unfit
 from shared.events.common import Signature, TensorSpec
 from shared.signatures import MAX_BATCH
+from shared.tables import values
+from shared.tables.values import BadValue, Unfit
 from shared.tensors import from_numpy, to_numpy
 
 COUNTS = st.integers(1, 5000)

@@ -20,9 +20,9 @@ from pyarrow import parquet
 
 from services.inference.batch import part_files, writing
 from services.inference.batch.reading import Limits, Reading, ReadingSpec
-from services.inference.batch.values import Unfit
 from services.inference.batch.writing import Broken, WritingSpec
 from shared.events.common import Signature, TensorSpec
+from shared.tables.values import Unfit
 from shared.tensors import DTYPES, from_numpy, to_numpy
 from shared.worker import Reporter
 

@@ -12,9 +12,10 @@ from services.gateway.routes.tasks import IdempotencyKey
 from shared.errors import InvalidInput
 from shared.names import Slug
 from shared.permissions import Permission
-from shared.rpc.inference import GetBatchResult, SubmitBatch, TableFormat
+from shared.rpc.inference import GetBatchResult, SubmitBatch
 from shared.rpc.tasks import owner_of
 from shared.rpc.trainer import TaskAccepted
+from shared.tables import TableFormat
 
 ROUTES = Routes("batches")
 SUBMIT_SECONDS = 10.0

@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from services.inference.batch.tables import Rows
-from services.inference.batch.values import Array, Unfit
 from shared.events.common import Signature, TensorSpec
+from shared.tables.base import Rows
+from shared.tables.values import Array, Unfit
 
 LISTED: Final = 12
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.events.common import Signature, TensorSpec
 from shared.names import Digest
-from shared.rpc.inference import TableFormat
 from shared.signatures import MAX_BATCH
+from shared.tables import TableFormat
 from shared.tensors import SIZES
 
 KIND: Final = "batch"

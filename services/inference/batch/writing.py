@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict
 
 from services.inference.batch import part_files
 from services.inference.batch.part_files import Part
-from services.inference.batch.values import Array, Unfit
 from shared import child
-from shared.rpc.inference import TableFormat
+from shared.tables import TableFormat
+from shared.tables.values import Array, Unfit
 from shared.tensors import Tensor, to_numpy
 from shared.worker import Reporter, Result
 

@@ -1,4 +1,4 @@
-"""Files of arrays as the reading process sees them: .npz, read in portions and never unpickled, and Parquet."""
+"""Rows in arrays: .npz, read in portions and never unpickled, and Parquet."""
 
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -9,9 +9,9 @@ from typing import IO, Any, ClassVar, Final
 
 import numpy as np
 
-from services.inference.batch import values
-from services.inference.batch.tables import Rows, Table
-from services.inference.batch.values import Array, BadValue, Unfit
+from shared.tables import values
+from shared.tables.base import Rows, Table
+from shared.tables.values import Array, BadValue, Unfit
 
 NPY: Final = ".npy"
 PICKLED: Final = "holds Python objects, which are never read here: save numbers or text"

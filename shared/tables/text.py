@@ -1,49 +1,18 @@
-"""Files of rows as the reading process sees them: names of columns, and rows a portion at a time."""
+"""Rows of text: CSV with a line of names, and JSON lines."""
 
 import codecs
 import csv
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
-from services.inference.batch import values
-from services.inference.batch.values import Array, BadValue, Unfit
+from shared.tables import values
+from shared.tables.base import Rows, Table
+from shared.tables.values import Array, Unfit
 
 LINE_BYTES: Final = 32 * 1024 * 1024
 CELL_CHARACTERS: Final = 1024 * 1024
-
-
-class Rows(ABC):
-    """Some rows of a file; `word` is what its columns are called."""
-
-    word: ClassVar[str] = "column"
-
-    def __init__(self, count: int, where: Callable[[int], str]) -> None:
-        self.count, self._where = count, where
-
-    def array(self, column: str, datatype: str) -> Array:
-        """A column as this datatype; raises Unfit naming column and row or line."""
-        try:
-            return self._array(column, datatype)
-        except BadValue as bad:
-            raise Unfit(f"{self._where(bad.row)}, {self.word} '{column}': {bad.reason}") from None
-
-    @abstractmethod
-    def _array(self, column: str, datatype: str) -> Array: ...
-
-
-class Table(ABC):
-    """A file; `numeric` are those of its columns that hold numbers, `word` is what they are called."""
-
-    word: ClassVar[str] = "column"
-    names: tuple[str, ...]
-    numeric: tuple[str, ...]
-
-    @abstractmethod
-    def rows(self, columns: Sequence[str], size: int) -> Iterator[Rows]:
-        """All rows in order, this many at a time; only these columns need to be there."""
 
 
 class TextRows(Rows):
