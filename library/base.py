@@ -106,7 +106,8 @@ class Card(Declaration):
 class Feature(Declaration):
     """A column of a data set: OIP datatype, shape of one item (-1: any length), range where there is one.
 
-    A table is one such column; `columns` names what its items hold, in order.
+    A table is one such column; `columns` names what its items hold, in order. With `missing` NaN stands for what is
+    not known.
     """
 
     name: Slug
@@ -115,6 +116,7 @@ class Feature(Declaration):
     columns: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    missing: bool = False
     description: str = ""
 
 

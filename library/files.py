@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from library.base import Arrays
+    from library.base import Arrays, Schema
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -50,3 +50,13 @@ def unpack(path: Path) -> "Arrays":
     """The arrays of an .npz file, by name."""
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
+
+
+def in_order_of(schema: "Schema", items: "Arrays") -> "Arrays":
+    """The columns of a part as the schema has them, so that the target is the last."""
+    return {column.name: items[column.name] for column in (*schema.features, schema.target)}
+
+
+def target_of(items: "Arrays") -> str:
+    """The name of what is to be told of the items of a part."""
+    return [*items][-1]

@@ -13,6 +13,7 @@ class Permission(StrEnum):
     MODELS_FORCE = "models:force"
     ARTIFACTS_COLLECT = "artifacts:collect"
     DATASETS_READ = "datasets:read"
+    DATASETS_WRITE = "datasets:write"
     TASKS_READ = "tasks:read"
     TASKS_WRITE = "tasks:write"
     EVALUATIONS_READ = "evaluations:read"
@@ -44,7 +45,7 @@ GRANTS: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: frozenset(Permission),
     Role.ENGINEER: _READ
     | {Permission.INFER, Permission.TASKS_WRITE, Permission.MODELS_WRITE, Permission.MODELS_PROMOTE}
-    | {Permission.DEPLOYMENTS_WRITE},
+    | {Permission.DEPLOYMENTS_WRITE, Permission.DATASETS_WRITE},
     Role.OPERATOR: _READ | {Permission.INFER, Permission.TASKS_WRITE, Permission.DEPLOYMENTS_WRITE},
     Role.VIEWER: _VIEW,
 }

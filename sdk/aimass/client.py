@@ -64,10 +64,17 @@ class Client(Later):
         return found
 
     def train(
-        self, model: str, config: Mapping[str, Any] | None = None, *, auto_promote: bool = True, key: str = ""
+        self,
+        model: str,
+        config: Mapping[str, Any] | None = None,
+        *,
+        auto_promote: bool = True,
+        dataset: str | None = None,
+        key: str = "",
     ) -> t.Accepted:
-        """Submit a training task; the same idempotency key twice is one task."""
+        """Submit a training task, on the member's own data set or another; the same idempotency key is one task."""
         body = {"kind": "train", "model": model, "config": dict(config or {}), "auto_promote": auto_promote}
+        body |= {"dataset": dataset} if dataset else {}
         headers = {"Idempotency-Key": key or str(uuid.uuid4())}
         accepted: t.Accepted = self._connection.call("POST", "tasks", json=body, headers=headers)
         return accepted
@@ -253,6 +260,19 @@ class Client(Later):
     def dataset(self, name: str, digest: str | None = None) -> t.Dataset:
         """A data set, the newest or that of a digest; `facts` has its profile and a preview."""
         found: t.Dataset = self._get(f"datasets/{name}", digest=digest)
+        return found
+
+    def bring_dataset(
+        self,
+        name: str,
+        file: Path,
+        *,
+        like: str,
+        format: str | None = None,  # noqa: A002
+        key: str = "",
+    ) -> t.Accepted:
+        """Bring a file of rows as a data set that has the columns and labels of one of the library's."""
+        found: t.Accepted = self._bring(f"datasets/{name}", file, {"like": like, "format": format}, key)
         return found
 
     def evaluations(self, model: str | None = None, version: int | None = None) -> list[t.Evaluation]:

@@ -3,9 +3,8 @@
 import asyncio
 from typing import Any
 
-import library
 from library.base import Gate, TaskType
-from library.files import pack, unpack
+from library.files import pack, target_of, unpack
 from services.evaluator import store
 from services.evaluator.admission import KIND, evaluate, known_version
 from services.evaluator.data_plane import Advance, Array, Arrays, DataPlane, NotServed
@@ -54,7 +53,7 @@ class EvaluateJob(Job):
         version, champion = await self._versions(run)
         rival = champion if champion and champion.takes_the_same(version) else None
         items = await self._items(run, version)
-        target = library.data_set(version.dataset).schema.target.name
+        target = target_of(items)
         advance = _progress(run, len(items[target]) * (2 if rival else 1))
         arrays = {TRUTH: items[target], CANDIDATE: await self._data_plane.outputs(version, items, advance)}
         if rival:

@@ -2,6 +2,7 @@
 
 from services.trainer.handlers import HANDLERS, Parts
 from services.trainer.job import TrainJob
+from services.trainer.preparation import PrepareJob
 from services.trainer.settings import Settings
 from shared.service import Service
 from shared.tasks.runner import TaskRunner
@@ -12,7 +13,8 @@ def build(settings: Settings | None = None) -> Service:
     service = Service("trainer", settings)
     runner = TaskRunner(service, settings)
     runner.add(TrainJob())
-    service.handle(HANDLERS, Parts(runner))
+    runner.add(PrepareJob())
+    service.handle(HANDLERS, Parts(runner, service.bus))
     service.add_loop("tasks", runner.run)
     service.add_closing(runner.drain)
     return service

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+import library
 from library.base import Model
 from shared.errors import InvalidInput
 from shared.events.common import Signature
@@ -28,12 +29,27 @@ class Plan(BaseModel):
     dataset_digest: Digest | None = None
 
     @property
+    def is_of_library(self) -> bool:
+        """Whether the data set can be made anew wherever the library is."""
+        return self.dataset in library.data_sets()
+
+    @property
     def seed(self) -> int:
         return int(self.parameters[SEED])
 
     @property
     def config(self) -> dict[str, Any]:
         return {name: value for name, value in self.parameters.items() if name != SEED}
+
+
+class Brought(BaseModel):
+    """What it takes to make a data set of a file: its digest, and the parameters that people see."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Slug
+    file: Digest
+    parameters: dict[str, Any]
 
 
 class Trained(BaseModel):
@@ -44,6 +60,26 @@ class Trained(BaseModel):
     labels: tuple[str, ...]
     code_version: str
     weights: int = Field(ge=0)
+
+
+def brought(name: str, like: str, file: str, format_: str | None) -> Brought:
+    """Raises InvalidInput for a name of the library's, NotFound for a data set to be like that it does not have."""
+    if name in library.data_sets():
+        raise InvalidInput(f"name: {name!r} is a data set of the library; give yours another name", field="name")
+    library.data_set(like)
+    parameters = {"dataset": name, "like": like} | ({"format": format_} if format_ else {})
+    return Brought(dataset=name, file=file, parameters=parameters)
+
+
+def fits(model: Model[Any], name: str, facts: Mapping[str, Any]) -> None:
+    """Raises InvalidInput where a data set has not the schema and the labels of that which a model learns from."""
+    own = library.data_set(model.dataset)
+    if (facts.get("schema"), facts.get("labels")) != (own.schema.model_dump(mode="json"), list(own.labels)):
+        raise InvalidInput(
+            f"dataset: {name!r} has not the columns and labels of '{own.name}', which {model.name} learns from: "
+            f"bring it with ?like={own.name}",
+            field="dataset",
+        )
 
 
 def plan(model: Model[Any], config: Mapping[str, Any], auto_promote: bool) -> Plan:

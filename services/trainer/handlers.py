@@ -6,12 +6,15 @@ from typing import Any
 import library
 from library.base import Model
 from services.trainer import store
-from services.trainer.domain import plan, requested
+from services.trainer.domain import brought, fits, plan, requested
+from services.trainer.preparation import PrepareJob
+from shared.bus import Bus
 from shared.commands.trainer import TrainModel
 from shared.errors import InvalidInput
 from shared.handlers import Handlers
 from shared.rpc.artifacts import PAGE, ListReferences, References
-from shared.rpc.trainer import Library, LibraryMember, ListLibrary, SubmitTask, TaskAccepted
+from shared.rpc.registry import GetDataset
+from shared.rpc.trainer import Library, LibraryMember, ListLibrary, SubmitDataset, SubmitTask, TaskAccepted
 from shared.tasks.handlers import TASK_RPC
 from shared.tasks.run import accept
 from shared.tasks.runner import TaskRunner
@@ -26,13 +29,14 @@ class Parts:
     """What the handlers work with."""
 
     runner: TaskRunner
+    bus: Bus
 
 
 Work = AnyWork[Parts]
 
 
 async def submit_task(request: SubmitTask, work: Work) -> TaskAccepted:
-    task = await _accept(work, new_task_id(KIND), request.model, request.config, request.auto_promote)
+    task = await _accept(work, new_task_id(KIND), request.model, request.config, request.auto_promote, request.dataset)
     return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
 
 
@@ -42,11 +46,24 @@ async def on_train_model(command: TrainModel, work: Work) -> None:
         raise InvalidInput("a command needs a request_id, which makes its repeat harmless", field="request_id")
     task_id = new_task_id(KIND)
     if await store.take_request(work.tx, work.project, command.request_id, task_id):
-        await _accept(work, task_id, command.model, command.parameters, command.auto_promote)
+        await _accept(work, task_id, command.model, command.parameters, command.auto_promote, command.dataset or None)
 
 
-async def _accept(work: Work, task_id: str, name: str, config: dict[str, Any], auto_promote: bool) -> Task:
+async def submit_dataset(request: SubmitDataset, work: Work) -> TaskAccepted:
+    made = brought(request.name, request.like, request.digest, request.format)
+    task = await accept(work, PrepareJob.kind, "", made.model_dump(mode="json"))
+    work.then(work.parts.runner.wake)
+    return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
+
+
+async def _accept(
+    work: Work, task_id: str, name: str, config: dict[str, Any], auto_promote: bool, dataset: str | None
+) -> Task:
     accepted = plan(library.model(name), config, auto_promote)
+    if dataset is not None and dataset != accepted.dataset:
+        found = await work.parts.bus.ask(GetDataset(name=dataset), work.context)
+        fits(library.model(name), dataset, found.facts)
+        accepted = accepted.model_copy(update={"dataset": dataset, "dataset_digest": found.digest})
     task = await accept(work, KIND, accepted.model, accepted.model_dump(mode="json", exclude={"model"}), task_id)
     work.say(requested(task.id, accepted))
     work.then(work.parts.runner.wake)
@@ -84,7 +101,7 @@ def _input(name: str, datatype: str, model: Model[Any]) -> dict[str, Any]:
 HANDLERS = Handlers(
     "trainer",
     commands={TrainModel: on_train_model},
-    rpc={SubmitTask: submit_task, ListReferences: list_references, **TASK_RPC},
+    rpc={SubmitTask: submit_task, SubmitDataset: submit_dataset, ListReferences: list_references, **TASK_RPC},
     memory_rpc={ListLibrary: list_library},
     asks=("registry",),
 )

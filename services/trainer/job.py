@@ -9,16 +9,16 @@ import library
 from library.base import Part
 from services.trainer.domain import Plan, Trained, completed
 from services.trainer.engine import TrainingSpec
+from services.trainer.preparation import prepared
 from shared.errors import NotFound
 from shared.events.training import EpochCompleted, TrainingCancelled, TrainingFailed, TrainingStarted
-from shared.rpc.registry import DatasetView, GetDataset, RegisterDataset
+from shared.rpc.registry import DatasetView, GetDataset
 from shared.tasks import store
 from shared.tasks.run import Job, TaskFailed, TaskRun
 from shared.tasks.store import Task
 from shared.work import Work
 from shared.worker import Checkpoint, Metrics, Result
 
-PREPARE = "library.prepare"
 TRAIN = "services.trainer.engine"
 CHECKPOINT = "checkpoint"
 RESUME_FILE = "resume.safetensors"
@@ -63,7 +63,9 @@ class Training:
         try:
             dataset = await self._run.ask(wanted)
         except NotFound:
-            dataset = await self._run.ask(await self._prepare())
+            if not self._plan.is_of_library:
+                raise TaskFailed("DatasetGone", f"data set {self._plan.dataset} is not there any more") from None
+            dataset = await prepared(self._run, self._plan.dataset, {"dataset": self._plan.dataset}, is_step=True)
         if self._plan.dataset_digest is None:
             await self._settle(dataset.digest)
         if self._plan.dataset_digest != dataset.digest:
@@ -71,13 +73,6 @@ class Training:
                 "DatasetChanged", f"data set {dataset.name} {self._plan.dataset_digest} cannot be made again"
             )
         return dataset
-
-    async def _prepare(self) -> RegisterDataset:
-        """Make the parts in a process and keep them; equal data gives equal digests wherever it is made."""
-        result = await self._run.execute(PREPARE, {"dataset": self._plan.dataset}, tells_progress=False)
-        parts = {part: await self._run.artifacts.put_file(self._run.path(file)) for part, file in result.files.items()}
-        facts = {name: value for name, value in result.data.items() if name not in ("dataset", "digest", "parts")}
-        return RegisterDataset(name=self._plan.dataset, digest=result.data["digest"], parts=parts, facts=facts)
 
     async def _settle(self, digest: str) -> None:
         self._plan = self._plan.model_copy(update={"dataset_digest": digest})

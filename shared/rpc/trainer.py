@@ -2,8 +2,9 @@
 
 from typing import Any, ClassVar
 
-from shared.names import Slug
+from shared.names import Digest, Slug
 from shared.rpc.base import Reply, Request
+from shared.tables import TableFormat
 
 
 class TaskAccepted(Reply):
@@ -36,12 +37,26 @@ class Library(Reply):
 
 
 class SubmitTask(Request[TaskAccepted]):
-    """Accept a training task; the config is checked against the member's."""
+    """Accept a training task; the config is checked against the member's.
+
+    It learns from the member's data set, or from another one of the project that has the same schema and labels.
+    """
 
     idempotent: ClassVar[bool] = True
     model: Slug
     config: dict[str, Any] = {}
     auto_promote: bool = True
+    dataset: Slug | None = None
+
+
+class SubmitDataset(Request[TaskAccepted]):
+    """Accept a task that makes a data set of a file of rows, kept as an artifact, that is like one of the library's."""
+
+    idempotent: ClassVar[bool] = True
+    name: Slug
+    like: Slug
+    digest: Digest
+    format: TableFormat | None = None
 
 
 class ListLibrary(Request[Library]):

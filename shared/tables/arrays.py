@@ -26,7 +26,7 @@ class ArrayRows(Rows):
         super().__init__(len(next(iter(arrays.values()))), lambda row: f"row {first + row + 1}")
         self._arrays = arrays
 
-    def _array(self, column: str, datatype: str) -> Array:
+    def _array(self, column: str, datatype: str, missing: bool) -> Array:
         return values.of_array(self._arrays[column], datatype)
 
 
@@ -101,8 +101,11 @@ class ParquetRows(Rows):
         super().__init__(batch.num_rows, lambda row: f"row {first + row + 1}")
         self._batch = batch
 
-    def _array(self, column: str, datatype: str) -> Array:
-        return values.of_array(_numpy(self._batch.column(self._batch.schema.get_field_index(column))), datatype)
+    def _array(self, column: str, datatype: str, missing: bool) -> Array:
+        found = self._batch.column(self._batch.schema.get_field_index(column))
+        if missing and _is_number(found.type):  # Arrow makes NaN of null
+            return values.of_array(found.cast("float64").to_numpy(zero_copy_only=False), datatype)
+        return values.of_array(_numpy(found), datatype)
 
 
 class ParquetTable(Table):

@@ -15,15 +15,19 @@ class Rows(ABC):
     def __init__(self, count: int, where: Callable[[int], str]) -> None:
         self.count, self._where = count, where
 
-    def array(self, column: str, datatype: str) -> Array:
-        """A column as this datatype; raises Unfit naming column and row or line."""
+    def array(self, column: str, datatype: str, *, missing: bool = False) -> Array:
+        """A column as this datatype, NaN for what is empty if it may be; raises Unfit naming column and row or line."""
         try:
-            return self._array(column, datatype)
+            return self._array(column, datatype, missing)
         except BadValue as bad:
-            raise Unfit(f"{self._where(bad.row)}, {self.word} '{column}': {bad.reason}") from None
+            raise self.unfit(column, bad) from None
+
+    def unfit(self, column: str, bad: BadValue) -> Unfit:
+        """The refusal of a value, with the place where it stands."""
+        return Unfit(f"{self._where(bad.row)}, {self.word} '{column}': {bad.reason}")
 
     @abstractmethod
-    def _array(self, column: str, datatype: str) -> Array: ...
+    def _array(self, column: str, datatype: str, missing: bool) -> Array: ...
 
 
 class Table(ABC):

@@ -13,6 +13,7 @@ from shared.tables.values import Array, Unfit
 
 LINE_BYTES: Final = 32 * 1024 * 1024
 CELL_CHARACTERS: Final = 1024 * 1024
+EMPTY: Final = frozenset({"", "NA"})
 
 
 class TextRows(Rows):
@@ -22,8 +23,16 @@ class TextRows(Rows):
         super().__init__(len(lines), lambda row: f"line {lines[row]}")
         self._columns, self._read = columns, read
 
-    def _array(self, column: str, datatype: str) -> Array:
-        return self._read(self._columns[column], datatype)
+    def _array(self, column: str, datatype: str, missing: bool) -> Array:
+        found = self._columns[column]
+        return self._read([_or_nan(value) for value in found] if missing else found, datatype)
+
+
+def _or_nan(value: Any) -> Any:
+    """A cell of text stays text, a value of JSON becomes a number."""
+    if value is None:
+        return float("nan")
+    return "nan" if isinstance(value, str) and value.strip() in EMPTY else value
 
 
 class CsvTable(Table):

@@ -40,6 +40,7 @@ WRITES = {
     Permission.TASKS_WRITE,
     Permission.MODELS_WRITE,
     Permission.MODELS_PROMOTE,
+    Permission.DATASETS_WRITE,
     Permission.DEPLOYMENTS_WRITE,
     Permission.ARTIFACTS_COLLECT,
     Permission.KEYS_MANAGE,

@@ -167,8 +167,8 @@ async def test_unknown_things(whole: Whole) -> None:
             continue
         query = {found["name"]: "1" for found in operation.parameters if found.get("required")}
         is_upload = operation.method == "POST" and operation.path.endswith(("/versions", "/imports"))
-        is_batch = operation.path.endswith("/batches")
-        given = {"content": b"no model"} if is_upload or is_batch else operation.given()
+        has_rows = operation.method == "POST" and operation.path.endswith(("/batches", "/datasets/{name}"))
+        given = {"content": b"no model"} if is_upload or has_rows else operation.given()
         values = {"task_id": f"batch-{new_id()}"} if operation.path.endswith("/result") else {}
         reply = await whole.send(operation.method, operation.url(**values), params=query, **given)
         is_redirect = operation.path == "/ops/{service}"
@@ -195,8 +195,8 @@ async def test_wrong_methods(whole: Whole) -> None:
 async def test_hostile_names(whole: Whole, name: str, pick: int) -> None:
     places = [(operation, which) for operation in operations(whole) for which in operation.names]
     operation, which = places[pick % len(places)]
-    is_upload = operation.method == "POST" and operation.path.endswith(("/versions", "/imports"))
-    given = {"content": b"x"} if is_upload else operation.given()
+    takes_file = operation.method == "POST" and operation.path.endswith(("/versions", "/imports", "/datasets/{name}"))
+    given = {"content": b"x"} if takes_file else operation.given()
     reply = await whole.send(operation.method, operation.url(**{which: name}), **given)
     check(reply, *((404, 422) if which == "page" else (422,)))
 

@@ -132,7 +132,7 @@ class TestControl:
         asked = gateway.neighbours.asked[-1]
         context = Context.from_headers(asked.headers)
         assert asked.subject == "rpc.trainer.submit_task"
-        assert asked.body == {"model": "digits-cnn", "config": {"epochs": 2}, "auto_promote": True}
+        assert asked.body == {"model": "digits-cnn", "config": {"epochs": 2}, "auto_promote": True, "dataset": None}
         assert (context.project, context.actor, context.idempotency_key) == ("default", "key-admin", "k1")
         assert context.traceparent.split("-")[1] == TRACE
         assert context.correlation_id == reply.headers["x-correlation-id"]

@@ -79,7 +79,7 @@ def trainer() -> Service:
     service = Service("trainer", settings)
     runner = TaskRunner(service, settings)
     runner.add(TrainJob())
-    service.handle(TRAINER, TrainerParts(runner))
+    service.handle(TRAINER, TrainerParts(runner, service.bus))
     return service
 
 

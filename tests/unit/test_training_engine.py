@@ -66,7 +66,7 @@ def test_digits_are_prepared_as_they_always_were(tmp_path: Path) -> None:
     assert result.data["digest"] == DIGITS_DIGEST
     assert result.data["parts"] == {part: digest(tmp_path / file) for part, file in result.files.items()}
     assert result.data["sizes"] == {"train": 1258, "validation": 270, "test": 269}
-    assert {"dataset", "labels", "schema", "source", "licence"} < result.data.keys()
+    assert {"labels", "schema", "source", "licence", "profile", "preview"} < result.data.keys()
     assert unpack(tmp_path / "test.npz")["image"].shape == (269, 1, 8, 8)
 
 

@@ -28,13 +28,14 @@ IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", pattern=r"^[\x21
 
 
 class NewTask(BaseModel):
-    """A task to run: training of a member of the library with a config of its own."""
+    """A task to run: training of a member of the library with a config of its own, and on a data set of one's own."""
 
     model_config = ConfigDict(extra="forbid")
     kind: Literal["train"]
     model: Slug
     config: dict[str, Any] = {}
     auto_promote: bool = True
+    dataset: Slug | None = None
 
 
 class LogLine(BaseModel):
@@ -75,7 +76,7 @@ async def submit_task(
     body: NewTask, caller: CallerOf, response: Response, idempotency_key: IdempotencyKey = ""
 ) -> TaskAccepted:
     """Accept a task; the same Idempotency-Key with the same body gives the same task, with another one 409."""
-    order = SubmitTask(model=body.model, config=body.config, auto_promote=body.auto_promote)
+    order = SubmitTask(**body.model_dump(exclude={"kind"}))
     accepted = await caller.ask(order, idempotency_key=idempotency_key)
     response.headers["Location"] = f"{PREFIX}/tasks/{accepted.id}"
     return accepted
