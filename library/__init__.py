@@ -16,6 +16,7 @@ MODELS = (
     "library.breast_cancer_mlp:BreastCancerMlp",
     "library.diabetes_mlp:DiabetesMlp",
     "library.spam_filter:SpamFilter",
+    "library.fashion_resnet:FashionResnet",
 )
 DATA_SETS = (
     "library.data.digits:Digits",

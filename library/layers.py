@@ -71,6 +71,33 @@ class RandomShift(nn.Module):
         return padded[torch.arange(count)[:, None, None], :, rows, columns].movedim(3, 1)
 
 
+class RandomMirror(nn.Module):
+    """Mirrors half of the images, left to right; in training only."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not self.training:
+            return images
+        mirrored = torch.rand(len(images), 1, 1, 1) < 0.5
+        return images.flip(-1).where(mirrored, images)
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a way around them (He et al., Deep Residual Learning, 2015)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.relu(images + self.block(images))
+
+
 class Served(nn.Module):
     """A trained module with the step that makes its raw outputs what a client reads."""
 
