@@ -15,6 +15,7 @@ from services.gateway.open_inference.deferral import Deferral
 from services.gateway.open_inference.protocol import InferenceProtocol
 from services.gateway.open_inference.routes import InferenceRoutes
 from services.gateway.operations import OpsPorts
+from services.gateway.predict.predictor import Predictor
 from services.gateway.reading import StreamReader
 from services.gateway.server import Edge, HttpServer
 from services.gateway.settings import Settings
@@ -40,9 +41,10 @@ def build() -> Service:
     followers = Followers(settings.max_followers)
     readers = (StreamReader(service.bus, "EVT"), StreamReader(service.bus, "LOG"))
     uploads = Uploads(Artifacts(settings.artifacts_url), settings.home_dir, *settings.upload_limits)
-    edges = Edges(service.bus, gatekeeper, followers, *readers, uploads, OpsPorts(settings.ops_urls), deferred)
-    control = ControlEdge(control_app(edges), gatekeeper)
     protocol = InferenceProtocol(inference.routes(), gatekeeper)
+    ops = OpsPorts(settings.ops_urls)
+    edges = Edges(service.bus, gatekeeper, followers, *readers, uploads, ops, deferred, Predictor(protocol))
+    control = ControlEdge(control_app(edges), gatekeeper)
     server = HttpServer(settings, Edge(control, protocol), followers)
     service.handle(HANDLERS, None)
     service.add_loop("http", server.serve, early=True)

@@ -11,6 +11,7 @@ from pydantic_core import PydanticSerializationError
 from services.gateway.access import Gatekeeper
 from services.gateway.credentials import Principal
 from services.gateway.operations import OpsPorts
+from services.gateway.predict.predictor import Predictor
 from services.gateway.reading import StreamReader
 from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads
@@ -36,6 +37,7 @@ class Edges:
     uploads: Uploads
     ops_ports: OpsPorts
     deferred: Claims
+    predictor: Predictor
 
 
 class Caller:

@@ -24,6 +24,7 @@ from services.gateway.routes import (
     keys,
     models,
     operators,
+    predict,
     tasks,
     uploads,
     users,
@@ -38,7 +39,7 @@ PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, users.JWKS, users.LOGIN}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
 THEMES = (
-    *(tasks, datasets, batches, models, uploads, inferences, webhooks),
+    *(tasks, predict, datasets, batches, models, uploads, inferences, webhooks),
     *(insight, deployments, events, keys, users, operators),
 )
 
@@ -112,7 +113,7 @@ class ControlEdge:
             scope["state"]["principal"] = self._principal(scope["path"], headers)
             _check_path(scope)
             if not uploads.is_streamed(scope):
-                receive = replayed(await _read_in_time(receive, headers), receive)
+                receive = replayed(await _read_in_time(receive, headers, _limit(scope, headers)), receive)
             await self._app(scope, receive, sender)
         except AimassError as error:
             await _problem(error, scope["path"])(scope, receive, sender)
@@ -135,10 +136,14 @@ def _problem(error: AimassError, path: str) -> Response:
     return response
 
 
-async def _read_in_time(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
+def _limit(scope: Scope, headers: dict[bytes, bytes]) -> int:
+    return predict.body_limit(scope, headers.get(b"content-type", b"").decode("latin-1"), BODY_LIMIT)
+
+
+async def _read_in_time(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await read_body(receive, headers, BODY_LIMIT)
+            return await read_body(receive, headers, limit)
     except TimeoutError:
         raise DeadlineExceeded(f"the body did not arrive within {BODY_SECONDS:g} s") from None
 

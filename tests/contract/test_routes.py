@@ -21,6 +21,7 @@ from services.gateway.open_inference.grpc_methods import METHODS, request_class
 from services.gateway.open_inference.protocol import InferenceProtocol
 from services.gateway.open_inference.routes import InferenceRoutes
 from services.gateway.operations import CHALLENGE, OpsPorts
+from services.gateway.predict.predictor import Predictor
 from services.gateway.reading import StreamReader
 from services.gateway.routes.declare import GuardedRoute
 from services.gateway.server import Edge
@@ -66,12 +67,12 @@ class Parts:
         readers = (StreamReader(bus, "EVT"), StreamReader(bus, "LOG"))
         uploads = Uploads(Artifacts("memory:///"), Path(), 1000, 1, 1)
         claims = Claims("memory:///", Path())
-        self.control = control_app(
-            Edges(bus, gatekeeper, Followers(1), *readers, uploads, OpsPorts({"auth": NOWHERE}), claims)
-        )
         plane, bodies = DataPlane(never_connected, 10), InferenceBodies(claims, 1000)
         routes = InferenceRoutes(plane, bodies, Deferral(claims, 1000, bus), bus, self.cache.problem, 10, 60).routes()
         self.protocol = InferenceProtocol(routes, gatekeeper)
+        ops = OpsPorts({"auth": NOWHERE})
+        edges = Edges(bus, gatekeeper, Followers(1), *readers, uploads, ops, claims, Predictor(self.protocol))
+        self.control = control_app(edges)
         self.app = Edge(ControlEdge(self.control, gatekeeper), self.protocol)
 
 

@@ -1,0 +1,120 @@
+"""Tensors that a model gave as answers for people: labels with scores, values, or what it gave by name. Pure."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.gateway.predict.facts import Facts
+from shared.tensors import Tensor, to_numpy
+
+Array = NDArray[Any]
+CLASSIFICATION, REGRESSION, RANKING = "classification", "regression", "ranking"
+TOP: Final = 10
+
+
+def predictions(outputs: Sequence[Tensor], facts: Facts, top: int | None = None) -> list[dict[str, Any]]:
+    """An answer for each item; scores and ranks no more than `top`, where that is given."""
+    arrays = {tensor.name: _rows(to_numpy(tensor), facts.is_batched) for tensor in outputs}
+    used, answers = _answers(arrays, facts, top)
+    rest = {name: array for name, array in arrays.items() if name not in used}
+    if rest:
+        for number, answer in enumerate(answers):
+            answer["outputs"] = {name: plain(array[number]) for name, array in rest.items()}
+    return answers
+
+
+def _rows(array: Array, is_batched: bool) -> Array:
+    return array if is_batched else array[np.newaxis]
+
+
+def _answers(arrays: dict[str, Array], facts: Facts, top: int | None) -> tuple[set[str], list[dict[str, Any]]]:
+    """The names of the outputs that were understood, and what they say of each item."""
+    count = len(next(iter(arrays.values())))
+    if facts.task_type == RANKING and (found := _ranked(arrays, facts, top or TOP)):
+        return found
+    if facts.task_type in (CLASSIFICATION, "") and (name := _scores_of(arrays, facts)):
+        labels = _labels(facts, arrays[name].shape[1])
+        return {name}, [_classified(row, labels, top) for row in arrays[name]]
+    if facts.task_type == REGRESSION and (name := _values_of(arrays)):
+        return {name}, [{"value": plain(row.reshape(()))} for row in arrays[name]]
+    return set(), [{} for _ in range(count)]
+
+
+def _scores_of(arrays: dict[str, Array], facts: Facts) -> str | None:
+    """The first output with a number for each label; without labels a classifier's only rows of numbers."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and array.ndim == 2 and array.shape[1] == len(facts.labels):
+            return name
+    rows = [name for name, array in arrays.items() if array.dtype.kind == "f" and array.ndim == 2 and array.shape[1]]
+    return rows[0] if facts.task_type == CLASSIFICATION and not facts.labels and len(rows) == 1 else None
+
+
+def _values_of(arrays: dict[str, Array]) -> str | None:
+    """The first output with one number for each item."""
+    names = (name for name, array in arrays.items() if array.dtype.kind in "fiu" and array.size == len(array))
+    return next(names, None)
+
+
+def _labels(facts: Facts, count: int) -> Sequence[str]:
+    """A label for each score; positions where the version has none, or not one for each."""
+    labels = facts.labels
+    return labels if len(labels) == count == len(set(labels)) else tuple(map(str, range(count)))
+
+
+def _classified(row: Array, labels: Sequence[str], top: int | None) -> dict[str, Any]:
+    order = _best(row, top or len(row))
+    scores = {labels[position]: plain(row[position]) for position in order}
+    best = next(iter(scores))
+    return {"label": best, "score": scores[best], "scores": scores}
+
+
+def _ranked(arrays: dict[str, Array], facts: Facts, top: int) -> tuple[set[str], list[dict[str, Any]]] | None:
+    """Scores of all candidates, put in order here; or items and their scores, which the model put in order itself."""
+    scored = next((n for n, array in arrays.items() if array.dtype.kind == "f" and array.ndim == 2), None)
+    if scored is None:
+        return None
+    scores = arrays[scored]
+    named = (n for n, array in arrays.items() if array.dtype.kind in "iuO" and array.shape == scores.shape)
+    if items := next(named, None):
+        pairs = zip(arrays[items], scores, strict=True)
+        return {scored, items}, [{"items": _pairs(row[:top], found[:top], facts)} for row, found in pairs]
+    answers = []
+    for row in scores:
+        order = _best(row, top)
+        answers.append({"items": _pairs(order, row[order], facts, is_whole=len(facts.labels) == len(row))})
+    return {scored}, answers
+
+
+def _pairs(items: Array, scores: Array, facts: Facts, *, is_whole: bool = True) -> list[dict[str, Any]]:
+    """The label beside each item where the version has one."""
+    return [
+        {"item": plain(item), **_label(item, facts, is_whole), "score": plain(score)}
+        for item, score in zip(items, scores, strict=True)
+    ]
+
+
+def _label(item: Any, facts: Facts, is_whole: bool) -> dict[str, str]:
+    known = is_whole and not isinstance(item, bytes) and 0 <= item < len(facts.labels)
+    return {"label": facts.labels[int(item)]} if known else {}
+
+
+def _best(row: Array, count: int) -> Array:
+    """Positions of the best, of equal ones the first, and what is no number last."""
+    scores = np.where(np.isnan(row), -np.inf, row)
+    order: Array = np.argsort(-scores, kind="stable")[:count]
+    return order
+
+
+def plain(value: Any) -> Any:
+    """What JSON can say of it: shortest digits, text where bytes are text, null for what is no finite number."""
+    if isinstance(value, np.ndarray):
+        return [plain(each) for each in value] if value.ndim else plain(value[()])
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.floating):
+        number = float(str(value))
+        return number if math.isfinite(number) else None
+    return value.item()
