@@ -23,6 +23,7 @@ from services.gateway.routes import (
     insight,
     keys,
     models,
+    openai,
     operators,
     predict,
     tasks,
@@ -39,7 +40,7 @@ PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, users.JWKS, users.LOGIN}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
 THEMES = (
-    *(tasks, predict, datasets, batches, models, uploads, inferences, webhooks),
+    *(tasks, predict, openai, datasets, batches, models, uploads, inferences, webhooks),
     *(insight, deployments, events, keys, users, operators),
 )
 
@@ -130,7 +131,7 @@ def _check_path(scope: Scope) -> None:
 
 
 def _problem(error: AimassError, path: str) -> Response:
-    response = problems.problem_response(error)
+    response = problems.problem_response(error, path)
     if isinstance(error, Unauthenticated) and path.startswith(operations.ROOT):
         response.headers["WWW-Authenticate"] = operations.CHALLENGE
     return response

@@ -1,4 +1,4 @@
-"""Errors of the control API as problem documents (RFC 9457)."""
+"""Errors of the control API as problem documents (RFC 9457), and below /v1 as OpenAI's clients read them."""
 
 from typing import Any
 
@@ -8,14 +8,17 @@ from opentelemetry import trace
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from services.gateway.openai.errors import error_document, is_openai, status_of
 from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated
 
 MEDIA_TYPE = "application/problem+json"
 ROOTS = ("body", "query", "path", "header")
 
 
-def problem_response(error: AimassError, **extra: Any) -> Response:
-    """The document and the headers of an error."""
+def problem_response(error: AimassError, path: str, **extra: Any) -> Response:
+    """The document and the headers of an error, as clients of this path read them."""
+    if is_openai(path):
+        return JSONResponse(error_document(error), status_of(error), _headers(error))
     document = {
         "type": f"urn:aimass:problem:{error.code}",
         "title": error.code.replace("_", " ").capitalize(),
@@ -55,17 +58,18 @@ class MethodNotAllowed(AimassError):
     status = 405
 
 
-async def _on_error(_: Request, error: Exception) -> Response:
+async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AimassError)
-    return problem_response(error)
+    return problem_response(error, request.url.path)
 
 
-async def _on_invalid(_: Request, error: Exception) -> Response:
+async def _on_invalid(request: Request, error: Exception) -> Response:
     """The first error names its field; all of them are listed. What was sent is not repeated."""
     assert isinstance(error, RequestValidationError)
     found = [{"field": _field(each["loc"]), "detail": _detail(each)} for each in error.errors()]
     first = found[0]
-    return problem_response(InvalidInput(f"{first['field']}: {first['detail']}", field=first["field"]), errors=found)
+    invalid = InvalidInput(f"{first['field']}: {first['detail']}", field=first["field"])
+    return problem_response(invalid, request.url.path, errors=found)
 
 
 def _field(location: tuple[str | int, ...]) -> str:
@@ -81,17 +85,19 @@ def _detail(error: dict[str, Any]) -> str:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    path = request.url.path
     if error.status_code == 404:
-        return problem_response(NotFound(f"there is no {request.method} {request.url.path}"))
+        return problem_response(NotFound(f"there is no {request.method} {path}"), path)
     if error.status_code == 405:
-        response = problem_response(MethodNotAllowed(f"{request.method} is not known at {request.url.path}"))
+        response = problem_response(MethodNotAllowed(f"{request.method} is not known at {path}"), path)
         response.headers.update(error.headers or {})
         return response
-    return problem_response(BadRequest(str(error.detail)))
+    return problem_response(BadRequest(str(error.detail)), path)
 
 
-async def _on_crash(_: Request, __: Exception) -> Response:
-    return problem_response(AimassError("something went wrong here; the log of the gateway says more"))
+async def _on_crash(request: Request, _: Exception) -> Response:
+    crashed = AimassError("something went wrong here; the log of the gateway says more")
+    return problem_response(crashed, request.url.path)
 
 
 def install(app: FastAPI) -> None:

@@ -1,0 +1,181 @@
+"""Predictions for people, through the gateway, registry, inference and Triton: labels and scores for what they have."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import openai
+import pytest
+import pytest_asyncio
+from onnx import helper
+from PIL import Image
+
+from deploy.embedded.testing_servers import PostgresServer, TritonServer, triton_server
+from tests.conftest import fresh_database
+from tests.integration.onnx_models import Served, served, spec
+from tests.integration.served_gateway import ServedGateway, served_gateway
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+Found = TypeVar("Found")
+COLUMNS = ["age", "income", "debt"]
+FEATURES: dict[str, list[dict[str, Any]]] = {
+    "credit": [{"name": "facts", "datatype": "FP32", "shape": [3], "columns": COLUMNS}],
+    "shade": [{"name": "image", "datatype": "FP32", "shape": [1, 2, 2], "minimum": 0, "maximum": 16}],
+    "words": [{"name": "text", "datatype": "BYTES"}],
+}
+
+
+def credit() -> Served:
+    """Good where income exceeds debt; a missing age counts as none."""
+    return served(
+        [
+            helper.make_node("IsNaN", ["facts"], ["missing"]),
+            helper.make_node("Where", ["missing", "zero", "facts"], ["known"]),
+            helper.make_node("MatMul", ["known", "weights"], ["scores"]),
+            helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1),
+        ],
+        [spec("facts", "FP32", -1, 3)],
+        [spec("probabilities", "FP32", -1, 2)],
+        weights=np.array([[0, 0], [1, 0], [0, 1]], np.float32),
+        zero=np.zeros(1, np.float32),
+    )
+
+
+def shade() -> Served:
+    """The mean of a tiny grey image, and each of its rows'."""
+    return served(
+        [
+            helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0),
+            helper.make_node("ReduceMean", ["image"], ["rows"], axes=[1, 3], keepdims=0),
+        ],
+        [spec("image", "FP32", -1, 1, 2, 2)],
+        [spec("mean", "FP32", -1), spec("rows", "FP32", -1, 2)],
+    )
+
+
+def words() -> Served:
+    """Two numbers for a text: whether it is 'cat', and whether it is 'dog'."""
+    pool = {"pool_strings": ["cat", "dog"], "ngram_counts": [0], "ngram_indexes": [0, 1]}
+    grams = {"min_gram_length": 1, "max_gram_length": 1, "max_skip_count": 0}
+    return served(
+        [
+            helper.make_node("Unsqueeze", ["text", "axis"], ["column"]),
+            helper.make_node("TfIdfVectorizer", ["column"], ["vector"], mode="TF", **pool, **grams),
+        ],
+        [spec("text", "BYTES", -1)],
+        [spec("vector", "FP32", -1, 2)],
+        axis=np.array([1], np.int64),
+    )
+
+
+@pytest.fixture(scope="module")
+def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    with triton_server(tmp_path_factory.mktemp("triton")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(
+    postgres: PostgresServer,
+    passwords: dict[str, str],
+    triton: TritonServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[ServedGateway]:
+    with fresh_database(postgres, passwords) as urls:
+        async with served_gateway(urls, tmp_path_factory.mktemp("served"), triton) as started:
+            labelled = {"task_type": "classification", "labels": ("good", "bad")}
+            await started.train("credit", credit(), FEATURES["credit"], **labelled)
+            await started.train("shade", shade(), FEATURES["shade"], task_type="regression")
+            await started.train("words", words(), FEATURES["words"], task_type="embedding")
+            for model in FEATURES:
+                await started.promote(model)
+            yield started
+
+
+async def predict(house: ServedGateway, model: str, content: bytes, kind: str, query: str = "") -> dict[str, Any]:
+    reply = await house.http.post(f"/api/v1/predict/{model}{query}", content=content, headers={"Content-Type": kind})
+    assert reply.status_code == 200, reply.text
+    answer: dict[str, Any] = reply.json()
+    assert reply.headers["x-prediction-id"] == answer["prediction_id"]
+    assert (answer["model"], answer["version"]) == (model, 1)
+    return answer
+
+
+async def test_values_by_the_names_of_columns(house: ServedGateway) -> None:
+    items = [{"age": None, "income": 3, "debt": 1.5}, {"facts": [40, 0, 2]}, [1, 2, 2]]
+    reply = await house.http.post("/api/v1/predict/credit", json={"items": items})
+    found = reply.json()["predictions"]
+    assert [each["label"] for each in found] == ["good", "bad", "good"]
+    assert found[0]["scores"] == {"good": pytest.approx(0.8176, abs=1e-4), "bad": pytest.approx(0.1824, abs=1e-4)}
+    assert found[0]["score"] == found[0]["scores"]["good"]
+
+
+async def test_rows_of_a_table(house: ServedGateway) -> None:
+    table = b"name,debt,age,income\r\nada,1,,2\r\nbob,2,30,1\r\n"
+    answer = await predict(house, "credit", table, "text/csv; charset=utf-8")
+    assert [each["label"] for each in answer["predictions"]] == ["good", "bad"]
+
+
+async def test_a_text(house: ServedGateway) -> None:
+    answer = await predict(house, "words", b"dog", "text/plain")
+    assert answer["predictions"] == [{"outputs": {"vector": [0, 1]}}]
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+async def test_an_image(house: ServedGateway, kind: str) -> None:
+    image = Image.new("RGB", (64, 32), "white")
+    image.paste("black", (0, 16, 64, 32))
+    image.save(body := io.BytesIO(), kind)
+    answer = await predict(house, "shade", body.getvalue(), f"image/{kind}")
+    (found,) = answer["predictions"]
+    assert found["value"] == pytest.approx(8, abs=0.5)
+    above, below = found["outputs"]["rows"]
+    assert above > 12 and below < 4
+
+
+@pytest.fixture(scope="module")
+def client(house: ServedGateway) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{house.url}/v1", api_key=house.key, max_retries=0) as client:
+        yield client
+
+
+async def do(call: Callable[..., Found], *arguments: Any, **options: Any) -> Found:
+    """The stock client waits, so it works in a thread of its own."""
+    return await asyncio.to_thread(call, *arguments, **options)
+
+
+async def test_openai_lists_the_models_that_serve(client: openai.OpenAI) -> None:
+    found = await do(client.models.list)
+    assert [each.id for each in found.data] == ["credit", "shade", "words"]
+    assert (await do(client.models.retrieve, "words")).created > 1_600_000_000
+    with pytest.raises(openai.NotFoundError) as refused:
+        await do(client.models.retrieve, "unknown")
+    assert (refused.value.code, refused.value.param) == ("model_not_found", "model")
+
+
+async def test_openai_makes_embeddings(client: openai.OpenAI) -> None:
+    found = await do(client.embeddings.create, model="words", input=["dog", "cat", ""])
+    assert [each.embedding for each in found.data] == [[0, 1], [1, 0], [0, 0]]
+    plain = await do(client.embeddings.create, model="words", input="dog", encoding_format="float")
+    assert plain.data[0].embedding == [0, 1]
+    many = await do(client.embeddings.create, model="words", input=["cat", "dog"] * 65, dimensions=2)
+    assert [each.embedding for each in many.data] == [[1, 0], [0, 1]] * 65
+    assert [each.index for each in many.data] == list(range(130))
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"input": [[1, 2], [3]]}, "input[0]"),
+        ({"input": []}, "input"),
+        ({"input": "x", "dimensions": 3}, "dimensions"),
+        ({"input": "x", "model": "credit"}, "model"),
+        ({"input": "x", "encoding_format": "hex"}, "encoding_format"),
+    ],
+)
+async def test_openai_reads_why_not(client: openai.OpenAI, given: dict[str, Any], field: str) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        await do(client.embeddings.create, **({"model": "words"} | given))
+    assert refused.value.param == field and field.partition("[")[0] in refused.value.message
