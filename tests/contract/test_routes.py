@@ -175,7 +175,7 @@ async def test_nobody_without_a_key(
     reply = await client.request(method, concrete(path), headers=headers, content=b"{not json")
     assert reply.status_code == 401
     assert reply.headers["www-authenticate"] == (CHALLENGE if path.startswith("/ops/") else "Bearer")
-    assert reply.json()["error"] if path.startswith("/v2") else reply.json()["detail"]
+    assert reply.json()["error"] if path.startswith(("/v1/", "/v2")) else reply.json()["detail"]
 
 
 @pytest.mark.parametrize("role", Role)
@@ -186,7 +186,7 @@ async def test_nobody_beyond_his_role(
     headers = {"Authorization": f"Bearer {key_of(role)}"}
     reply = await client.request(method, concrete(path), headers=headers)
     if permission in granted([role]):
-        assert reply.status_code in (200, 307, 422, 503)
+        assert reply.status_code in (200, 307, 400 if path.startswith("/v1/") else 422, 503)
     else:
         assert reply.status_code == 403
         assert permission.value in reply.text

@@ -1,8 +1,6 @@
-"""Images as people have them, as the input that a model takes: decoded within limits, resized, in its range."""
+"""Images as people have them, as the input that a model takes: decoded within limits, resized, in its range. Pure."""
 
-import asyncio
 import io
-import warnings
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,12 +13,13 @@ from shared.errors import InvalidInput, TooLarge
 from shared.tensors import DTYPES, Tensor, from_numpy
 
 IMAGES: Final = {"image/png": "PNG", "image/jpeg": "JPEG"}
-BYTES: Final = 16 * 1024 * 1024
+BYTES: Final = 8 * 1024 * 1024
 PIXELS: Final = 25_000_000
 FREE_PIXELS: Final = 4_000_000
+BOMB: Final = f"the image has more than {PIXELS} pixels, the most that are decoded"
 CHANNELS: Final = {1: "L", 3: "RGB"}
-AT_ONCE: Final = asyncio.Semaphore(2)
 Array = NDArray[Any]
+Image.MAX_IMAGE_PIXELS = PIXELS
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,13 @@ class Layout:
     channel_axis: int | None
 
 
-async def tensor_of(body: bytes, kind: str, facts: Facts) -> tuple[Tensor, ...]:
-    """The only input of a model as an image; decoded beside the loop, a few at a time.
+def tensors(body: bytes, kind: str, facts: Facts) -> tuple[Tensor, ...]:
+    """The only input of a model as an image.
 
     Raises InvalidInput for what is no such image and for a model that takes none, TooLarge for too many pixels.
     """
     wanted, layout = image_input(facts)
-    async with AT_ONCE:
-        pixels = await asyncio.to_thread(_pixels, body, kind, layout)
-    array = _scaled(pixels, wanted)
+    array = _scaled(_pixels(body, IMAGES[kind], layout), wanted)
     return (from_numpy(wanted.name, array[np.newaxis] if facts.is_batched else array, wanted.datatype),)
 
 
@@ -85,15 +82,17 @@ def _pixels(body: bytes, kind: str, layout: Layout) -> Array:
 def _decoded(body: bytes, kind: str, layout: Layout) -> Image.Image:
     """Upright and in the colours that are wanted; the size is looked at before anything is decoded."""
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(body), formats=[kind]) as image:
-            warnings.simplefilter("ignore")
-            check_size(image.size)
+        with Image.open(io.BytesIO(body), formats=[kind]) as image:
+            if image.width * image.height > PIXELS:
+                raise TooLarge(BOMB)
             if layout.width > 0 and layout.height > 0:
                 image.draft(None, (2 * layout.width, 2 * layout.height))
             return _coloured(ImageOps.exif_transpose(image), CHANNELS[layout.channels])
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise TooLarge(BOMB) from None
     except UnidentifiedImageError:
         raise InvalidInput(f"the body is no {kind} image, as its Content-Type says", field="body") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise InvalidInput(f"the {kind} image is broken or cut short: {str(error)[:100]}", field="body") from None
 
 
@@ -106,12 +105,6 @@ def _coloured(image: Image.Image, mode: str) -> Image.Image:
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image)
     return image.convert(mode)
-
-
-def check_size(size: tuple[int, int]) -> None:
-    width, height = size
-    if width * height > PIXELS:
-        raise TooLarge(f"the image has {width} x {height} pixels, at most {PIXELS} are read")
 
 
 def _scaled(pixels: Array, wanted: Input) -> Array:

@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.gateway.predict.facts import Facts
+from shared.errors import TooLarge
 from shared.tensors import Tensor, to_numpy
 
 Array = NDArray[Any]
 CLASSIFICATION, REGRESSION, RANKING = "classification", "regression", "ranking"
 TOP: Final = 10
+SHORTENED: Final = 4096
+MOST_NUMBERS: Final = 1_000_000
 
 
 def predictions(outputs: Sequence[Tensor], facts: Facts, top: int | None = None) -> list[dict[str, Any]]:
@@ -20,10 +23,17 @@ def predictions(outputs: Sequence[Tensor], facts: Facts, top: int | None = None)
     arrays = {tensor.name: _rows(to_numpy(tensor), facts.is_batched) for tensor in outputs}
     used, answers = _answers(arrays, facts, top)
     rest = {name: array for name, array in arrays.items() if name not in used}
+    _check_size(rest)
     if rest:
         for number, answer in enumerate(answers):
             answer["outputs"] = {name: plain(array[number]) for name, array in rest.items()}
     return answers
+
+
+def _check_size(rest: dict[str, Array]) -> None:
+    for name, array in rest.items():
+        if array.size > MOST_NUMBERS:
+            raise TooLarge(f"output '{name}' has {array.size} numbers: ask for it as binary data, at /v2", field=name)
 
 
 def _rows(array: Array, is_batched: bool) -> Array:
@@ -109,8 +119,12 @@ def _best(row: Array, count: int) -> Array:
 
 
 def plain(value: Any) -> Any:
-    """What JSON can say of it: shortest digits, text where bytes are text, null for what is no finite number."""
+    """What JSON can say of it: digits of its own precision, text where bytes are text, null for no finite number."""
     if isinstance(value, np.ndarray):
+        if value.dtype.kind == "f" and value.size > SHORTENED:
+            found = value.astype(object)
+            found[~np.isfinite(value)] = None
+            return found.tolist()
         return [plain(each) for each in value] if value.ndim else plain(value[()])
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")

@@ -1,7 +1,8 @@
 """A prediction for people: translated here, and answered by the routes of the Open Inference Protocol."""
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -27,7 +28,7 @@ from shared.errors import (
 )
 from shared.tensors import Tensor
 
-Translate = Callable[[Facts], Awaitable[tuple[Tensor, ...]]]
+BESIDE: Final = 2
 PASSED_ON: Final = ("authorization", TIMEOUT.decode())
 REFUSALS: Final[dict[int, type[AimassError]]] = {
     400: InvalidInput,
@@ -40,6 +41,13 @@ REFUSALS: Final[dict[int, type[AimassError]]] = {
     503: Unavailable,
     504: DeadlineExceeded,
 }
+
+
+class Translation(NamedTuple):
+    """What makes tensors of what came, once the version is known; one that takes long is made beside the loop."""
+
+    tensors: Callable[[Facts], tuple[Tensor, ...]]
+    is_long: bool = False
 
 
 class Predicted(NamedTuple):
@@ -56,25 +64,33 @@ class Predictor:
 
     protocol: InferenceProtocol
     versions: Versions = field(default_factory=Versions)
+    beside: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BESIDE))
 
     async def predict(
-        self, caller: Asks, headers: Mapping[str, str], model: str, version: int | None, translate: Translate
+        self, caller: Asks, headers: Mapping[str, str], model: str, version: int | None, translation: Translation
     ) -> tuple[Predicted, Facts]:
         """What was answered, and the facts of the version that did; tried anew where another one serves by now.
 
-        Raises what `translate` raises, and what the protocol refuses the request with.
+        Raises what the translation raises, and what the protocol refuses the request with.
         """
         expected = await self.versions.find(caller, model, version)
         try:
-            predicted = await self.infer(headers, model, version, await translate(expected))
+            predicted = await self.infer(headers, model, version, await self._translated(translation, expected))
         except InvalidInput:
             self.versions.forget_serving(caller.project, model)
             now = await self.versions.find(caller, model, version)
             if now.version == expected.version:
                 raise
             expected = now
-            predicted = await self.infer(headers, model, version, await translate(expected))
+            predicted = await self.infer(headers, model, version, await self._translated(translation, expected))
         return predicted, await self.answered_by(caller, expected, predicted)
+
+    async def _translated(self, translation: Translation, facts: Facts) -> tuple[Tensor, ...]:
+        """Images and long lists would hold the loop up: a few at a time, in threads."""
+        if not translation.is_long:
+            return translation.tensors(facts)
+        async with self.beside:
+            return await asyncio.to_thread(translation.tensors, facts)
 
     async def infer(
         self, headers: Mapping[str, str], model: str, version: int | None, tensors: tuple[Tensor, ...]

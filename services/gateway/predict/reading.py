@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Final
 
 from services.gateway.predict.values import Cell, Item
@@ -12,7 +12,7 @@ from shared.oip import load_json
 JSON: Final = "application/json"
 TEXT: Final = "text/plain"
 CSV: Final = "text/csv"
-MOST_ITEMS: Final = 10_000
+MOST_ITEMS: Final = 1000
 
 
 class UnsupportedContent(AimassError):
@@ -32,7 +32,14 @@ def of_json(body: bytes) -> list[Item]:
         raise InvalidInput('the body must be an object such as {"items": [...]}', field="items")
     if surplus := next((name for name in document if name != "items"), None):
         raise InvalidInput(f'"{surplus[:64]}" is unknown: the body has nothing but "items"', field=surplus[:64])
+    _check_count(len(document["items"]))
     return [Item(f"items[{number}]", value) for number, value in enumerate(document["items"])]
+
+
+def _check_count(count: int) -> None:
+    """What no model takes at once is not looked at one by one."""
+    if count > MOST_ITEMS:
+        raise InvalidInput(f"items: there are more than {MOST_ITEMS}: send a file as a batch", field="items")
 
 
 def of_text(body: bytes) -> list[Item]:
@@ -46,15 +53,20 @@ def of_csv(body: bytes) -> list[Item]:
     try:
         names = [name.strip() for name in next(reader, [])]
         _check_header(names)
-        items = []
-        for cells in reader:
-            if cells:
-                items.append(Item(f"line {reader.line_num}", _row(names, cells, reader.line_num), strict=False))
-            if len(items) > MOST_ITEMS:
-                break
+        return list(_rows(reader, names))
     except csv.Error as error:
         raise InvalidInput(f"line {max(1, reader.line_num)}: {error}", field="body") from None
-    return items
+
+
+def _rows(reader: Any, names: list[str]) -> Iterator[Item]:
+    """Each row with the line that it begins on; blank lines are none."""
+    count, line = 0, reader.line_num + 1
+    for cells in reader:
+        if cells:
+            count += 1
+            _check_count(count)
+            yield Item(f"line {line}", _row(names, cells, line), strict=False)
+        line = reader.line_num + 1
 
 
 def _check_header(names: list[str]) -> None:

@@ -12,6 +12,7 @@ from shared.signatures import MAX_BATCH
 from shared.tensors import DTYPES, Tensor, from_numpy
 
 SHOWN: Final = 40
+BATCHES: Final = "/api/v1/models/{model}/batches"
 
 
 class Cell(str):
@@ -41,8 +42,8 @@ def tensors(items: Sequence[Item], facts: Facts) -> tuple[Tensor, ...]:
 def check_count(count: int, facts: Facts) -> None:
     most = MAX_BATCH if facts.is_batched else 1
     if not 1 <= count <= most:
-        hint = ": send a file as a batch (POST /api/v1/models/{model}/batches)" if facts.is_batched else ""
-        raise InvalidInput(f"items: there are {count}, {_model(facts)} takes 1 to {most} at once{hint}", field="items")
+        hint = f": send a file to {BATCHES.format(model=facts.model)}" if count > most > 1 else ""
+        raise InvalidInput(f"items: {_model(facts)} takes 1 to {most} at once, there are {count}{hint}", field="items")
 
 
 def _named(item: Item, facts: Facts) -> Mapping[str, Any]:
@@ -110,11 +111,11 @@ def _nested(value: Any, wanted: Input, where: str) -> tuple[tuple[int, ...], lis
     size = -1 if -1 in wanted.shape else prod(wanted.shape)
     if type(value) is not list and size in (1, -1) and len(wanted.shape) <= 1:
         return (1,) * len(wanted.shape), [convert(value, where)]
-    if type(value) is list and len(wanted.shape) > 1 and len(value) == size and type(value[0]) is not list:
+    if type(value) is list and len(wanted.shape) > 1 and len(value) == size and list not in map(type, value):
         return wanted.shape, [convert(leaf, where) for leaf in value]
     level, shape = [value], []
     for axis, allowed in enumerate(wanted.shape):
-        size = len(level[0]) if allowed == -1 and level and type(level[0]) is list else allowed
+        size = allowed if allowed != -1 else len(level[0]) if level and type(level[0]) is list else 0
         for entry in level:
             if type(entry) is not list or len(entry) != size:
                 _misshapen(where, wanted, axis, entry)

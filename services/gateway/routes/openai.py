@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.gateway.caller import Caller, CallerOf
 from services.gateway.openai.embeddings import Encoding, check_embeds, embedding_list, texts, vectors
 from services.gateway.predict.facts import Facts
-from services.gateway.predict.predictor import Predicted
+from services.gateway.predict.predictor import Predicted, Translation
 from services.gateway.predict.values import Item, tensors
 from services.gateway.routes.declare import Routes
 from shared.errors import NotFound
@@ -105,11 +105,13 @@ async def create_embeddings(
 async def _embed(
     caller: Caller, request: Request, order: EmbeddingsOrder, items: Sequence[Item], version: int | None
 ) -> Predicted:
-    async def translate(facts: Facts) -> tuple[Tensor, ...]:
+    def translate(facts: Facts) -> tuple[Tensor, ...]:
         check_embeds(facts, order.dimensions)
         return tensors(items, facts)
 
     predictor = caller.edges.predictor
-    predicted, facts = await predictor.predict(caller, request.headers, order.model, version, translate)
+    predicted, facts = await predictor.predict(
+        caller, request.headers, order.model, version, Translation(translate, is_long=True)
+    )
     check_embeds(facts, order.dimensions)
     return predicted

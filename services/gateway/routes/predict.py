@@ -1,5 +1,6 @@
 """Predictions for people: what they have goes in, labels and scores come out."""
 
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Query, Request, Response
@@ -8,16 +9,15 @@ from starlette.types import Scope
 
 from services.gateway.caller import CallerOf
 from services.gateway.predict import images, reading, values
-from services.gateway.predict.facts import Facts
 from services.gateway.predict.labelled import predictions
-from services.gateway.predict.predictor import Translate
+from services.gateway.predict.predictor import Translation
 from services.gateway.routes.declare import PREFIX, Routes
 from services.gateway.routes.models import Version
 from shared.names import Slug
 from shared.permissions import Permission
-from shared.tensors import Tensor
 
 ROUTES = Routes("predict")
+AT_ONCE: Final = 32 * 1024
 WHERE: Final = f"{PREFIX}/predict/"
 TEXTUAL: dict[str, Any] = {"schema": {"type": "string"}}
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
@@ -71,9 +71,9 @@ async def predict_with_version(
 async def _predict(
     model: str, version: int | None, request: Request, response: Response, caller: CallerOf, top: int | None
 ) -> Prediction:
-    translate = _translator(request.headers.get("content-type", ""), await request.body())
+    translation = _translation(request.headers.get("content-type", ""), await request.body())
     predictor = caller.edges.predictor
-    predicted, facts = await predictor.predict(caller, request.headers, model, version, translate)
+    predicted, facts = await predictor.predict(caller, request.headers, model, version, translation)
     response.headers["x-prediction-id"] = predicted.prediction_id
     return Prediction(
         model=model,
@@ -83,17 +83,12 @@ async def _predict(
     )
 
 
-def _translator(content_type: str, body: bytes) -> Translate:
-    """What makes tensors of the body, once it is known what the model takes; a body that cannot be read fails here."""
+def _translation(content_type: str, body: bytes) -> Translation:
+    """How to make tensors of the body; one that cannot be read fails here."""
     kind = reading.media_type(content_type) or reading.JSON
     if kind in images.IMAGES:
-        return lambda facts: images.tensor_of(body, images.IMAGES[kind], facts)
-    items = reading.items(kind, body)
-
-    async def translate(facts: Facts) -> tuple[Tensor, ...]:
-        return values.tensors(items, facts)
-
-    return translate
+        return Translation(partial(images.tensors, body, kind), is_long=True)
+    return Translation(partial(values.tensors, reading.items(kind, body)), is_long=len(body) > AT_ONCE)
 
 
 def body_limit(scope: Scope, content_type: str, others: int) -> int:
