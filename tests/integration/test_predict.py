@@ -13,7 +13,10 @@ from onnx import helper
 from PIL import Image
 
 from deploy.embedded.testing_servers import PostgresServer, TritonServer, triton_server
+from shared.bus import settle
+from shared.permissions import Role
 from tests.conftest import fresh_database
+from tests.integration.gateway_neighbours import bearer
 from tests.integration.onnx_models import Served, served, spec
 from tests.integration.served_gateway import ServedGateway, served_gateway
 
@@ -133,6 +136,83 @@ async def test_an_image(house: ServedGateway, kind: str) -> None:
     assert found["value"] == pytest.approx(8, abs=0.5)
     above, below = found["outputs"]["rows"]
     assert above > 12 and below < 4
+
+
+JSON, CSV, PNG = "application/json", "text/csv", "image/png"
+GOOD = b'{"items": [[1, 2, 3]]}'
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "content", "status", "field", "words"),
+    [
+        ("credit", JSON, b'{"items": [{"age": 1, "debt": 2}]}', 422, "items[0].income", '"income" is missing'),
+        ("credit", JSON, b'{"items": [[1, 2, 3], {"agee": 1}]}', 422, "items[1].agee", '"agee" is unknown'),
+        ("credit", JSON, b'{"items": [{"age": "old", "income": 1, "debt": 2}]}', 422, "items[0].age", "a number"),
+        ("credit", JSON, b'{"items": [[1, 2]]}', 422, "items[0].facts", "[3]"),
+        ("credit", JSON, b'{"items": []}', 422, "items", "1 to 64"),
+        ("credit", JSON, b'{"rows": []}', 422, "items", "items"),
+        ("credit", JSON, b"{", 422, "body", "JSON"),
+        ("credit", CSV, b"age,income\n1,2\n", 422, "line 2.debt", '"debt" is missing'),
+        ("credit", CSV, b"age,income,debt\n1,2,3\n4,x,6\n", 422, "line 3.income", "number"),
+        ("credit", "text/plain", b"hello", 422, "text.facts", "[3]"),
+        ("credit", PNG, b"", 422, "Content-Type", '"facts"'),
+        ("credit", "application/xml", b"", 415, "Content-Type", "text/csv"),
+        ("credit?top=0", JSON, GOOD, 422, "top", "greater"),
+        ("words", JSON, b'{"items": [7]}', 422, "items[0].text", "must be text"),
+        ("shade", PNG, b"no image", 422, "body", "PNG"),
+        ("unknown", JSON, GOOD, 404, "model", "no model"),
+        ("credit/versions/7", JSON, GOOD, 404, "version", "no version 7"),
+        ("credit", JSON, b" " * (1 << 20) + b" ", 413, None, "1048576"),
+        ("shade", PNG, b" " * (8 << 20) + b" ", 413, None, "8388608"),
+    ],
+)
+async def test_what_is_wrong_is_named(
+    house: ServedGateway, path: str, kind: str, content: bytes, status: int, field: str | None, words: str
+) -> None:
+    reply = await house.http.post(f"/api/v1/predict/{path}", content=content, headers={"Content-Type": kind})
+    problem = reply.json()
+    assert (reply.status_code, problem.get("field")) == (status, field), problem
+    assert reply.headers["content-type"] == "application/problem+json" and words in problem["detail"]
+
+
+async def test_who_may_not_or_is_of_another_project(house: ServedGateway) -> None:
+    viewer, stranger = await house.make_key(Role.VIEWER), await house.make_key(Role.ADMIN, "other")
+    for key, statuses in ((viewer, {403}), (stranger, {404}), ("aim_unknown", {401})):
+        for path, body in (("/api/v1/predict/credit", GOOD), ("/v1/embeddings", b'{"model": "words", "input": "x"}')):
+            reply = await house.http.post(path, content=body, headers=bearer(key) | {"Content-Type": JSON})
+            assert {reply.status_code} == statuses, reply.text
+    assert (await house.http.get("/v1/models", headers=bearer(stranger))).json() == {"object": "list", "data": []}
+
+
+async def test_a_call_is_one_request_of_the_data_plane_with_its_deadline(house: ServedGateway) -> None:
+    seen: list[str] = []
+    subscription = await house.connection.subscribe("infer.default.credit", cb=lambda m: note(seen, m.subject))
+    asked = await house.connection.subscribe("rpc.registry.>", cb=lambda m: note(seen, m.subject))
+    headers = {"X-Request-Timeout-Ms": "60000", "Content-Type": JSON}
+    for _ in range(3):
+        reply = await house.http.post("/api/v1/predict/credit/versions/1", content=GOOD, headers=headers)
+        assert reply.status_code == 200, reply.text
+    await settle(house.connection)
+    assert seen == ["infer.default.credit"] * 3
+    for each in (subscription, asked):
+        await each.unsubscribe()
+    late = await house.http.post(
+        "/api/v1/predict/credit", content=GOOD, headers=headers | {"X-Request-Timeout-Ms": "0"}
+    )
+    assert late.status_code == 422 and "X-Request-Timeout-Ms" in late.json()["detail"]
+
+
+async def note(seen: list[str], subject: str) -> None:
+    seen.append(subject)
+
+
+async def test_a_prediction_is_in_the_log(house: ServedGateway) -> None:
+    asked = await house.http.post("/api/v1/predict/credit", content=GOOD, headers={"Content-Type": JSON})
+    found = await house.connection.jetstream().pull_subscribe("pred.default.credit", stream="PRED")
+    rows = b""
+    async with asyncio.timeout(60):
+        while asked.json()["prediction_id"].encode() not in rows:
+            rows += b"".join(message.data for message in await found.fetch(timeout=60))
 
 
 @pytest.fixture(scope="module")
