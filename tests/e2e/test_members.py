@@ -105,6 +105,20 @@ def test_the_diabetes_model_answers_raw_rows_in_the_unit_of_the_target(house: Ho
     assert error < 0.8 * progression.std()
 
 
+def test_people_ask_by_the_names_of_measures_and_hear_labels(house: House, champions: object) -> None:
+    rows, diagnosis = held_out("breast-cancer-mlp")
+    (feature,) = library.data_set("breast-cancer").schema.features
+    lines = [",".join(feature.columns), *(",".join(map(str, row)) for row in rows[:60])]
+    headers = {"Content-Type": "text/csv"}
+    answer = house.http.post("/api/v1/predict/breast-cancer-mlp", content="\n".join(lines), headers=headers)
+    assert answer.status_code == 200, answer.text
+    labels = [found["label"] for found in answer.json()["predictions"]]
+    truth = [library.model("breast-cancer-mlp").labels[each] for each in diagnosis[:60]]
+    assert sum(map(str.__eq__, labels, truth)) > 54
+    scores = [list(found["scores"].values()) for found in answer.json()["predictions"]]
+    np.testing.assert_allclose(np.sort(scores), np.sort(ask(house, "breast-cancer-mlp", rows[:60])), rtol=1e-4)
+
+
 @members
 def test_the_example_of_the_library_is_answered(house: House, champions: object, model: str) -> None:
     member = house.get(f"library/{model}")

@@ -3,12 +3,14 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 import openai
 import pytest
 import pytest_asyncio
+from nats.aio.msg import Msg
 from onnx import helper
 from PIL import Image
 
@@ -97,12 +99,12 @@ async def house(
             yield started
 
 
-async def predict(house: ServedGateway, model: str, content: bytes, kind: str, query: str = "") -> dict[str, Any]:
-    reply = await house.http.post(f"/api/v1/predict/{model}{query}", content=content, headers={"Content-Type": kind})
+async def predict(house: ServedGateway, model: str, content: bytes, kind: str) -> dict[str, Any]:
+    reply = await house.http.post(f"/api/v1/predict/{model}", content=content, headers={"Content-Type": kind})
     assert reply.status_code == 200, reply.text
     answer: dict[str, Any] = reply.json()
     assert reply.headers["x-prediction-id"] == answer["prediction_id"]
-    assert (answer["model"], answer["version"]) == (model, 1)
+    assert (answer["model"], answer["version"]) == (model.partition("/")[0], 1)
     return answer
 
 
@@ -185,9 +187,10 @@ async def test_who_may_not_or_is_of_another_project(house: ServedGateway) -> Non
 
 
 async def test_a_call_is_one_request_of_the_data_plane_with_its_deadline(house: ServedGateway) -> None:
+    await predict(house, "credit/versions/1", GOOD, JSON)
     seen: list[str] = []
-    subscription = await house.connection.subscribe("infer.default.credit", cb=lambda m: note(seen, m.subject))
-    asked = await house.connection.subscribe("rpc.registry.>", cb=lambda m: note(seen, m.subject))
+    subscription = await house.connection.subscribe("infer.default.credit", cb=partial(note, seen))
+    asked = await house.connection.subscribe("rpc.registry.>", cb=partial(note, seen))
     headers = {"X-Request-Timeout-Ms": "60000", "Content-Type": JSON}
     for _ in range(3):
         reply = await house.http.post("/api/v1/predict/credit/versions/1", content=GOOD, headers=headers)
@@ -196,14 +199,13 @@ async def test_a_call_is_one_request_of_the_data_plane_with_its_deadline(house: 
     assert seen == ["infer.default.credit"] * 3
     for each in (subscription, asked):
         await each.unsubscribe()
-    late = await house.http.post(
-        "/api/v1/predict/credit", content=GOOD, headers=headers | {"X-Request-Timeout-Ms": "0"}
-    )
+    wrong = headers | {"X-Request-Timeout-Ms": "0"}
+    late = await house.http.post("/api/v1/predict/credit", content=GOOD, headers=wrong)
     assert late.status_code == 422 and "X-Request-Timeout-Ms" in late.json()["detail"]
 
 
-async def note(seen: list[str], subject: str) -> None:
-    seen.append(subject)
+async def note(seen: list[str], message: Msg) -> None:
+    seen.append(message.subject)
 
 
 async def test_a_prediction_is_in_the_log(house: ServedGateway) -> None:
