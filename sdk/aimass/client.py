@@ -1,5 +1,6 @@
 """The client: one class over the platform's HTTP API."""
 
+import mimetypes
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -389,6 +390,21 @@ class Client(Later):
         body, headers = arrays.encode(inputs, outputs)
         answer = self._connection.send("POST", infer_path(model, version), content=body, headers=headers)
         return arrays.decode(answer.content, answer.headers.get(arrays.HEADER_LENGTH))
+
+    def ask(
+        self, model: str, what: "Sequence[Any] | Path", version: int | None = None, *, top: int | None = None
+    ) -> t.Answers:
+        """Ask a model with what you have: a list of values by name, or of plain values for a model of one input; or a
+        file, .csv, .txt, .png or .jpg. Labels and scores, values or ranks come back."""
+        path = f"predict/{model}" if version is None else f"predict/{model}/versions/{version}"
+        params = {} if top is None else {"top": top}
+        if isinstance(what, Path):
+            kind = mimetypes.guess_type(what.name)[0] or "application/octet-stream"
+            given: dict[str, Any] = {"content": what.read_bytes(), "headers": {"Content-Type": kind}}
+        else:
+            given = {"json": {"items": list(what)}}
+        answers: t.Answers = self._connection.call("POST", path, params=params, **given)
+        return answers
 
     def _get(self, path: str, **params: Any) -> Any:
         return self._connection.call("GET", path, params=params)

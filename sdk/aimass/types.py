@@ -215,6 +215,15 @@ class Resources(TypedDict):
     given: list[NodeResources]
 
 
+class Answers(TypedDict):
+    """What a model answered to people: of each item a label with scores, a value, ranked items, outputs by name."""
+
+    model: str
+    version: int
+    prediction_id: str
+    predictions: list[dict[str, Any]]
+
+
 class Prediction(TypedDict):
     """One answered prediction."""
 

@@ -8,6 +8,7 @@ import pytest
 from aimass import types
 from pydantic import BaseModel
 
+from services.gateway.routes import predict
 from services.gateway.routes.tasks import LogLine
 from shared.rpc import auth, evaluator, inference, monitor, registry, tasks, trainer
 
@@ -32,6 +33,7 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (types.Delivery, inference.DeliveryView),
     (types.Webhook, inference.WebhookView),
     (types.NewWebhook, inference.WebhookCreated),
+    (types.Answers, predict.Prediction),
     (types.Prediction, monitor.PredictionView),
     (types.Event, monitor.TimelineEntry),
     (types.Gpu, monitor.Gpu),

@@ -4,8 +4,10 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
+import aimass
 import numpy as np
 import openai
 import pytest
@@ -126,6 +128,15 @@ async def test_rows_of_a_table(house: ServedGateway) -> None:
 async def test_a_text(house: ServedGateway) -> None:
     answer = await predict(house, "words", b"dog", "text/plain")
     assert answer["predictions"] == [{"outputs": {"vector": [0, 1]}}]
+
+
+async def test_the_python_client_asks_with_values_and_with_files(house: ServedGateway, tmp_path: Path) -> None:
+    (table := tmp_path / "people.csv").write_text("age,income,debt\n,2,1\n")
+    with aimass.Client(house.url, house.key) as client:
+        for what in ([{"age": 30, "income": 2, "debt": 1}], table):
+            answers = await do(client.ask, "credit", what, 1, top=1)
+            assert [each["label"] for each in answers["predictions"]] == ["good"]
+            assert answers["predictions"][0]["scores"].keys() == {"good"}
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
