@@ -1,11 +1,13 @@
 """Each member of the library goes the whole way: trained, evaluated as served, promoted and asked by a stock client."""
 
+import io
 from typing import Any
 
 import numpy as np
 import pytest
 import tritonclient.http as client
 from numpy.typing import NDArray
+from PIL import Image
 
 import library
 from library.base import Part
@@ -117,6 +119,30 @@ def test_people_ask_by_the_names_of_measures_and_hear_labels(house: House, champ
     assert sum(map(str.__eq__, labels, truth)) > 54
     scores = [list(found["scores"].values()) for found in answer.json()["predictions"]]
     np.testing.assert_allclose(np.sort(scores), np.sort(ask(house, "breast-cancer-mlp", rows[:60])), rtol=1e-4)
+
+
+def test_people_ask_by_the_names_of_columns_and_hear_values(house: House, champions: object) -> None:
+    rows, _ = held_out("diabetes-mlp")
+    (feature,) = library.data_set("diabetes").schema.features
+    items = [dict(zip(feature.columns, map(float, row), strict=True)) for row in rows[:20]]
+    answer = house.http.post("/api/v1/predict/diabetes-mlp", json={"items": items})
+    assert answer.status_code == 200, answer.text
+    found = [each["value"] for each in answer.json()["predictions"]]
+    np.testing.assert_allclose(found, ask(house, "diabetes-mlp", rows[:20])[:, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_people_show_an_image_and_hear_what_it_is(house: House, champion: int, kind: str) -> None:
+    digits, truth = held_out("digits-cnn")
+    labels = []
+    for digit in digits[:20]:
+        image = Image.fromarray((digit[0] * (255 / 16)).astype(np.uint8)).resize((160, 160), Image.Resampling.BOX)
+        image.save(body := io.BytesIO(), kind)
+        headers = {"Content-Type": f"image/{kind}"}
+        answer = house.http.post("/api/v1/predict/digits-cnn?top=1", content=body.getvalue(), headers=headers)
+        assert answer.status_code == 200, answer.text
+        labels.append(int(answer.json()["predictions"][0]["label"]))
+    assert (np.array(labels) == truth[:20]).mean() > 0.8
 
 
 @members

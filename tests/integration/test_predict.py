@@ -1,7 +1,6 @@
 """Predictions for people, through the gateway, registry, inference and Triton: labels and scores for what they have."""
 
 import asyncio
-import io
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 import pytest_asyncio
 from nats.aio.msg import Msg
 from onnx import helper
-from PIL import Image
 
 from deploy.embedded.testing_servers import PostgresServer, TritonServer, triton_server
 from shared.bus import settle
@@ -29,7 +27,6 @@ Found = TypeVar("Found")
 COLUMNS = ["age", "income", "debt"]
 FEATURES: dict[str, list[dict[str, Any]]] = {
     "credit": [{"name": "facts", "datatype": "FP32", "shape": [3], "columns": COLUMNS}],
-    "shade": [{"name": "image", "datatype": "FP32", "shape": [1, 2, 2], "minimum": 0, "maximum": 16}],
     "words": [{"name": "text", "datatype": "BYTES"}],
 }
 
@@ -47,18 +44,6 @@ def credit() -> Served:
         [spec("probabilities", "FP32", -1, 2)],
         weights=np.array([[0, 0], [1, 0], [0, 1]], np.float32),
         zero=np.zeros(1, np.float32),
-    )
-
-
-def shade() -> Served:
-    """The mean of a tiny grey image, and each of its rows'."""
-    return served(
-        [
-            helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0),
-            helper.make_node("ReduceMean", ["image"], ["rows"], axes=[1, 3], keepdims=0),
-        ],
-        [spec("image", "FP32", -1, 1, 2, 2)],
-        [spec("mean", "FP32", -1), spec("rows", "FP32", -1, 2)],
     )
 
 
@@ -94,7 +79,6 @@ async def house(
         async with served_gateway(urls, tmp_path_factory.mktemp("served"), triton) as started:
             labelled = {"task_type": "classification", "labels": ("good", "bad")}
             await started.train("credit", credit(), FEATURES["credit"], **labelled)
-            await started.train("shade", shade(), FEATURES["shade"], task_type="regression")
             await started.train("words", words(), FEATURES["words"], task_type="embedding")
             for model in FEATURES:
                 await started.promote(model)
@@ -139,18 +123,6 @@ async def test_the_python_client_asks_with_values_and_with_files(house: ServedGa
             assert answers["predictions"][0]["scores"].keys() == {"good"}
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg"])
-async def test_an_image(house: ServedGateway, kind: str) -> None:
-    image = Image.new("RGB", (64, 32), "white")
-    image.paste("black", (0, 16, 64, 32))
-    image.save(body := io.BytesIO(), kind)
-    answer = await predict(house, "shade", body.getvalue(), f"image/{kind}")
-    (found,) = answer["predictions"]
-    assert found["value"] == pytest.approx(8, abs=0.5)
-    above, below = found["outputs"]["rows"]
-    assert above > 12 and below < 4
-
-
 JSON, CSV, PNG = "application/json", "text/csv", "image/png"
 GOOD = b'{"items": [[1, 2, 3]]}'
 
@@ -172,11 +144,10 @@ GOOD = b'{"items": [[1, 2, 3]]}'
         ("credit", "application/xml", b"", 415, "Content-Type", "text/csv"),
         ("credit?top=0", JSON, GOOD, 422, "top", "greater"),
         ("words", JSON, b'{"items": [7]}', 422, "items[0].text", "must be text"),
-        ("shade", PNG, b"no image", 422, "body", "PNG"),
         ("unknown", JSON, GOOD, 404, "model", "no model"),
         ("credit/versions/7", JSON, GOOD, 404, "version", "no version 7"),
         ("credit", JSON, b" " * (1 << 20) + b" ", 413, None, "1048576"),
-        ("shade", PNG, b" " * (8 << 20) + b" ", 413, None, "8388608"),
+        ("credit", PNG, b" " * (8 << 20) + b" ", 413, None, "8388608"),
     ],
 )
 async def test_what_is_wrong_is_named(
@@ -241,7 +212,7 @@ async def do(call: Callable[..., Found], *arguments: Any, **options: Any) -> Fou
 
 async def test_openai_lists_the_models_that_serve(client: openai.OpenAI) -> None:
     found = await do(client.models.list)
-    assert [each.id for each in found.data] == ["credit", "shade", "words"]
+    assert [each.id for each in found.data] == ["credit", "words"]
     assert (await do(client.models.retrieve, "words")).created > 1_600_000_000
     with pytest.raises(openai.NotFoundError) as refused:
         await do(client.models.retrieve, "unknown")

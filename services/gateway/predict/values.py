@@ -34,12 +34,12 @@ def tensors(items: Sequence[Item], facts: Facts) -> tuple[Tensor, ...]:
 
     Raises InvalidInput naming the field of the item that is missing, unknown, or not what the input takes.
     """
-    check_count(len(items), facts)
+    _check_count(len(items), facts)
     named = [_named(item, facts) for item in items]
     return tuple(_tensor(wanted, items, named, facts) for wanted in facts.inputs)
 
 
-def check_count(count: int, facts: Facts) -> None:
+def _check_count(count: int, facts: Facts) -> None:
     most = MAX_BATCH if facts.is_batched else 1
     if not 1 <= count <= most:
         hint = f": send a file to {BATCHES.format(model=facts.model)}" if count > most > 1 else ""

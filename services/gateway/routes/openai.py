@@ -110,8 +110,6 @@ async def _embed(
         return tensors(items, facts)
 
     predictor = caller.edges.predictor
-    predicted, facts = await predictor.predict(
-        caller, request.headers, order.model, version, Translation(translate, is_long=True)
-    )
+    predicted, facts = await predictor.predict(caller, request.headers, order.model, version, Translation(translate))
     check_embeds(facts, order.dimensions)
     return predicted
