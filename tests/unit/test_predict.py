@@ -88,6 +88,19 @@ def test_what_is_missing_or_unknown_is_named(rows: list[tuple[float | None, ...]
     assert refused.value.field == f"items[{number}].agee"
 
 
+def test_a_number_given_twice_is_refused() -> None:
+    with pytest.raises(InvalidInput, match='"debt" is given already') as refused:
+        values.tensors(labels_of({"facts": [1, 2, 3], "debt": 1}), CREDIT)
+    assert refused.value.field == "items[0].debt"
+
+
+@pytest.mark.parametrize("body", [b'{"items": [], "": 1}', b"[]", b'{"items": {}}', b"null", b"\xff", b"[" * 9999])
+def test_broken_json_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        reading.of_json(body)
+    assert refused.value.field
+
+
 @given(st.lists(JSON, min_size=1, max_size=3), st.sampled_from([CREDIT, BOTH, facts(TEXT)]))
 def test_anything_is_taken_as_a_whole_or_refused_with_its_field(items: list[Any], wanted: Facts) -> None:
     try:

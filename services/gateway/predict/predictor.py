@@ -30,6 +30,8 @@ from shared.tensors import Tensor
 
 BESIDE: Final = 2
 PASSED_ON: Final = ("authorization", TIMEOUT.decode())
+DEADLINE: Final = "X-Request-Timeout-Ms"
+FIELDS: Final = {400: "items", 404: "model"}
 REFUSALS: Final[dict[int, type[AimassError]]] = {
     400: InvalidInput,
     401: Unauthenticated,
@@ -128,7 +130,6 @@ def _call(headers: Mapping[str, str], model: str, version: int | None, encoded: 
 def _refusal(answer: Answer, headers: Mapping[bytes, bytes]) -> AimassError:
     message = json.loads(bytes(answer.body))["error"]
     retry_after = headers.get(b"retry-after")
-    error = REFUSALS.get(answer.status, AimassError)(message, retry_after=int(retry_after) if retry_after else None)
-    if isinstance(error, InvalidInput):
-        error.field = "items"
-    return error
+    field = DEADLINE if message.startswith(DEADLINE) else FIELDS.get(answer.status)
+    kind = REFUSALS.get(answer.status, AimassError)
+    return kind(message, field=field, retry_after=int(retry_after) if retry_after else None)

@@ -30,8 +30,10 @@ def of_json(body: bytes) -> list[Item]:
         raise InvalidInput(error.message, field="body") from None
     if type(document) is not dict or type(document.get("items")) is not list:
         raise InvalidInput('the body must be an object such as {"items": [...]}', field="items")
-    if surplus := next((name for name in document if name != "items"), None):
-        raise InvalidInput(f'"{surplus[:64]}" is unknown: the body has nothing but "items"', field=surplus[:64])
+    if (surplus := next((name for name in document if name != "items"), None)) is not None:
+        raise InvalidInput(
+            f'"{surplus[:64]}" is unknown: the body has nothing but "items"', field=surplus[:64] or "body"
+        )
     _check_count(len(document["items"]))
     return [Item(f"items[{number}]", value) for number, value in enumerate(document["items"])]
 
@@ -72,8 +74,8 @@ def _rows(reader: Any, names: list[str]) -> Iterator[Item]:
 def _check_header(names: list[str]) -> None:
     if not any(names):
         raise InvalidInput("line 1 must hold the columns' names, separated by commas", field="body")
-    if twice := next((name for position, name in enumerate(names) if name in names[:position]), None):
-        raise InvalidInput(f'line 1 names two columns "{twice[:64]}"', field=twice[:64])
+    if (twice := next((name for position, name in enumerate(names) if name in names[:position]), None)) is not None:
+        raise InvalidInput(f'line 1 names two columns "{twice[:64]}"', field=twice[:64] or "body")
 
 
 def _row(names: list[str], cells: list[str], line: int) -> dict[str, Any]:

@@ -59,11 +59,15 @@ def _named(item: Item, facts: Facts) -> Mapping[str, Any]:
 
 
 def _check_names(item: Item, facts: Facts) -> None:
+    """No name that the model does not know, and none twice: as a whole input and as one of its numbers."""
     known = {name for wanted in facts.inputs for name in (wanted.name, *wanted.columns)}
-    if surplus := next((name for name in item.value if name not in known), None):
-        names = listed(name for wanted in facts.inputs for name in wanted.columns or (wanted.name,))
-        message = f'{item.label}: "{surplus[:64]}" is unknown; {_model(facts)} takes {names}'
-        raise InvalidInput(message, field=f"{item.label}.{surplus[:64]}")
+    given_twice = {name for wanted in facts.inputs if wanted.name in item.value for name in wanted.columns}
+    for name in item.value:
+        if name not in known or (name in given_twice and name not in (wanted.name for wanted in facts.inputs)):
+            names = listed(name for wanted in facts.inputs for name in wanted.columns or (wanted.name,))
+            what = "is given already" if name in known else "is unknown"
+            message = f'{item.label}: "{name[:64]}" {what}; {_model(facts)} takes {names}'
+            raise InvalidInput(message, field=f"{item.label}.{name[:64]}")
 
 
 def _model(facts: Facts) -> str:
