@@ -11,6 +11,8 @@ import numpy as np
 import openai
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from nats.aio.msg import Msg
 from onnx import helper
 
@@ -124,6 +126,10 @@ async def test_the_python_client_asks_with_values_and_with_files(house: ServedGa
 
 
 JSON, CSV, PNG = "application/json", "text/csv", "image/png"
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+LEAF = st.none() | st.booleans() | st.integers() | FINITE | st.text(max_size=9)
+NAMES = st.sampled_from([*COLUMNS, "facts", "text", ""])
+VALUES = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner), max_leaves=9)
 GOOD = b'{"items": [[1, 2, 3]]}'
 
 
@@ -157,6 +163,16 @@ async def test_what_is_wrong_is_named(
     problem = reply.json()
     assert (reply.status_code, problem.get("field")) == (status, field), problem
     assert reply.headers["content-type"] == "application/problem+json" and words in problem["detail"]
+
+
+@settings(max_examples=60, database=None, suppress_health_check=list(HealthCheck))
+@given(items=VALUES, model=st.sampled_from(["credit", "words"]))
+async def test_anything_is_answered_or_refused_in_words(house: ServedGateway, items: Any, model: str) -> None:
+    reply = await house.http.post(f"/api/v1/predict/{model}", json={"items": items})
+    if reply.status_code == 200:
+        assert len(reply.json()["predictions"]) == len(items)
+    else:
+        assert reply.status_code == 422 and reply.json()["field"] and len(reply.json()["detail"]) > 10, reply.text
 
 
 async def test_who_may_not_or_is_of_another_project(house: ServedGateway) -> None:
