@@ -1,26 +1,23 @@
 """The client: one class over the platform's HTTP API."""
 
-import mimetypes
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from aimass import types as t
+from aimass.asking import Asking
 from aimass.connection import API, Connection
 from aimass.errors import DeadlineExceeded, Unavailable
-from aimass.later import Later, infer_path
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from aimass.later import Later
 
 LONGEST_LIST = 1000
 ENDED = ("succeeded", "failed", "cancelled")
 
 
-class Client(Later):
+class Client(Asking, Later):
     """Talks to one gateway with one API key, or with an access token in its place.
 
     `authorization` is the header's value, for other clients. Every method raises an ApiError when the platform
@@ -369,42 +366,6 @@ class Client(Later):
         """Take another password; all sessions end, this one too."""
         body = {"current_password": current, "new_password": new}
         self._connection.send("PUT", f"{API}/me/password", json=body)
-
-    def infer(self, model: str, inputs: Sequence[t.Tensor], version: int | None = None) -> dict[str, Any]:
-        """Ask a model by the Open Inference Protocol in JSON."""
-        body = {"inputs": list(inputs)}
-        answer: dict[str, Any] = self._connection.send("POST", infer_path(model, version), json=body).json()
-        return answer
-
-    def predict(
-        self,
-        model: str,
-        inputs: "Mapping[str, NDArray[Any]]",
-        version: int | None = None,
-        *,
-        outputs: Sequence[str] = (),
-    ) -> "dict[str, NDArray[Any]]":
-        """Ask a model with numpy arrays, which travel as binary tensors (needs `aimass[numpy]`)."""
-        from aimass import arrays
-
-        body, headers = arrays.encode(inputs, outputs)
-        answer = self._connection.send("POST", infer_path(model, version), content=body, headers=headers)
-        return arrays.decode(answer.content, answer.headers.get(arrays.HEADER_LENGTH))
-
-    def ask(
-        self, model: str, what: "Sequence[Any] | Path", version: int | None = None, *, top: int | None = None
-    ) -> t.Answers:
-        """Ask a model with what you have: a list of values by name, or of plain values for a model of one input; or a
-        file, .csv, .txt, .png or .jpg. Labels and scores, values or ranks come back."""
-        path = f"predict/{model}" if version is None else f"predict/{model}/versions/{version}"
-        params = {} if top is None else {"top": top}
-        if isinstance(what, Path):
-            kind = mimetypes.guess_type(what.name)[0] or "application/octet-stream"
-            given: dict[str, Any] = {"content": what.read_bytes(), "headers": {"Content-Type": kind}}
-        else:
-            given = {"json": {"items": list(what)}}
-        answers: t.Answers = self._connection.call("POST", path, params=params, **given)
-        return answers
 
     def _get(self, path: str, **params: Any) -> Any:
         return self._connection.call("GET", path, params=params)
