@@ -17,6 +17,7 @@ MODELS = (
     "library.diabetes_mlp:DiabetesMlp",
     "library.spam_filter:SpamFilter",
     "library.fashion_resnet:FashionResnet",
+    "library.recommender:Recommender",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
@@ -24,6 +25,7 @@ DATA_SETS = (
     "library.data.diabetes:Diabetes",
     "library.data.fashion_mnist:FashionMnist",
     "library.data.mails:Mails",
+    "library.data.film_ratings:FilmRatings",
 )
 
 
