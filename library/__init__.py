@@ -18,6 +18,9 @@ MODELS = (
     "library.spam_filter:SpamFilter",
     "library.fashion_resnet:FashionResnet",
     "library.recommender:Recommender",
+    "library.credit_score:CreditScore",
+    "library.fraud:Fraud",
+    "library.thyroid:ThyroidModel",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
@@ -26,6 +29,9 @@ DATA_SETS = (
     "library.data.fashion_mnist:FashionMnist",
     "library.data.mails:Mails",
     "library.data.film_ratings:FilmRatings",
+    "library.data.card_payments:CardPayments",
+    "library.data.credit:Credit",
+    "library.data.thyroid:Thyroid",
 )
 
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from library.base import Arrays, Model
 
+BINS = 6
+
 
 def word_counts(model: "Model[Any]", items: "Arrays", words: int) -> sparse.csr_matrix:
     """How often each number of the model's front, 1 to `words`, occurs in each row."""
@@ -44,3 +46,30 @@ def _solved(seen: "NDArray[Any]", others: "NDArray[Any]", trust: float, ridge: f
         own = others[mask > 0]
         found[row] = np.linalg.solve(common + trust * own.T @ own, (1 + trust) * own.sum(axis=0))
     return found
+
+
+def scorecard(rows: "NDArray[Any]", bad: "NDArray[Any]", asked: "NDArray[Any]") -> "NDArray[Any]":
+    """Chances of good and bad by a scorecard: columns cut into bins, weights of evidence, logistic regression.
+
+    Bins are those of a small decision tree for each column; what is missing has a bin of its own.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    columns = zip(rows.T, asked.T, strict=True)
+    learnt, told = (np.stack(table, axis=1) for table in zip(*(_evidence(*pair, bad) for pair in columns), strict=True))
+    answers: NDArray[Any] = LogisticRegression(C=1e3, max_iter=1000).fit(learnt, bad).predict_proba(told)
+    return answers
+
+
+def _evidence(cells: "NDArray[Any]", asked: "NDArray[Any]", bad: "NDArray[Any]") -> "tuple[NDArray[Any], NDArray[Any]]":
+    """The weight of evidence of each cell's bin, half an item added to each count so that none is infinite."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    there = ~np.isnan(cells)
+    grown = DecisionTreeClassifier(max_leaf_nodes=BINS, min_samples_leaf=0.05, random_state=0)
+    tree = grown.fit(cells[there, None], bad[there]).tree_
+    cuts = np.sort(tree.threshold[tree.feature >= 0])
+    bins, found = (np.where(np.isnan(side), len(cuts) + 1, np.searchsorted(cuts, side)) for side in (cells, asked))
+    counts = np.stack([np.bincount(bins[bad == kind], minlength=len(cuts) + 2) + 0.5 for kind in (0, 1)])
+    weights = np.log(counts[1] / counts[0])
+    return weights[bins], weights[found]
