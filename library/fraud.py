@@ -61,7 +61,16 @@ class Fraud(Model[FraudConfig]):
     def example(self) -> "Arrays":
         import numpy as np
 
-        told = {"hour": 0.113, "amount": 0.0, "V1": -2.31, "V3": -1.61, "V4": 4.0, "V10": -2.77, "V12": -2.9, "V14": -4.29}
+        told = {
+            "hour": 0.113,
+            "amount": 0.0,
+            "V1": -2.31,
+            "V3": -1.61,
+            "V4": 4.0,
+            "V10": -2.77,
+            "V12": -2.9,
+            "V14": -4.29,
+        }
         return {"payment": np.array([[told.get(column, 0.0) for column in COLUMNS]], "<f4")}
 
     def build(self, config: FraudConfig) -> "nn.Module":
