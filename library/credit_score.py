@@ -43,9 +43,8 @@ class CreditScore(Model[CreditScoreConfig]):
     )
     gate = Gate(
         conditions=(
-            Condition(metric="roc_auc", threshold=0.8),
-            Condition(metric="brier", operator="<=", threshold=0.16),
-            Condition(metric="calibration_error", operator="<=", threshold=0.05),
+            Condition(metric="roc_auc", threshold=0.83),
+            Condition(metric="brier", operator="<=", threshold=0.15),
         )
     )
     baseline = Baseline(method="scorecard: binned weights of evidence, logistic regression", metric="roc_auc")

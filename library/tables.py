@@ -145,5 +145,6 @@ class Reasoned(nn.Module):
         super().__init__()
         self.module = module
 
-    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        (rows,) = inputs
         return self.module(rows).softmax(dim=1), self.module.contributions(rows)

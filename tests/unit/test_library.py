@@ -44,9 +44,13 @@ def parts_of(name: str) -> dict[Part, dict[str, Any]]:
 
 @cache
 def sample(name: str, part: Part, count: int) -> dict[str, Any]:
-    """Items from all over the part: many data sets are in order of time or class."""
+    """Items from all over the part, of its least target to its greatest: many data sets are in order of time or class,
+    and some classes are rare.
+    """
     items = parts_of(name)[part]
-    chosen = np.linspace(0, len(next(iter(items.values()))) - 1, count).astype(int)
+    target = items[library.data_set(name).schema.target.name]
+    order = np.argsort(target.reshape(len(target), -1)[:, 0], kind="stable")
+    chosen = order[np.linspace(0, len(target) - 1, count).astype(int)]
     return {column: values[chosen] for column, values in items.items()}
 
 
