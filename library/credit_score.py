@@ -54,8 +54,9 @@ class CreditScore(Model[CreditScoreConfig]):
         "set's, how far each moves the log-odds of bad from those of the mean applicant; they add up exactly.",
         data="4,454 applications of a Spanish lender, 1,254 bad: 60% to train, 15% to validate, 25% to test.",
         licence="Code and weights: as the platform. Data set: MIT (modeldata); the package that brings it is GPL-3.0.",
-        limits="Only applicants who got a credit; years unknown. Age and marital status are among the columns: in many "
-        "places a lender must not use them. A reason is a term of the model, not a cause.",
+        limits="Measured on the test part: ROC-AUC 0.868, calibration error 0.040 (scorecard: 0.845, 0.021). "
+        "Only applicants who got a credit; years unknown. Age and marital status are among "
+        "the columns: in many places a lender must not use them. A reason is a term of the model, not a cause.",
     )
     config = CreditScoreConfig
 

@@ -51,7 +51,8 @@ class ThyroidModel(Model[ThyroidConfig]):
         data="Garvan Institute, Sydney, 1984 to 1987: 9,172 records in order of time: 60% to train, 15% to validate, "
         "25% to test. Letters of diagnosis are grouped as in the notes of the set, treatments as one.",
         licence="Code and weights: as the platform. Data set: CC BY 4.0; the package that brings it says MIT.",
-        limits="One laboratory, and its measures and limits of forty years ago; seven classes of which six are rare. "
+        limits="Measured on the test part: macro-F1 0.849, boosted trees 0.841; but ROC-AUC 0.983, theirs 0.991. "
+        "One laboratory, and its measures and limits of forty years ago; seven classes of which six are rare. "
         "The same person may occur twice: records are numbered, people are not.",
     )
     config = ThyroidConfig

@@ -49,21 +49,24 @@ class CardPayments(DataSet):
     )
 
     def load(self) -> "Arrays":
-        import numpy as np
-        from pyarrow import BufferReader, csv
-
-        text = self.archives[0].read("fraud_analysis/datasets/raw/creditcard.csv")
-        table = csv.read_csv(BufferReader(text))
-        time = table["Time"].to_numpy()
-        hour = time / SECONDS % DAY
-        columns = [hour, table["Amount"].to_numpy(), *(table[name].to_numpy() for name in COMPONENTS)]
-        order = np.argsort(time, kind="stable")
-        return {
-            "payment": np.stack(columns, axis=1)[order].astype("<f4"),
-            "kind": table["Class"].to_numpy()[order].astype("<i8"),
-        }
+        return payments(self.archives[0].read("fraud_analysis/datasets/raw/creditcard.csv"))
 
     def parts(self) -> "dict[Part, Arrays]":
         from library.split import in_order
 
         return in_order(self.load(), self.split)
+
+
+def payments(text: bytes) -> "Arrays":
+    """The rows of the published table in order of time; seconds since the first payment become hours of a day."""
+    import numpy as np
+    from pyarrow import BufferReader, csv
+
+    table = csv.read_csv(BufferReader(text))
+    time = table["Time"].to_numpy()
+    columns = [time / SECONDS % DAY, table["Amount"].to_numpy(), *(table[name].to_numpy() for name in COMPONENTS)]
+    order = np.argsort(time, kind="stable")
+    return {
+        "payment": np.stack(columns, axis=1)[order].astype("<f4"),
+        "kind": table["Class"].to_numpy()[order].astype("<i8"),
+    }

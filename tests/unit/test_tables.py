@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import library
-from library.base import Part
+from library.data.card_payments import COMPONENTS, payments
 from library.data.frames import frame
 from library.data.thyroid import LETTERS, class_of
 from library.rivals import scorecard
@@ -73,11 +73,13 @@ def test_of_several_diagnoses_the_first_or_the_likelier_counts(letters: str, lab
     assert list(LETTERS)[class_of(letters)] == label
 
 
-def test_payments_follow_each_other_from_part_to_part() -> None:
-    parts = library.data_set("card-payments").parts()
-    assert [int(parts[part]["kind"].sum()) for part in Part] == [360, 38, 94]
-    ends = [float(parts[part]["payment"][index, 0]) for part in Part for index in (0, -1)]
-    assert ends == pytest.approx([0, 9.4433, 9.4433, 14.7, 14.7003, 23.9978], abs=1e-3)
+def test_payments_are_put_in_order_of_time_and_told_their_hour() -> None:
+    names = ",".join(f'"{name}"' for name in ("Time", *COMPONENTS, "Amount", "Class"))
+    rows = [f'{time},{",".join([str(time)] * 28)},2.5,"{kind}"' for time, kind in ((90_000, 1), (0, 0), (7_200, 0))]
+    items = payments("\n".join([names, *rows]).encode())
+    assert items["payment"][:, 0].tolist() == [0, 2, 1]
+    assert items["payment"][:, 2].tolist() == [0, 7_200, 90_000]
+    assert items["kind"].tolist() == [0, 0, 1]
 
 
 def test_applications_have_the_gaps_that_were_published() -> None:
