@@ -21,6 +21,8 @@ MODELS = (
     "library.credit_score:CreditScore",
     "library.fraud:Fraud",
     "library.thyroid:ThyroidModel",
+    "library.sentiment:Sentiment",
+    "library.topic_classifier:TopicClassifier",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
@@ -32,6 +34,8 @@ DATA_SETS = (
     "library.data.card_payments:CardPayments",
     "library.data.credit:Credit",
     "library.data.thyroid:Thyroid",
+    "library.data.opinions:Opinions",
+    "library.data.opinions:Topics",
 )
 
 

@@ -114,9 +114,11 @@ class Served(nn.Module):
 class WordBag(nn.Module):
     """Numbers of words [batch, n], 0 where there is none, to mean and greatest of their vectors [batch, 2 width]."""
 
-    def __init__(self, words: int, width: int) -> None:
+    def __init__(self, words: int, width: int, deviation: float = 1.0) -> None:
         super().__init__()
         self.vectors = nn.Embedding(words + 1, width, padding_idx=0)
+        with torch.no_grad():
+            self.vectors.weight *= deviation
 
     def forward(self, words: Tensor) -> Tensor:
         there = (words > 0).unsqueeze(-1)

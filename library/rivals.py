@@ -73,3 +73,14 @@ def _evidence(cells: "NDArray[Any]", asked: "NDArray[Any]", bad: "NDArray[Any]")
     counts = np.stack([np.bincount(bins[bad == kind], minlength=len(cuts) + 2) + 0.5 for kind in (0, 1)])
     weights = np.log(counts[1] / counts[0])
     return weights[bins], weights[found]
+
+
+def weighted_words(train: Any, classes: Any, test: Any, *, pairs: bool, trust: float) -> "NDArray[Any]":
+    """Chances of the classes by logistic regression on TF-IDF of words, and of pairs of words."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    words = TfidfVectorizer(ngram_range=(1, 2 if pairs else 1), sublinear_tf=True, decode_error="ignore")
+    learnt = LogisticRegression(C=trust, max_iter=500).fit(words.fit_transform(train.tolist()), classes)
+    answers: NDArray[Any] = learnt.predict_proba(words.transform(test.tolist()))
+    return answers
