@@ -23,6 +23,7 @@ MODELS = (
     "library.thyroid:ThyroidModel",
     "library.sentiment:Sentiment",
     "library.topic_classifier:TopicClassifier",
+    "library.language_id:LanguageId",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
@@ -36,6 +37,7 @@ DATA_SETS = (
     "library.data.thyroid:Thyroid",
     "library.data.opinions:Opinions",
     "library.data.opinions:Topics",
+    "library.data.declarations:Declarations",
 )
 
 

@@ -43,6 +43,30 @@ class DropNumbers(nn.Module):
         return numbers * (torch.rand(numbers.shape) >= self.share)
 
 
+class Evidence(nn.Module):
+    """Numbers [batch, m] to a logit for each class: naive Bayes as it was counted, which training then refines."""
+
+    def __init__(self, buckets: int, classes: int, smoothing: float = 0.3, scale: float = 0.1) -> None:
+        super().__init__()
+        self.smoothing = smoothing
+        self.logs = nn.Embedding(buckets + 1, classes, padding_idx=0)
+        self.scale = nn.Parameter(torch.tensor(scale))
+
+    def count(self, numbers: Tensor, target: Tensor) -> None:
+        """Take the logarithms of the numbers' shares in each class."""
+        words, classes = self.logs.weight.shape
+        counts = torch.bincount((numbers * classes + target[:, None]).ravel(), minlength=words * classes)
+        smoothed = counts.reshape(words, classes)[1:].float() + self.smoothing
+        with torch.no_grad():
+            logs = (smoothed / smoothed.sum(dim=0)).log()
+            self.logs.weight[1:] = logs - logs.mean(dim=1, keepdim=True)
+            self.logs.weight[0] = 0
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        logits: Tensor = self.logs(numbers).sum(dim=1) * self.scale
+        return logits
+
+
 def gram_classifier(
     lengths: tuple[int, ...], buckets: int, width: int, classes: int, left_out: float, dropout: float
 ) -> nn.Module:
