@@ -1,10 +1,10 @@
 """What evaluator decides: whether a version meets its gate and keeps up with the champion; pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from library.base import Condition, Gate
+from library.base import Condition, Gate, Model
 from shared.events.common import GateCondition, Signature
 
 SCORE_TOLERANCE = 0.005
@@ -22,6 +22,7 @@ class Version:
     task_type: str
     dataset: str
     dataset_digest: str
+    train_part: str
     test_part: str
     labels: tuple[str, ...]
     signature: Signature
@@ -47,6 +48,36 @@ class Judgement:
 
     passed: bool
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rivalry:
+    """What a baseline reached, by its metric and all others, and whether it is beaten; nothing where there is none."""
+
+    method: str = ""
+    metric: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    beaten: bool | None = None
+
+
+def member_of(version: Version, members: Mapping[str, Model[Any]]) -> Model[Any] | None:
+    """The member of the library that the version is of, if it names a baseline which can answer the same items."""
+    member = members.get(version.model)
+    if member is None or member.baseline is None or not version.train_part:
+        return None
+    is_the_same = (member.dataset, member.task_type, member.labels) == (
+        version.dataset,
+        version.task_type,
+        version.labels,
+    )
+    return member if is_the_same else None
+
+
+def rivalry(member: Model[Any] | None, metrics: Mapping[str, float], reached: Mapping[str, float]) -> Rivalry:
+    """The figures of a version beside those that the baseline of its member reached."""
+    if member is None or (baseline := member.baseline) is None:
+        return Rivalry()
+    return Rivalry(baseline.method, baseline.metric, reached, baseline.beaten(metrics, reached))
 
 
 def judge(gate: Gate, metrics: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Judgement:

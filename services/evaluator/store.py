@@ -4,7 +4,7 @@ from typing import Any
 
 import asyncpg
 
-from services.evaluator.domain import Champion, Judgement, Version
+from services.evaluator.domain import Champion, Judgement, Rivalry, Version
 from shared.db import Connection
 from shared.errors import NotFound
 from shared.events.common import GateCondition, Signature, TaskState
@@ -13,9 +13,9 @@ from shared.tasks.state import short
 
 # Keep a copy of a version; the first telling stands.
 INSERT_VERSION = """
-INSERT INTO versions (project, model, version, digest, task_type, dataset, dataset_digest, test_part, labels,
-    signature, gate, auto_promote)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING
+INSERT INTO versions (project, model, version, digest, task_type, dataset, dataset_digest, train_part, test_part,
+    labels, signature, gate, auto_promote)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING
 """
 # One version, locked: evaluations of it are accepted one after the other.
 FIND_VERSION = "SELECT * FROM versions WHERE project = $1 AND model = $2 AND version = $3 FOR UPDATE"
@@ -40,10 +40,13 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 # Keep the verdict.
 CONCLUDE = """
-UPDATE evaluations SET metrics = $2, report = $3, champion_metrics = $4, passed = $5, reasons = $6 WHERE id = $1
+UPDATE evaluations SET metrics = $2, report = $3, champion_metrics = $4, passed = $5, reasons = $6,
+    baseline_method = $7, baseline_metric = $8, baseline_metrics = $9, baseline_beaten = $10
+WHERE id = $1
 """
 COLUMNS = """e.id, e.model, e.version, e.digest, e.dataset_digest, e.metrics, e.champion_version, e.champion_metrics,
-e.passed, e.reasons, e.created_at, t.ended_at, t.state"""
+e.baseline_method, e.baseline_metric, e.baseline_metrics, e.baseline_beaten, e.passed, e.reasons,
+e.created_at, t.ended_at, t.state"""
 # One evaluation with its report.
 FIND = f"""
 SELECT {COLUMNS}, e.report FROM evaluations e JOIN tasks t ON t.id = e.id WHERE e.project = $1 AND e.id = $2
@@ -66,6 +69,7 @@ async def insert_version(tx: Connection, version: Version) -> None:
         version.task_type,
         version.dataset,
         version.dataset_digest,
+        version.train_part,
         version.test_part,
         list(version.labels),
         version.signature.model_dump(mode="json"),
@@ -113,9 +117,11 @@ async def conclude(
     metrics: dict[str, float],
     champion_metrics: dict[str, float],
     judgement: Judgement,
+    rivalry: Rivalry,
 ) -> None:
-    reasons = list(judgement.reasons)
-    await tx.execute(CONCLUDE, evaluation_id, metrics, report, champion_metrics, judgement.passed, reasons)
+    verdict = (judgement.passed, list(judgement.reasons))
+    beside = (rivalry.method, rivalry.metric, dict(rivalry.metrics), rivalry.beaten)
+    await tx.execute(CONCLUDE, evaluation_id, metrics, report, champion_metrics, *verdict, *beside)
 
 
 def _view(row: asyncpg.Record) -> EvaluationView:
