@@ -25,6 +25,12 @@ install:
 data *arguments: install
     @"{{ python }}" -m library.data "$@"
 
+# train, evaluate, promote, serve and call each member, or those named, on the stack, and print and write the table
+[group('library')]
+[no-exit-message]
+library *arguments: install
+    @"{{ python }}" -m examples.all_members "$@"
+
 # train, evaluate, promote and serve a model on the running stack, and show it
 [group('stack')]
 [no-exit-message]
