@@ -31,6 +31,7 @@ from examples.member_row import Row, lines, size, write
 
 TRAINING_SECONDS = 3600.0
 EVALUATION_SECONDS = 600.0
+RECIPE = ("parameters", "dataset_digest", "code_version")
 DTYPES = {**arrays.DATATYPES, "BYTES": "O"}
 
 
@@ -65,6 +66,8 @@ class Journey:
         self._call()
         if self.row.beaten is False:
             raise MemberFailed("does not beat its baseline")
+        if self.row.repeats is False:
+            raise MemberFailed("is another file than an earlier training by the same seed, data and code_version made")
 
     def _train(self, config: dict[str, Any]) -> t.Task:
         accepted = self._client.train(self.row.member, config)
@@ -109,6 +112,7 @@ class Journey:
         row.baseline = evaluation["baseline_metrics"].get(row.metric)
         row.gate_passed = evaluation["passed"]
         row.artifact_bytes = artifact_bytes(self._client, row.member, version)
+        row.repeats = repeats(self._client, row.member, version)
         _, _, _, value, baseline, *_ = row.cells()
         self._say(f"evaluated as served: {row.metric} {value}, baseline {baseline}; {size(row.artifact_bytes)}")
         if not evaluation["passed"]:
@@ -147,6 +151,14 @@ def artifact_bytes(client: Client, model: str, version: int) -> int:
         path = client.export_version(model, version, Path(folder) / "version.zip")
         with zipfile.ZipFile(path) as archive:
             return sum(entry.file_size for entry in archive.infolist() if entry.filename.endswith(".onnx"))
+
+
+def repeats(client: Client, model: str, version: int) -> bool | None:
+    """Whether a version is the same file as those that were trained the same way; None where it is the first."""
+    mine = client.version(model, version)
+    others = [other for other in client.versions(model) if other["version"] != version]
+    digests = {other["digest"] for other in others if all(other[name] == mine[name] for name in RECIPE)}  # type: ignore[literal-required]
+    return digests == {mine["digest"]} if digests else None
 
 
 def example_of(member: t.Member) -> dict[str, NDArray[Any]]:

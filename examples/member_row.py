@@ -18,6 +18,7 @@ HEADINGS = (
     "gate",
     "training s",
     "file",
+    "same again",
     "p50 ms",
     "requests/s",
     "problem",
@@ -29,6 +30,7 @@ NONE = "–"
 class Row:
     """A member: what it reached on the test part beside its baseline, what it took, and how fast it answers.
 
+    `repeats` says whether it is the file of earlier trainings by the same seed, data and code, where there was one.
     `problem` says in a line why it failed, and is empty where it did not.
     """
 
@@ -42,6 +44,7 @@ class Row:
     gate_passed: bool | None = None
     training_seconds: float | None = None
     artifact_bytes: int | None = None
+    repeats: bool | None = None
     p50_ms: float | None = None
     requests_per_second: float | None = None
     problem: str = ""
@@ -59,6 +62,7 @@ class Row:
             verdict(self.gate_passed, "passed", "failed"),
             shown(self.training_seconds, ".1f"),
             size(self.artifact_bytes),
+            verdict(self.repeats, "yes", "no"),
             shown(self.p50_ms, ".2f"),
             shown(self.requests_per_second, ".0f"),
             self.problem.replace("\n", " ").replace("|", "/"),
