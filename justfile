@@ -19,6 +19,18 @@ default:
 install:
     @"{{ python }}" -m deploy.install
 
+# make a member of the library and its test on a data set that is there: just new-model NAME DATA_SET
+[group('library')]
+[no-exit-message]
+new-model *arguments: install
+    @"{{ python }}" -m deploy.new_model "$@"
+
+# train, export, compare and judge a member of the library, as its review asks: just check-model NAME [--epochs N]
+[group('library')]
+[no-exit-message]
+check-model *arguments: install
+    @"{{ python }}" -m deploy.check_model "$@"
+
 # bring the data of the library's members into the cache, all of it or that of the data sets named
 [group('library')]
 [no-exit-message]
