@@ -151,7 +151,7 @@ secrets: install
 new-service name: install
     @"{{ python }}" -m deploy.new_service "$@"
 
-# write what follows from the code: docs/reference/, docs/graph.md, docker-compose.yml, lists in READMEs of services
+# write what follows from the code: docs/reference/, docs/graph.md, docs/library.md, docker-compose.yml, lists in READMEs
 [group('docs')]
 docs: install
     @"{{ python }}" -m deploy.reference

@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="members of the library; all without")
     parser.add_argument("--home", type=Path, help="the state folder of the stack", default=DEFAULT_HOME)
     parser.add_argument("--epochs", type=int, help="train so long instead of as the member says")
-    parser.add_argument("--out", type=Path, help="the folder for library.json and library.md (default: in --home)")
+    parser.add_argument("--out", type=Path, help="the folder for library-measured.json and .md (default: in --home)")
     parser.add_argument("--load-seconds", type=float, help="of each of the two loads on a member", default=3.0)
     chosen = parser.parse_args()
     ensure_up(chosen.home)

@@ -96,10 +96,11 @@ def markdown(rows: Sequence[Row], about: str) -> Iterator[str]:
 
 
 def write(rows: Sequence[Row], about: str, folder: Path) -> list[Path]:
-    """The table as library.json and library.md in a folder."""
+    """The table as library-measured.json and library-measured.md in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     document = {"about": about, "members": [asdict(row) for row in rows]}
-    contents = {"library.json": json.dumps(document, indent=2), "library.md": "\n".join(markdown(rows, about)).rstrip()}
+    page = "\n".join(markdown(rows, about)).rstrip()
+    contents = {"library-measured.json": json.dumps(document, indent=2), "library-measured.md": page}
     for name, content in contents.items():
         (folder / name).write_text(content + "\n")
     return [folder / name for name in contents]
