@@ -34,9 +34,9 @@ class ShortLoad:
 
     def run(self) -> Speed:
         """Raises NotAnswered with what was answered instead."""
-        return asyncio.run(self._run())
+        return asyncio.run(self.measure())
 
-    async def _run(self) -> Speed:
+    async def measure(self) -> Speed:
         connector = aiohttp.TCPConnector(limit=self.callers)
         async with aiohttp.ClientSession(connector=connector, headers=self.headers) as session:
             for _ in range(self.warm_up):
@@ -61,15 +61,21 @@ class ShortLoad:
                 await self._call(session)
                 answered += 1
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self.callers):
-                group.create_task(go_on())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.callers):
+                    group.create_task(go_on())
+        except* NotAnswered as failed:
+            raise failed.exceptions[0] from None
         return answered / (time.monotonic() - began)
 
     async def _call(self, session: aiohttp.ClientSession) -> float:
         began = time.perf_counter()
-        async with session.post(self.url, data=self.body) as reply:
-            answer = await reply.read()
+        try:
+            async with session.post(self.url, data=self.body) as reply:
+                answer = await reply.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise NotAnswered(f"{self.url} did not answer: {error!r}") from error
         if reply.status != 200:
             raise NotAnswered(f"{self.url} answered {reply.status}: {answer[:200].decode(errors='replace')}")
         return time.perf_counter() - began
