@@ -13,12 +13,19 @@ from shared.tasks.state import short
 
 # Keep a copy of a version; the first telling stands.
 INSERT_VERSION = """
-INSERT INTO versions (project, model, version, digest, task_type, dataset, dataset_digest, train_part, test_part,
-    labels, signature, gate, auto_promote)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING
+INSERT INTO versions (project, model, version, digest, task_type, dataset, dataset_digest, test_part, labels,
+    signature, gate, auto_promote)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING
 """
+# What a version was trained on; the first telling stands.
+INSERT_TRAINING_PART = "INSERT INTO training_parts VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 # One version, locked: evaluations of it are accepted one after the other.
-FIND_VERSION = "SELECT * FROM versions WHERE project = $1 AND model = $2 AND version = $3 FOR UPDATE"
+FIND_VERSION = """
+SELECT v.project, v.model, v.version, v.digest, v.task_type, v.dataset, v.dataset_digest, v.test_part, v.labels,
+    v.signature, v.gate, v.auto_promote, coalesce(t.digest, '') AS train_part
+FROM versions v LEFT JOIN training_parts t USING (project, model, version)
+WHERE v.project = $1 AND v.model = $2 AND v.version = $3 FOR UPDATE OF v
+"""
 # Note the champion; older tellings lose against newer ones.
 SET_CHAMPION = """
 INSERT INTO champions (project, model, version, sequence) VALUES ($1, $2, $3, $4)
@@ -69,13 +76,13 @@ async def insert_version(tx: Connection, version: Version) -> None:
         version.task_type,
         version.dataset,
         version.dataset_digest,
-        version.train_part,
         version.test_part,
         list(version.labels),
         version.signature.model_dump(mode="json"),
         [condition.model_dump(mode="json") for condition in version.gate],
         version.auto_promote,
     )
+    await tx.execute(INSERT_TRAINING_PART, version.project, version.model, version.version, version.train_part)
 
 
 async def find_version(tx: Connection, project: str, model: str, version: int) -> Version | None:
