@@ -57,13 +57,13 @@ def kind_of(dataset: DataSet) -> str:
     first, *others = dataset.schema.features
     if not others and first.datatype == "BYTES" and not first.shape and dataset.labels:
         return "text"
-    if not others and first.datatype == "FP32" and first.shape and -1 not in first.shape:
+    if not others and first.datatype == "FP32" and first.shape and -1 not in first.shape and not first.missing:
         if dataset.labels:
             return "classification"
         if dataset.schema.target.datatype == "FP32" and not dataset.schema.target.shape:
             return "regression"
     raise Refused(
-        f"no template fits {dataset.name!r}: it takes one column of numbers to a class or a number, or of texts to a "
+        f"no template fits {dataset.name!r}: it takes one column of numbers, none missing, to a class or a number, or of texts to a "
         "class; begin with a member that is like yours"
     )
 

@@ -1,10 +1,11 @@
 """What evaluator decides: whether a version meets its gate and keeps up with the champion; pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from library.base import Condition, Gate, Model
+from library.third_party import Catalogue
 from shared.events.common import GateCondition, Signature
 
 SCORE_TOLERANCE = 0.005
@@ -60,17 +61,18 @@ class Rivalry:
     beaten: bool | None = None
 
 
-def member_of(version: Version, members: Mapping[str, Model[Any]]) -> Model[Any] | None:
-    """The member of the library that the version is of, if it names a baseline which can answer the same items."""
-    member = members.get(version.model)
+def member_of(version: Version, columns: Collection[str], catalogue: Catalogue) -> Model[Any] | None:
+    """The member of the library that a version is of, if it names a baseline that can answer for such columns.
+
+    They need not be of the member's own data set: people bring others like it.
+    """
+    member = catalogue.models.get(version.model)
     if member is None or member.baseline is None or not version.train_part:
         return None
-    is_the_same = (member.dataset, member.task_type, member.labels) == (
-        version.dataset,
-        version.task_type,
-        version.labels,
-    )
-    return member if is_the_same else None
+    schema = catalogue.data_sets[member.dataset].schema
+    wanted = {column.name for column in (*schema.features, schema.target)}
+    is_the_same = (member.task_type, member.labels) == (version.task_type, version.labels)
+    return member if is_the_same and wanted <= set(columns) else None
 
 
 def rivalry(member: Model[Any] | None, metrics: Mapping[str, float], reached: Mapping[str, float]) -> Rivalry:

@@ -61,7 +61,7 @@ class EvaluateJob(Job):
         arrays = {TRUTH: items[target], CANDIDATE: await self._data_plane.outputs(version, items, advance)}
         if rival:
             arrays[CHAMPION] = await self._champion_outputs(run, rival, items, advance)
-        member = member_of(version, library.models())
+        member = member_of(version, items, library.catalogue())
         scores = await _scores(run, version, arrays, member)
         beside = rivalry(member, scalars(scores[CANDIDATE]), scalars(scores[BASELINE] or {}))
         await self._conclude(run, version, champion, scores, beside)

@@ -89,13 +89,14 @@ def test_only_a_champion_that_takes_the_same_is_a_rival() -> None:
 
 
 def test_a_baseline_answers_for_a_version_of_its_member_alone() -> None:
-    members = library.models()
-    facts = {"model": "diabetes-mlp", "dataset": "diabetes", "task_type": "regression", "train_part": "d"}
-    version = replace(version_of("measures"), **facts)
-    assert member_of(version, members) is members["diabetes-mlp"]
-    others: list[dict[str, Any]] = [{"model": "mine"}, {"dataset": "mails"}, {"task_type": "ranking"}]
-    for other in [*others, {"train_part": ""}, {"labels": ("a", "b")}]:
-        assert member_of(replace(version, **other), members) is None
+    facts = {"model": "diabetes-mlp", "dataset": "of-our-own", "task_type": "regression", "train_part": "d"}
+    version, columns = replace(version_of("measures"), **facts), ("measures", "progression")
+    catalogue = library.catalogue()
+    assert member_of(version, columns, catalogue) is catalogue.models["diabetes-mlp"]
+    assert member_of(version, ("measures", "diagnosis"), catalogue) is None
+    others: list[dict[str, Any]] = [{"model": "mine"}, {"task_type": "ranking"}, {"train_part": ""}]
+    for other in [*others, {"labels": ("a", "b")}]:
+        assert member_of(replace(version, **other), columns, catalogue) is None
 
 
 @given(errors, errors)
