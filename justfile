@@ -19,11 +19,29 @@ default:
 install:
     @"{{ python }}" -m deploy.install
 
+# make a member of the library and its test on a data set that is there: just new-model NAME DATA_SET
+[group('library')]
+[no-exit-message]
+new-model *arguments: install
+    @"{{ python }}" -m deploy.new_model "$@"
+
+# train, export, compare and judge a member of the library, as its review asks: just check-model NAME [--epochs N]
+[group('library')]
+[no-exit-message]
+check-model *arguments: install
+    @"{{ python }}" -m deploy.check_model "$@"
+
 # bring the data of the library's members into the cache, all of it or that of the data sets named
 [group('library')]
 [no-exit-message]
 data *arguments: install
     @"{{ python }}" -m library.data "$@"
+
+# train, evaluate, promote, serve and call each member, or those named, on the stack, and print and write the table
+[group('library')]
+[no-exit-message]
+library *arguments: install
+    @"{{ python }}" -m examples.all_members "$@"
 
 # train, evaluate, promote and serve a model on the running stack, and show it
 [group('stack')]
@@ -133,7 +151,7 @@ secrets: install
 new-service name: install
     @"{{ python }}" -m deploy.new_service "$@"
 
-# write what follows from the code: docs/reference/, docs/graph.md, docker-compose.yml, lists in READMEs of services
+# write what follows from the code: docs/reference/, docs/graph.md, docs/library.md, docker-compose.yml, lists in READMEs
 [group('docs')]
 docs: install
     @"{{ python }}" -m deploy.reference

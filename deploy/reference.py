@@ -1,4 +1,4 @@
-"""Writes what follows from the code: docker-compose.yml, docs/graph.md, docs/reference/, lists in services' READMEs."""
+"""Writes what follows from the code: docker-compose.yml, pages of docs/, and the lists in services' READMEs."""
 
 from collections.abc import Iterable, Iterator
 from importlib import import_module
@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from deploy import readmes
+from deploy.catalogue import catalogue_page
 from deploy.compose import document
 from deploy.graph import graph_page
 from deploy.markdown import code, table
@@ -17,6 +18,7 @@ from shared.streams import SERVICES, STREAMS, Declaration, permissions
 
 COMPOSE = ROOT / "docker-compose.yml"
 GRAPH = ROOT / "docs" / "graph.md"
+CATALOGUE = ROOT / "docs" / "library.md"
 FOLDER = ROOT / "docs" / "reference"
 
 
@@ -78,6 +80,7 @@ def main() -> None:
     write(FOLDER / "bus.md", bus_page())
     write(FOLDER / "settings.md", settings_page())
     write(GRAPH, graph_page(declarations()))
+    write(CATALOGUE, catalogue_page())
     write(COMPOSE, document.text().splitlines())
     for declaration in declarations():
         path = ROOT / "services" / declaration.service / "README.md"

@@ -6,6 +6,7 @@ Reading declarations needs neither torch nor scikit-learn: only methods that bui
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
+from math import nan
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -191,7 +192,9 @@ class Baseline(Declaration):
     factor: float = Field(default=1.0, gt=0)
 
     def beaten(self, metrics: Mapping[str, float], baseline: Mapping[str, float]) -> bool:
-        return COMPARISONS[self.operator](metrics[self.metric], baseline[self.metric] * self.factor)
+        """Whether it is; a metric that is missing never beats and is never beaten."""
+        ours, theirs = (found.get(self.metric, nan) for found in (metrics, baseline))
+        return COMPARISONS[self.operator](ours, theirs * self.factor)
 
 
 class ModelDescription(Declaration):

@@ -1,14 +1,15 @@
 """breast-cancer-mlp: tells malignant from benign by 30 measures of a sample, with a small multilayer perceptron."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from library.base import LOG_SCALE, Card, Condition, Config, Gate, Model, TaskType
+from library.base import LOG_SCALE, Baseline, Card, Condition, Config, Gate, Model, TaskType
 from library.data.breast_cancer import BreastCancer
 from shared.events.common import Signature, TensorSpec
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from library.base import Arrays, Tensors
@@ -42,6 +43,9 @@ class BreastCancerMlp(Model[BreastCancerMlpConfig]):
             Condition(metric="accuracy", operator=">=", threshold=0.95),
             Condition(metric="log_loss", operator="<=", threshold=0.15),
         )
+    )
+    baseline = Baseline(
+        method="logistic regression, or within 0.01 of it", metric="roc_auc", operator=">=", factor=0.99
     )
     card = Card(
         title="Malignant or benign, by measures of cell nuclei",
@@ -80,3 +84,8 @@ class BreastCancerMlp(Model[BreastCancerMlpConfig]):
         from library.layers import Standardise, only
 
         only(Standardise, module).measure(inputs[0])
+
+    def baseline_outputs(self, train: "Arrays", test: "Arrays") -> "NDArray[Any]":
+        from library.rivals import logistic
+
+        return logistic(train["measures"], train["diagnosis"], test["measures"])

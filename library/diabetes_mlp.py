@@ -1,14 +1,15 @@
 """diabetes-mlp: predicts how far diabetes goes within a year from ten measures, with a small multilayer perceptron."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from library.base import LOG_SCALE, Card, Condition, Config, Gate, Model, TaskType
+from library.base import LOG_SCALE, Baseline, Card, Condition, Config, Gate, Model, TaskType
 from library.data.diabetes import Diabetes
 from shared.events.common import Signature, TensorSpec
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from library.base import Arrays, Tensors
@@ -42,6 +43,7 @@ class DiabetesMlp(Model[DiabetesMlpConfig]):
             Condition(metric="r2", operator=">=", threshold=0.41),
         )
     )
+    baseline = Baseline(method="ridge regression", metric="rmse", operator="<")
     card = Card(
         title="Progression of diabetes within a year, by ten measures",
         intended_use="Demonstration only: to see a regression go through the platform. Not a medical device; "
@@ -77,3 +79,8 @@ class DiabetesMlp(Model[DiabetesMlpConfig]):
 
         only(Standardise, module).measure(inputs[0])
         only(Restore, module).measure(target[:, None])
+
+    def baseline_outputs(self, train: "Arrays", test: "Arrays") -> "NDArray[Any]":
+        from library.rivals import ridge
+
+        return ridge(train["measures"], train["progression"], test["measures"])

@@ -1,14 +1,15 @@
 """digits-cnn: reads one handwritten digit from an 8 x 8 grey image with a small convolutional network."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from library.base import LOG_SCALE, NOT_TUNED, Card, Condition, Config, Gate, Model, TaskType
+from library.base import LOG_SCALE, NOT_TUNED, Baseline, Card, Condition, Config, Gate, Model, TaskType
 from library.data.digits import Digits
 from shared.events.common import Signature, TensorSpec
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import nn
 
     from library.base import Arrays
@@ -44,6 +45,7 @@ class DigitsCnn(Model[DigitsCnnConfig]):
             Condition(metric="macro_f1", operator=">=", threshold=0.96),
         )
     )
+    baseline = Baseline(method="logistic regression on the pixels", metric="accuracy")
     card = Card(
         title="Handwritten digit from an 8 x 8 image",
         intended_use="To try the platform from data to prediction; to read single, centred, upright digits.",
@@ -83,3 +85,8 @@ class DigitsCnn(Model[DigitsCnnConfig]):
             nn.Dropout(config.dropout),
             nn.Linear(config.hidden, len(self.labels)),
         )
+
+    def baseline_outputs(self, train: "Arrays", test: "Arrays") -> "NDArray[Any]":
+        from library.rivals import logistic
+
+        return logistic(train["image"], train["digit"], test["image"])

@@ -49,7 +49,7 @@ class LanguageId(Model[LanguageIdConfig]):
         intended_use="To tell the language of a text before something else reads it.",
         data="The Universal Declaration of Human Rights in 73 languages, 60 paragraphs each, in pieces of a line.",
         licence="Code and weights: as the platform. Package: MIT; the text is free to use.",
-        limits="One solemn text: names, slang and mixed languages are not in it. Accuracy on the test part 0.98, as naive "
+        limits="One solemn text: no names, no slang, no mixed languages. Accuracy on the test part 0.98, as naive "
         "Bayes has it; its chances are truer, log-loss 0.064 against 0.123.",
     )
     config = LanguageIdConfig

@@ -4,6 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,8 +58,6 @@ def scorecard(rows: "NDArray[Any]", bad: "NDArray[Any]", asked: "NDArray[Any]") 
 
     Bins are those of a small decision tree for each column; what is missing has a bin of its own.
     """
-    from sklearn.linear_model import LogisticRegression
-
     columns = zip(rows.T, asked.T, strict=True)
     learnt, told = (np.stack(table, axis=1) for table in zip(*(_evidence(*pair, bad) for pair in columns), strict=True))
     answers: NDArray[Any] = LogisticRegression(C=1e3, max_iter=1000).fit(learnt, bad).predict_proba(told)
@@ -63,8 +66,6 @@ def scorecard(rows: "NDArray[Any]", bad: "NDArray[Any]", asked: "NDArray[Any]") 
 
 def _evidence(cells: "NDArray[Any]", asked: "NDArray[Any]", bad: "NDArray[Any]") -> "tuple[NDArray[Any], NDArray[Any]]":
     """The weight of evidence of each cell's bin, half an item added to each count so that none is infinite."""
-    from sklearn.tree import DecisionTreeClassifier
-
     there = ~np.isnan(cells)
     grown = DecisionTreeClassifier(max_leaf_nodes=BINS, min_samples_leaf=0.05, random_state=0)
     tree = grown.fit(cells[there, None], bad[there]).tree_
@@ -77,10 +78,26 @@ def _evidence(cells: "NDArray[Any]", asked: "NDArray[Any]", bad: "NDArray[Any]")
 
 def weighted_words(train: Any, classes: Any, test: Any, *, pairs: bool, trust: float) -> "NDArray[Any]":
     """Chances of the classes by logistic regression on TF-IDF of words, and of pairs of words."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-
     words = TfidfVectorizer(ngram_range=(1, 2 if pairs else 1), sublinear_tf=True, decode_error="ignore")
     learnt = LogisticRegression(C=trust, max_iter=500).fit(words.fit_transform(train.tolist()), classes)
     answers: NDArray[Any] = learnt.predict_proba(words.transform(test.tolist()))
     return answers
+
+
+def logistic(train: "NDArray[Any]", target: "NDArray[Any]", test: "NDArray[Any]") -> "NDArray[Any]":
+    """The probabilities of a logistic regression on standardised columns."""
+    estimator = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(_flat(train), target)
+    answers: NDArray[Any] = estimator.predict_proba(_flat(test))
+    return answers
+
+
+def ridge(train: "NDArray[Any]", target: "NDArray[Any]", test: "NDArray[Any]") -> "NDArray[Any]":
+    """The numbers of a ridge regression on standardised columns, which chooses its own penalty."""
+    penalties = np.logspace(-1, 3, 9)
+    estimator = make_pipeline(StandardScaler(), RidgeCV(penalties)).fit(_flat(train), target)
+    answers: NDArray[Any] = estimator.predict(_flat(test))[:, None]
+    return answers
+
+
+def _flat(items: "NDArray[Any]") -> "NDArray[Any]":
+    return items.reshape(len(items), -1)

@@ -11,6 +11,7 @@ class Member(TypedDict):
     dataset: str
     config_schema: dict[str, Any]
     gate: list[dict[str, Any]]
+    baseline: dict[str, Any] | None
     labels: list[str]
     features: list[dict[str, Any]]
     card: dict[str, Any]
@@ -160,7 +161,7 @@ class Garbage(TypedDict):
 
 
 class Evaluation(TypedDict):
-    """An evaluation of a version as served, beside the champion."""
+    """An evaluation of a version as served, beside the champion and the baseline that its member names."""
 
     id: str
     model: str
@@ -172,6 +173,10 @@ class Evaluation(TypedDict):
     report: dict[str, Any]
     champion_version: int | None
     champion_metrics: dict[str, float]
+    baseline_method: str
+    baseline_metric: str
+    baseline_metrics: dict[str, float]
+    baseline_beaten: bool | None
     passed: bool | None
     reasons: list[str]
     created_at: str | None

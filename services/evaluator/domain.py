@@ -1,10 +1,11 @@
 """What evaluator decides: whether a version meets its gate and keeps up with the champion; pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from library.base import Condition, Gate
+from library.base import Condition, Gate, Model
+from library.third_party import Catalogue
 from shared.events.common import GateCondition, Signature
 
 SCORE_TOLERANCE = 0.005
@@ -22,6 +23,7 @@ class Version:
     task_type: str
     dataset: str
     dataset_digest: str
+    train_part: str
     test_part: str
     labels: tuple[str, ...]
     signature: Signature
@@ -47,6 +49,37 @@ class Judgement:
 
     passed: bool
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rivalry:
+    """What a baseline reached, by its metric and all others, and whether it is beaten; nothing where there is none."""
+
+    method: str = ""
+    metric: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    beaten: bool | None = None
+
+
+def member_of(version: Version, columns: Collection[str], catalogue: Catalogue) -> Model[Any] | None:
+    """The member of the library that a version is of, if it names a baseline that can answer for such columns.
+
+    They need not be of the member's own data set: people bring others like it.
+    """
+    member = catalogue.models.get(version.model)
+    if member is None or member.baseline is None or not version.train_part:
+        return None
+    schema = catalogue.data_sets[member.dataset].schema
+    wanted = {column.name for column in (*schema.features, schema.target)}
+    is_the_same = (member.task_type, member.labels) == (version.task_type, version.labels)
+    return member if is_the_same and wanted <= set(columns) else None
+
+
+def rivalry(member: Model[Any] | None, metrics: Mapping[str, float], reached: Mapping[str, float]) -> Rivalry:
+    """The figures of a version beside those that the baseline of its member reached."""
+    if member is None or (baseline := member.baseline) is None:
+        return Rivalry()
+    return Rivalry(baseline.method, baseline.metric, reached, baseline.beaten(metrics, reached))
 
 
 def judge(gate: Gate, metrics: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Judgement:

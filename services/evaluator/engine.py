@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+import library
 from library.base import TaskType
 from library.files import unpack
 from shared import child
 from shared.errors import InvalidInput
-from shared.worker import Reporter, Result
+from shared.names import Slug
+from shared.worker import Progress, Reporter, Result
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,30 +25,55 @@ if TYPE_CHECKING:
 TRUTH = "y_true"
 CANDIDATE = "candidate"
 CHAMPION = "champion"
+BASELINE = "baseline"
+ROLES = (CANDIDATE, CHAMPION, BASELINE)
 SUM_TOLERANCE = 1e-3
 LEAST_PROBABILITY = 1e-7
 TOP = 10
 BINS = 10
 
 
+class BaselineSpec(BaseModel):
+    """Whose baseline answers, and the .npz files of what it learns from and of what it is asked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Slug
+    train: str
+    test: str
+
+
 class ScoringSpec(BaseModel):
-    """What to score: an .npz file of `y_true`, outputs of `candidate` and, if there is one, of `champion`."""
+    """What to score: an .npz file of `y_true`, outputs of `candidate` and, if there is one, of `champion`; beside them
+    what a baseline answers.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     task_type: TaskType
     labels: tuple[str, ...] = ()
     outputs: str
+    baseline: BaselineSpec | None = None
 
 
-def score(raw: dict[str, Any], _: Reporter) -> Result:
-    """The scores of candidate and champion (null without one) on the same items."""
+def score(raw: dict[str, Any], reporter: Reporter) -> Result:
+    """The scores of candidate, champion and baseline (null without one) on the same items."""
     spec = ScoringSpec.model_validate(raw)
     arrays = unpack(Path(spec.outputs))
     if missing := {TRUTH, CANDIDATE} - arrays.keys():
         raise InvalidInput(f"{spec.outputs} lacks {', '.join(sorted(missing))}")
-    scores = {name: _judge(spec, name, arrays) for name in (CANDIDATE, CHAMPION) if name in arrays}
-    return Result(data={CANDIDATE: scores[CANDIDATE], CHAMPION: scores.get(CHAMPION)})
+    if spec.baseline:
+        reporter.send(Progress(fraction=0, message="trying the baseline"))
+        arrays[BASELINE] = _answers(spec.baseline)
+    scores = {name: _judge(spec, name, arrays) for name in ROLES if name in arrays}
+    return Result(data={name: scores.get(name) for name in ROLES})
+
+
+def _answers(spec: BaselineSpec) -> "Array":
+    import numpy as np
+
+    model = library.model(spec.model)
+    return np.asarray(model.baseline_outputs(unpack(Path(spec.train)), unpack(Path(spec.test))))
 
 
 def _judge(spec: ScoringSpec, name: str, arrays: "Arrays") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from shared.tasks.runner import TaskRunner
 from shared.work import Work as AnyWork
 
 CHAMPION = "champion"
+TRAIN = "train"
 TEST = "test"
 
 
@@ -37,6 +38,7 @@ async def on_version_registered(event: VersionRegistered, work: Work) -> None:
         task_type=event.task_type,
         dataset=event.dataset,
         dataset_digest=event.dataset_digest,
+        train_part=event.dataset_parts.get(TRAIN, ""),
         test_part=event.dataset_parts.get(TEST, ""),
         labels=event.labels,
         signature=event.signature,

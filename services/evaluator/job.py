@@ -3,13 +3,14 @@
 import asyncio
 from typing import Any
 
-from library.base import Gate, TaskType
+import library
+from library.base import Gate, Model, TaskType
 from library.files import pack, target_of, unpack
 from services.evaluator import store
 from services.evaluator.admission import KIND, evaluate, known_version
 from services.evaluator.data_plane import Advance, Array, Arrays, DataPlane, NotServed
-from services.evaluator.domain import Judgement, Version, judge, scalars
-from services.evaluator.engine import CANDIDATE, CHAMPION, TRUTH, ScoringSpec
+from services.evaluator.domain import Judgement, Rivalry, Version, judge, member_of, rivalry, scalars
+from services.evaluator.engine import BASELINE, CANDIDATE, CHAMPION, TRUTH, BaselineSpec, ScoringSpec
 from shared.errors import AimassError
 from shared.events.common import Verdict
 from shared.events.evaluation import EvaluationCompleted, EvaluationFailed
@@ -20,6 +21,8 @@ from shared.worker import Progress
 
 SCORING = "services.evaluator.engine"
 OUTPUTS = "outputs.npz"
+TRAIN = "train.npz"
+TEST = "test.npz"
 ASKING_SHARE = 0.95
 
 
@@ -58,7 +61,10 @@ class EvaluateJob(Job):
         arrays = {TRUTH: items[target], CANDIDATE: await self._data_plane.outputs(version, items, advance)}
         if rival:
             arrays[CHAMPION] = await self._champion_outputs(run, rival, items, advance)
-        await self._conclude(run, version, champion, await _scores(run, version, arrays))
+        member = member_of(version, items, library.catalogue())
+        scores = await _scores(run, version, arrays, member)
+        beside = rivalry(member, scalars(scores[CANDIDATE]), scalars(scores[BASELINE] or {}))
+        await self._conclude(run, version, champion, scores, beside)
 
     async def _champion_outputs(self, run: TaskRun, champion: Version, items: Arrays, advance: Advance) -> Array:
         try:
@@ -95,17 +101,19 @@ class EvaluateJob(Job):
             raise NoTestData()
         if not version.gate:
             raise NoGate()
-        path = await run.artifacts.get_file(version.test_part, run.path("test.npz"))
+        path = await run.artifacts.get_file(version.test_part, run.path(TEST))
         return await asyncio.to_thread(unpack, path)
 
-    async def _conclude(self, run: TaskRun, version: Version, champion: Version | None, scores: dict[str, Any]) -> None:
+    async def _conclude(
+        self, run: TaskRun, version: Version, champion: Version | None, scores: dict[str, Any], beside: Rivalry
+    ) -> None:
         report = scores[CANDIDATE]
         metrics, champion_metrics = scalars(report), scalars(scores[CHAMPION] or {})
         judgement = judge(Gate.of(version.gate), metrics, champion_metrics if champion else None)
-        completed = _completed(run, version, champion, report, metrics, champion_metrics, judgement)
+        completed = _completed(run, version, champion, report, metrics, champion_metrics, judgement, beside)
 
         async def write(work: Work[None]) -> None:
-            await store.conclude(work.tx, run.task.id, report, metrics, champion_metrics, judgement)
+            await store.conclude(work.tx, run.task.id, report, metrics, champion_metrics, judgement, beside)
             work.say(completed)
             await run.succeed(work, {"passed": judgement.passed, "metrics": metrics})
 
@@ -146,11 +154,18 @@ def _progress(run: TaskRun, total: int) -> Advance:
     return advance
 
 
-async def _scores(run: TaskRun, version: Version, arrays: Arrays) -> dict[str, Any]:
-    """The scoring process's result, on the outputs in the work folder."""
+async def _scores(run: TaskRun, version: Version, arrays: Arrays, member: Model[Any] | None) -> dict[str, Any]:
+    """The scoring process's result, on the outputs in the work folder; it tries the member's baseline itself."""
     await asyncio.to_thread(run.path(OUTPUTS).write_bytes, await asyncio.to_thread(pack, arrays))
-    spec = ScoringSpec(task_type=TaskType(version.task_type), labels=version.labels, outputs=OUTPUTS)
+    baseline = await _baseline(run, version, member) if member else None
+    facts = {"task_type": TaskType(version.task_type), "labels": version.labels}
+    spec = ScoringSpec(**facts, outputs=OUTPUTS, baseline=baseline)
     return (await run.execute(SCORING, spec, tells_progress=False)).data
+
+
+async def _baseline(run: TaskRun, version: Version, member: Model[Any]) -> BaselineSpec:
+    await run.artifacts.get_file(version.train_part, run.path(TRAIN))
+    return BaselineSpec(model=member.name, train=TRAIN, test=TEST)
 
 
 def _completed(
@@ -161,6 +176,7 @@ def _completed(
     metrics: dict[str, float],
     champion_metrics: dict[str, float],
     judgement: Judgement,
+    beside: Rivalry,
 ) -> EvaluationCompleted:
     return EvaluationCompleted(
         evaluation_id=run.task.id,
@@ -176,4 +192,8 @@ def _completed(
         verdict=Verdict.PASSED if judgement.passed else Verdict.FAILED,
         reasons=judgement.reasons,
         auto_promote=version.auto_promote,
+        baseline_method=beside.method,
+        baseline_metric=beside.metric,
+        baseline_metrics=dict(beside.metrics),
+        baseline_beaten=beside.beaten,
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import asyncpg
 
-from services.evaluator.domain import Champion, Judgement, Version
+from services.evaluator.domain import Champion, Judgement, Rivalry, Version
 from shared.db import Connection
 from shared.errors import NotFound
 from shared.events.common import GateCondition, Signature, TaskState
@@ -17,8 +17,15 @@ INSERT INTO versions (project, model, version, digest, task_type, dataset, datas
     signature, gate, auto_promote)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING
 """
+# What a version was trained on; the first telling stands.
+INSERT_TRAINING_PART = "INSERT INTO training_parts VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 # One version, locked: evaluations of it are accepted one after the other.
-FIND_VERSION = "SELECT * FROM versions WHERE project = $1 AND model = $2 AND version = $3 FOR UPDATE"
+FIND_VERSION = """
+SELECT v.project, v.model, v.version, v.digest, v.task_type, v.dataset, v.dataset_digest, v.test_part, v.labels,
+    v.signature, v.gate, v.auto_promote, coalesce(t.digest, '') AS train_part
+FROM versions v LEFT JOIN training_parts t USING (project, model, version)
+WHERE v.project = $1 AND v.model = $2 AND v.version = $3 FOR UPDATE OF v
+"""
 # Note the champion; older tellings lose against newer ones.
 SET_CHAMPION = """
 INSERT INTO champions (project, model, version, sequence) VALUES ($1, $2, $3, $4)
@@ -40,10 +47,13 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 # Keep the verdict.
 CONCLUDE = """
-UPDATE evaluations SET metrics = $2, report = $3, champion_metrics = $4, passed = $5, reasons = $6 WHERE id = $1
+UPDATE evaluations SET metrics = $2, report = $3, champion_metrics = $4, passed = $5, reasons = $6,
+    baseline_method = $7, baseline_metric = $8, baseline_metrics = $9, baseline_beaten = $10
+WHERE id = $1
 """
 COLUMNS = """e.id, e.model, e.version, e.digest, e.dataset_digest, e.metrics, e.champion_version, e.champion_metrics,
-e.passed, e.reasons, e.created_at, t.ended_at, t.state"""
+e.baseline_method, e.baseline_metric, e.baseline_metrics, e.baseline_beaten, e.passed, e.reasons,
+e.created_at, t.ended_at, t.state"""
 # One evaluation with its report.
 FIND = f"""
 SELECT {COLUMNS}, e.report FROM evaluations e JOIN tasks t ON t.id = e.id WHERE e.project = $1 AND e.id = $2
@@ -72,6 +82,7 @@ async def insert_version(tx: Connection, version: Version) -> None:
         [condition.model_dump(mode="json") for condition in version.gate],
         version.auto_promote,
     )
+    await tx.execute(INSERT_TRAINING_PART, version.project, version.model, version.version, version.train_part)
 
 
 async def find_version(tx: Connection, project: str, model: str, version: int) -> Version | None:
@@ -113,9 +124,11 @@ async def conclude(
     metrics: dict[str, float],
     champion_metrics: dict[str, float],
     judgement: Judgement,
+    rivalry: Rivalry,
 ) -> None:
-    reasons = list(judgement.reasons)
-    await tx.execute(CONCLUDE, evaluation_id, metrics, report, champion_metrics, judgement.passed, reasons)
+    verdict = (judgement.passed, list(judgement.reasons))
+    beside = (rivalry.method, rivalry.metric, dict(rivalry.metrics), rivalry.beaten)
+    await tx.execute(CONCLUDE, evaluation_id, metrics, report, champion_metrics, *verdict, *beside)
 
 
 def _view(row: asyncpg.Record) -> EvaluationView:

@@ -33,6 +33,10 @@ class EvaluationCompleted(Event):
     verdict: Verdict = Verdict.UNSPECIFIED
     reasons: tuple[str, ...] = ()
     auto_promote: bool = False
+    baseline_method: str = ""
+    baseline_metric: str = ""
+    baseline_metrics: dict[str, float] = {}
+    baseline_beaten: bool | None = None
 
 
 class EvaluationFailed(Event):

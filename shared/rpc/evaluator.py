@@ -8,7 +8,7 @@ from shared.rpc.base import Reply, Request
 
 
 class EvaluationView(Reply):
-    """An evaluation of a version as served, beside the champion on the same data."""
+    """An evaluation of a version as served, beside the champion and the member's baseline on the same data."""
 
     id: str
     model: str
@@ -20,6 +20,10 @@ class EvaluationView(Reply):
     report: dict[str, Any] = {}
     champion_version: int | None = None
     champion_metrics: dict[str, float] = {}
+    baseline_method: str = ""
+    baseline_metric: str = ""
+    baseline_metrics: dict[str, float] = {}
+    baseline_beaten: bool | None = None
     passed: bool | None = None
     reasons: list[str] = []
     created_at: datetime | None = None

@@ -23,6 +23,7 @@ class LibraryMember(Reply):
     dataset: str
     config_schema: dict[str, Any]
     gate: list[dict[str, Any]] = []
+    baseline: dict[str, Any] | None = None
     labels: list[str] = []
     features: list[dict[str, Any]] = []
     card: dict[str, Any] = {}

@@ -4,10 +4,11 @@ import re
 
 import pytest
 
+from deploy.catalogue import catalogue_page, own_members
 from deploy.graph import graph_page
 from deploy.provision import declarations
 from deploy.readmes import LISTS, corrected, listed, truth
-from deploy.reference import GRAPH, bus_page, settings_page
+from deploy.reference import CATALOGUE, GRAPH, bus_page, settings_page
 from shared.events import EVENTS
 from shared.streams import SERVICES, Declaration
 from tests.contract.tree import ROOT
@@ -27,6 +28,16 @@ def test_the_graph_can_be_drawn_and_leaves_nobody_out() -> None:
     assert [edge for edge in edges if not EDGE.match(edge)] == []
     assert all(any(service in re.split(r"\W+", edge) for edge in edges) for service in SERVICES)
     assert all(f"`{event.subject('*')}`" in page for event in EVENTS.values())
+
+
+def test_the_catalogue_is_fresh() -> None:
+    fresh = "\n".join(catalogue_page()).rstrip("\n") + "\n"
+    assert CATALOGUE.read_text() == fresh, "run ./justw docs and commit docs/library.md"
+
+
+def test_the_catalogue_shows_each_member_once() -> None:
+    headings = re.findall(r"^## (.+)$", CATALOGUE.read_text(), re.MULTILINE)
+    assert headings == [member.name for member in own_members()]
 
 
 def test_the_reference_can_be_written() -> None:

@@ -72,8 +72,8 @@ def settings(nats: NatsServer, settings_of: Callable[[str], ServiceSettings], pa
     plain = settings_of("evaluator")
     changes = {"home_dir": plain.home_dir / "work", "lease_seconds": 60, "patience_seconds": patience}
     (plain.home_dir / "artifacts").mkdir()
-    test_part = pack(digits()[Part.TEST])
-    (plain.home_dir / "artifacts" / digest_of(test_part)).write_bytes(test_part)
+    for part in map(pack, digits().values()):
+        (plain.home_dir / "artifacts" / digest_of(part)).write_bytes(part)
     return Settings(**(plain.model_dump() | changes))
 
 
@@ -163,11 +163,31 @@ async def test_a_staged_version_is_scored_as_served(evaluator: Running, plane: D
     view = await ask(GetEvaluation(evaluation_id=completed.evaluation_id))
     assert (view.state, view.passed, view.metrics) == ("succeeded", True, completed.metrics)
     assert view.report == completed.report
+    assert (view.baseline_method, view.baseline_metrics, view.baseline_beaten) == ("", {}, None)
     listed = (await ask(ListEvaluations(model=MODEL, version=1))).evaluations
     assert [(found.id, found.report) for found in listed] == [(view.id, {})]
     assert (await ask(ListEvaluations(model="other"))).evaluations == []
     with pytest.raises(NotFound):
         await ask(GetEvaluation(evaluation_id="evaluate-none"))
+
+
+async def test_the_baseline_of_its_member_is_scored_on_the_same_items(
+    evaluator: Running, plane: DataPlane, ask: Ask
+) -> None:
+    plane.serve(1, good())
+    parts = {part: digest_of(pack(digits()[part])) for part in (Part.TRAIN, Part.TEST)}
+    await evaluator.publish(registered(1, dataset_parts=parts))
+    await evaluator.settled()
+    await evaluator.publish(staged(1))
+    (completed,) = await verdicts(evaluator, 1)
+    assert (completed.baseline_method, completed.baseline_metric) == ("logistic regression on the pixels", "accuracy")
+    assert completed.baseline_metrics["accuracy"] > completed.metrics["accuracy"]
+    assert completed.baseline_metrics["items"] == completed.metrics["items"]
+    assert completed.baseline_beaten is False
+    assert completed.verdict is Verdict.PASSED
+    view = await ask(GetEvaluation(evaluation_id=completed.evaluation_id))
+    assert (view.baseline_method, view.baseline_metrics) == (completed.baseline_method, completed.baseline_metrics)
+    assert (view.baseline_metric, view.baseline_beaten) == ("accuracy", False)
 
 
 async def test_a_bad_version_fails_its_gate_in_words(evaluator: Running, plane: DataPlane) -> None:

@@ -161,6 +161,8 @@ async def test_the_library_is_shown_with_requests_to_try(trainer: Running, ask: 
     member = next(member for member in (await ask(ListLibrary())).members if member.name == "digits-cnn")
     assert member.config_schema["properties"]["epochs"]["maximum"] == 10_000
     assert member.gate[0] == {"metric": "accuracy", "operator": ">=", "threshold": 0.97}
+    assert member.baseline is not None
+    assert (member.baseline["metric"], member.baseline["operator"]) == ("accuracy", ">")
     example = member.example["inputs"][0]
     assert (example["name"], example["shape"], len(example["data"])) == ("image", [1, 1, 8, 8], 64)
 

@@ -1,13 +1,24 @@
 """A version passes when its gate holds and it keeps up with the champion, be more better or less."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import library
 from library.base import Condition, Gate
-from services.evaluator.domain import ERROR_TOLERANCE, SCORE_TOLERANCE, Version, judge, scalars
+from services.evaluator.domain import (
+    ERROR_TOLERANCE,
+    SCORE_TOLERANCE,
+    Rivalry,
+    Version,
+    judge,
+    member_of,
+    rivalry,
+    scalars,
+)
 from shared.events.common import Signature, TensorSpec
 
 SCORE = Gate(conditions=(Condition(metric="accuracy", operator=">=", threshold=0),))
@@ -77,8 +88,32 @@ def test_only_a_champion_that_takes_the_same_is_a_rival() -> None:
     assert not version.takes_the_same(version_of("x", "z"))
 
 
+def test_a_baseline_answers_for_a_version_of_its_member_alone() -> None:
+    facts = {"model": "diabetes-mlp", "dataset": "of-our-own", "task_type": "regression", "train_part": "d"}
+    version, columns = replace(version_of("measures"), **facts), ("measures", "progression")
+    catalogue = library.catalogue()
+    assert member_of(version, columns, catalogue) is catalogue.models["diabetes-mlp"]
+    assert member_of(version, ("measures", "diagnosis"), catalogue) is None
+    others: list[dict[str, Any]] = [{"model": "mine"}, {"task_type": "ranking"}, {"train_part": ""}]
+    for other in [*others, {"labels": ("a", "b")}]:
+        assert member_of(replace(version, **other), columns, catalogue) is None
+
+
+@given(errors, errors)
+def test_a_baseline_is_beaten_as_its_declaration_says(ours: float, theirs: float) -> None:
+    found = rivalry(library.model("diabetes-mlp"), {"rmse": ours}, {"rmse": theirs, "r2": 0.1})
+    assert (found.metric, found.metrics, found.beaten) == ("rmse", {"rmse": theirs, "r2": 0.1}, ours < theirs)
+
+
+def test_a_baseline_without_its_metric_is_not_beaten_and_without_a_member_there_is_none() -> None:
+    member = library.model("diabetes-mlp")
+    assert rivalry(member, {}, {"rmse": 1.0}).beaten is False
+    assert rivalry(member, {"rmse": 1.0}, {}).beaten is False
+    assert rivalry(None, {"rmse": 1.0}, {}) == Rivalry()
+
+
 def version_of(*inputs: str) -> Version:
     signature = Signature(inputs=tuple(TensorSpec(name=name, datatype="FP32", shape=(-1, 2)) for name in inputs))
     facts: dict[str, Any] = dict.fromkeys(("project", "model", "digest", "task_type", "dataset"), "")
-    facts |= {"dataset_digest": "", "test_part": "", "labels": (), "gate": (), "auto_promote": False}
+    facts |= {"dataset_digest": "", "train_part": "", "test_part": "", "labels": (), "gate": (), "auto_promote": False}
     return Version(version=1, signature=signature, **facts)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from library.base import TaskType
+import library
+from library.base import Part, TaskType
 from library.files import pack
 from services.evaluator.engine import JUDGES
 from shared.errors import InvalidInput
@@ -57,8 +58,21 @@ def test_classes_are_scored_by_their_probabilities_too(tmp_path: Path) -> None:
 
 def test_without_a_champion_there_is_none_to_compare_with(tmp_path: Path) -> None:
     data = scored(tmp_path, {"y_true": TRUTH, "candidate": probabilities(GUESSES)}).result.data
-    assert data["champion"] is None
-    assert list(data) == ["candidate", "champion"]
+    assert (data["champion"], data["baseline"]) == (None, None)
+    assert list(data) == ["candidate", "champion", "baseline"]
+
+
+def test_a_baseline_learns_from_one_part_and_is_scored_on_the_other(tmp_path: Path) -> None:
+    parts = library.data_set("diabetes").parts()
+    for part in (Part.TRAIN, Part.TEST):
+        (tmp_path / f"{part}.npz").write_bytes(pack(parts[part]))
+    truth = parts[Part.TEST]["progression"]
+    asked = {"model": "diabetes-mlp", "train": "train.npz", "test": "test.npz"}
+    arrays = {"y_true": truth, "candidate": truth[:, None]}
+    data = scored(tmp_path, arrays, task_type="regression", labels=(), baseline=asked).result.data
+    assert data["candidate"]["rmse"] == 0
+    assert 50 < data["baseline"]["rmse"] < 57
+    assert data["baseline"]["items"] == len(truth)
 
 
 def test_regression_is_scored_by_its_errors(tmp_path: Path) -> None:
