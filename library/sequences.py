@@ -46,3 +46,26 @@ class Unseen(nn.Module):
         scores = self.module(things)
         wide = torch.cat([torch.zeros_like(scores[:, :1]), scores], dim=1)
         return wide.scatter(1, things.long(), SEEN)[:, 1:]
+
+
+class AgainAndNext(nn.Module):
+    """Numbers of things [batch, n], newest last and 0 for none, to a score of each thing [batch, things].
+
+    To what follows from all of them comes how often and how lately each thing was among them.
+    """
+
+    def __init__(self, things: int, places: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.next = NextOf(things, places, width, views=4, dropout=dropout)
+        ages = torch.arange(places - 1, -1, -1, dtype=torch.float32)
+        self.recency = nn.Parameter(torch.stack([torch.zeros(places), -ages / 50, -ages / 10]))
+        self.again = nn.Parameter(torch.full((3, things), 0.5))
+
+    def forward(self, things: Tensor) -> Tensor:
+        scores: Tensor = self.next(things)
+        numbers = things.long()
+        for recency, again in zip(self.recency, self.again, strict=True):
+            weights = torch.exp(recency).expand(numbers.shape)
+            empty = torch.zeros_like(scores[:, :1]).expand(-1, scores.shape[1] + 1)
+            scores = scores + torch.log1p(empty.scatter_add(1, numbers, weights)[:, 1:]) * again
+        return scores

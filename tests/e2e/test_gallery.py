@@ -7,8 +7,24 @@ from typing import Any
 import pytest
 from aimass import Client
 
+import library
 from examples.champion import serving
-from examples.gallery import breast_cancer_mlp, diabetes_mlp, digits_cnn, spam_filter
+from examples.gallery import (
+    breast_cancer_mlp,
+    credit_score,
+    diabetes_mlp,
+    digits_cnn,
+    fashion_resnet,
+    fraud,
+    language_id,
+    next_basket,
+    recommender,
+    sentiment,
+    spam_filter,
+    thyroid,
+    topic_classifier,
+)
+from library.export import export
 from tests.house import House, until
 
 LETTER = b"""From: anna@example.org
@@ -38,6 +54,70 @@ def serve(house: House, client: Client) -> Callable[..., None]:
         until(lambda: serving(client, model) == version, 120, f"{model} to be served")
 
     return serve
+
+
+@pytest.fixture
+def bring(client: Client, tmp_path: Path) -> Callable[[str], None]:
+    """Have a member's untrained graph answer, so that nobody waits for a training."""
+
+    def bring(name: str) -> None:
+        model = library.model(name)
+        export(model, model.build(model.validate({})), tmp_path / "model.onnx")
+        file = tmp_path / "model.onnx"
+        made = client.upload(name, file, task_type=model.task_type, labels=model.labels)
+        client.promote(name, made["version"], force="for an example")
+        until(lambda: serving(client, name) == made["version"], 120, f"{name} to be served")
+
+    return bring
+
+
+@pytest.mark.parametrize("example", [language_id, sentiment, topic_classifier])
+def test_texts(client: Client, bring: Callable[[str], None], example: Any) -> None:
+    name = example.__name__.rpartition(".")[2].replace("_", "-")
+    bring(name)
+    answers = example.ask(client, list(example.TEXTS))
+    assert len(answers) == len(example.TEXTS)
+    assert all(label in library.model(name).labels and 0 < chance <= 1 for label, chance in answers)
+
+
+def test_films(client: Client, bring: Callable[[str], None]) -> None:
+    bring("recommender")
+    found = recommender.ask(client, list(recommender.SPACE))
+    assert len(set(found)) == 5
+    assert not set(found) & set(recommender.SPACE)
+
+
+def test_a_basket(client: Client, bring: Callable[[str], None]) -> None:
+    bring("next-basket")
+    found = next_basket.ask(client, list(next_basket.USUAL))
+    assert len(set(found)) == 5
+    assert all(1 <= kind <= 1000 for kind in found)
+
+
+def test_clothes(client: Client, bring: Callable[[str], None]) -> None:
+    bring("fashion-resnet")
+    label, chance = fashion_resnet.ask(client, None)
+    assert label in library.model("fashion-resnet").labels
+    assert 0 < chance <= 1
+
+
+def test_a_credit_has_reasons_that_add_up_by_column(client: Client, serve: Callable[..., None]) -> None:
+    serve("credit-score", epochs=1)
+    chance, reasons = credit_score.ask(client, {"Age": 30, "Income": 100})
+    assert 0 < chance < 1
+    assert {name for name, _ in reasons} == set(client.member("credit-score")["features"][0]["columns"])
+    assert abs(reasons[0][1]) >= abs(reasons[-1][1])
+
+
+@pytest.mark.parametrize("example", [fraud, thyroid])
+def test_rows_of_a_file(client: Client, serve: Callable[..., None], tmp_path: Path, example: Any) -> None:
+    name = example.__name__.rpartition(".")[2]
+    serve(name, epochs=1)
+    (own,) = example.ask(client, None)
+    member = client.member(name)
+    cells = ["" if value != value else str(value) for value in member["example"]["inputs"][0]["data"]]
+    (tmp_path / "rows.csv").write_text("\n".join([",".join(member["features"][0]["columns"]), *[",".join(cells)] * 2]))
+    assert example.ask(client, tmp_path / "rows.csv") == [own, own]
 
 
 def test_a_mail(client: Client, serve: Callable[..., None], tmp_path: Path) -> None:
