@@ -38,7 +38,11 @@ def _with_front(model: Model[Any], body: onnx.ModelProto) -> onnx.ModelProto:
     if (front := model.front()) is None:
         return body
     names = [(output.name, output.name) for output in front.graph.output]
-    return onnx.compose.merge_models(front, body, io_map=names)
+    merged = onnx.compose.merge_models(front, body, io_map=names)
+    versions = {opset.domain: opset.version for opset in merged.opset_import}  # merging names what both use twice
+    del merged.opset_import[:]
+    merged.opset_import.extend(onnx.helper.make_opsetid(*opset) for opset in versions.items())
+    return merged
 
 
 def _trace(model: Model[Any], served: nn.Module) -> torch.onnx.ONNXProgram:

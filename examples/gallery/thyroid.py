@@ -11,7 +11,7 @@ from examples.gallery import connected
 def ask(client: Client, path: Path | None) -> list[tuple[str, float]]:
     """The kind of disease of each row of a file, or of the member's own example, and how likely it is."""
     member = client.member("thyroid")
-    own = [value if value == value else None for value in member["example"]["inputs"][0]["data"]]
+    own = [value if isinstance(value, float) else None for value in member["example"]["inputs"][0]["data"]]
     answers = client.ask("thyroid", path or [own])["predictions"]
     return [(answer["label"], answer["score"]) for answer in answers]
 

@@ -115,7 +115,7 @@ def test_rows_of_a_file(client: Client, serve: Callable[..., None], tmp_path: Pa
     serve(name, epochs=1)
     (own,) = example.ask(client, None)
     member = client.member(name)
-    cells = ["" if value != value else str(value) for value in member["example"]["inputs"][0]["data"]]
+    cells = [str(value) if isinstance(value, float) else "" for value in member["example"]["inputs"][0]["data"]]
     (tmp_path / "rows.csv").write_text("\n".join([",".join(member["features"][0]["columns"]), *[",".join(cells)] * 2]))
     assert example.ask(client, tmp_path / "rows.csv") == [own, own]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -197,6 +198,8 @@ def test_a_checkpoint_brings_back_the_same_model(model: Model[Any], tmp_path: Pa
 def test_the_exported_file_answers_as_the_module_for_any_batch(model: Model[Any], tmp_path: Path) -> None:
     training = train_one_step(model)
     assert export(model, training.module, tmp_path / "model.onnx") == model.signature
+    domains = [opset.domain for opset in onnx.load(tmp_path / "model.onnx").opset_import]
+    assert len(domains) == len(set(domains)), "a version that is exported could not be imported"
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     items = sample(model.dataset, Part.VALIDATION, 7)
     for count in (1, 2, 7):
