@@ -24,6 +24,7 @@ MODELS = (
     "library.sentiment:Sentiment",
     "library.topic_classifier:TopicClassifier",
     "library.language_id:LanguageId",
+    "library.volatility:Volatility",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
@@ -38,6 +39,8 @@ DATA_SETS = (
     "library.data.opinions:Opinions",
     "library.data.opinions:Topics",
     "library.data.declarations:Declarations",
+    "library.data.markets:MarketVariance",
+    "library.data.markets:MarketDirection",
 )
 
 
