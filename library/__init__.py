@@ -25,6 +25,7 @@ MODELS = (
     "library.topic_classifier:TopicClassifier",
     "library.language_id:LanguageId",
     "library.volatility:Volatility",
+    "library.direction:Direction",
 )
 DATA_SETS = (
     "library.data.digits:Digits",

@@ -7,7 +7,9 @@ from library.tables import perceptron
 
 SPANS = (1, 5, 22, 63)
 MEMORIES = (0.8, 0.94)
+WAYS = 3
 LEAST = 0.01
+LEAST_SHARE = 0.05
 DAYS_OF_YEAR = 252
 
 
@@ -19,20 +21,30 @@ class Moves(nn.Module):
     as in Corsi's HAR (2009), and with weights that fade. Ways are returns by their usual size, and the share of losses.
     """
 
+    def __init__(self, days: int) -> None:
+        super().__init__()
+        self.means: Tensor
+        even = [_weights(days - 1, span, 1.0) for span in SPANS]
+        self.register_buffer("means", torch.stack([*even, *(_weights(days - 1, days, fade) for fade in MEMORIES)], 1))
+
     def forward(self, bars: Tensor) -> Tensor:
         returns, ranges, within = _measures(bars)
-        squares = returns.square()
-        sizes = [_log_mean(measure, span) for measure in (within, ranges) for span in SPANS]
-        sizes += [_log_mean(squares, span) for span in SPANS[1:]]
-        sizes += [_log_fading(measure, memory) for measure in (ranges, squares) for memory in MEMORIES]
-        usual = (within[:, -SPANS[1] :].mean(dim=1) + LEAST).sqrt()
-        ways = [returns[:, -span:].sum(dim=1) / usual / span**0.5 for span in SPANS[:3]]
-        losses = returns.clamp(max=0).square()
-        ways += [(losses[:, -span:].mean(dim=1) / usual.square() + 0.05).log() for span in SPANS[:3]]
-        return torch.stack([*sizes, *ways], dim=1)
+        sizes = torch.stack([within, ranges, returns.square()], dim=1) @ self.means
+        usual = sizes[:, 0, 1:2] + LEAST
+        short = self.means[:, :WAYS]
+        ways = returns @ (short * torch.tensor(SPANS[:WAYS]).sqrt()) / usual.sqrt()
+        losses = (returns.clamp(max=0).square() @ short / usual + LEAST_SHARE).log()
+        return torch.cat([(sizes + LEAST).log().flatten(start_dim=1), ways, losses], dim=1)
 
 
-MOVES = 2 * len(SPANS) + len(SPANS[1:]) + 2 * len(MEMORIES) + 2 * len(SPANS[:3])
+MOVES = 3 * (len(SPANS) + len(MEMORIES)) + 2 * WAYS
+
+
+def _weights(days: int, span: int, fade: float) -> Tensor:
+    """Weights of the last `span` of so many days that add up to 1; each day before has `fade` times as much."""
+    back = torch.arange(days - 1, -1, -1)
+    weights: Tensor = fade**back * (back < span)
+    return weights / weights.sum()
 
 
 def _measures(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,15 +54,6 @@ def _measures(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     spread = torch.maximum(high[:, 1:], before) - torch.minimum(low[:, 1:], before)
     within = 0.5 * (high - low).square() - 0.386 * (close - opened).square()
     return close[:, 1:] - before, spread.square() / 2.773, within[:, 1:].clamp(min=0) + gap.square()
-
-
-def _log_mean(measure: Tensor, span: int) -> Tensor:
-    return (measure[:, -span:].mean(dim=1) + LEAST).log()
-
-
-def _log_fading(measure: Tensor, memory: float) -> Tensor:
-    weights = memory ** torch.arange(measure.shape[1] - 1, -1, -1, dtype=measure.dtype)
-    return (measure @ (weights / weights.sum()) + LEAST).log()
 
 
 class Corrected(nn.Module):

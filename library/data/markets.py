@@ -89,6 +89,14 @@ def windows(text: str) -> "tuple[NDArray[Any], NDArray[Any]]":
     return bars.astype("<f4"), returns[WINDOW - 1 :]
 
 
+def returns(bars: "NDArray[Any]") -> "NDArray[Any]":
+    """Logarithmic returns in percent [items, 63], close to close."""
+    import numpy as np
+
+    found: NDArray[Any] = 100 * np.diff(np.log(bars[:, :, -1].astype("f8")), axis=1)
+    return found
+
+
 class MarketVariance(Markets):
     """How far the next day moves: the square of its return."""
 

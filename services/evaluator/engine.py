@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 import library
 from library.base import TaskType
 from library.files import unpack
-from services.evaluator.intervals import beside, log_loss, qlike
+from library.intervals import beside, log_loss, qlike
 from shared import child
 from shared.errors import InvalidInput
 from shared.names import Slug
