@@ -25,6 +25,8 @@ MODELS = (
     "library.topic_classifier:TopicClassifier",
     "library.language_id:LanguageId",
     "library.next_basket:NextBasket",
+    "library.volatility:Volatility",
+    "library.direction:Direction",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
@@ -40,6 +42,8 @@ DATA_SETS = (
     "library.data.opinions:Topics",
     "library.data.declarations:Declarations",
     "library.data.baskets:Baskets",
+    "library.data.markets:MarketVariance",
+    "library.data.markets:MarketDirection",
 )
 
 

@@ -271,6 +271,12 @@ class Model(ABC, Generic[C]):
         """What the baseline answers to the items of the test part, as outputs of the served model."""
         raise NotImplementedError(f"{self.name} names no baseline")
 
+    def figures(self, outputs: "NDArray[Any]", test: "Arrays") -> dict[str, float]:
+        """What else these outputs are worth on the items of the test part, beside the metrics of the task type: told
+        of the model and of its baseline.
+        """
+        return {}
+
     @abstractmethod
     def build(self, config: C) -> "torch.nn.Module":
         """A fresh module; its weights come from torch's random numbers."""

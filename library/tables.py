@@ -98,6 +98,26 @@ def perceptron(sizes: tuple[int, ...], dropout: float) -> nn.Sequential:
     return nn.Sequential(*layers[:-2])
 
 
+class Leaning(nn.Module):
+    """Log-odds of two classes [batch, 2]: as often as measured, and a weighted sum of columns that leans from there.
+
+    The weights are zero at first, and what shrinks them (a large weight decay) leads back to the measured frequency.
+    """
+
+    def __init__(self, columns: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(columns))
+        self.odds: Tensor
+        self.register_buffer("odds", torch.zeros(()))
+
+    def measure(self, target: Tensor) -> None:
+        self.odds.copy_(target.double().mean().logit())
+
+    def forward(self, rows: Tensor) -> Tensor:
+        odds = self.odds + rows @ self.weight
+        return torch.stack([torch.zeros_like(odds), odds], dim=1)
+
+
 class Beside(nn.Module):
     """What several layers make of the same inputs, side by side [batch, sum of their widths]."""
 

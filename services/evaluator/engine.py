@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 import library
 from library.base import TaskType
 from library.files import unpack
+from library.intervals import beside, log_loss, qlike
 from shared import child
 from shared.errors import InvalidInput
 from shared.names import Slug
@@ -28,7 +29,6 @@ CHAMPION = "champion"
 BASELINE = "baseline"
 ROLES = (CANDIDATE, CHAMPION, BASELINE)
 SUM_TOLERANCE = 1e-3
-LEAST_PROBABILITY = 1e-7
 TOP = 10
 BINS = 10
 
@@ -66,6 +66,8 @@ def score(raw: dict[str, Any], reporter: Reporter) -> Result:
         reporter.send(Progress(fraction=0, message="trying the baseline"))
         arrays[BASELINE] = _answers(spec.baseline)
     scores = {name: _judge(spec, name, arrays) for name in ROLES if name in arrays}
+    if spec.baseline:
+        _add_own(spec.baseline, arrays, scores)
     return Result(data={name: scores.get(name) for name in ROLES})
 
 
@@ -74,6 +76,16 @@ def _answers(spec: BaselineSpec) -> "Array":
 
     model = library.model(spec.model)
     return np.asarray(model.baseline_outputs(unpack(Path(spec.train)), unpack(Path(spec.test))))
+
+
+def _add_own(spec: BaselineSpec, arrays: "Arrays", scores: dict[str, dict[str, Any]]) -> None:
+    """What the member itself measures of each, and how sure the candidate's lead over its baseline is."""
+    model, test = library.model(spec.model), unpack(Path(spec.test))
+    for name, found in scores.items():
+        found |= model.figures(arrays[name], test)
+    if model.baseline and all(model.baseline.metric in scores[name] for name in (CANDIDATE, BASELINE)):
+        given = (arrays[name] for name in (TRUTH, CANDIDATE, BASELINE))
+        scores[CANDIDATE] |= beside(model.baseline.metric, *given)
 
 
 def _judge(spec: ScoringSpec, name: str, arrays: "Arrays") -> dict[str, Any]:
@@ -129,8 +141,7 @@ def _by_score(truth: "Array", outputs: "Array") -> dict[str, float]:
     scores = outputs.astype("f8")
     found: dict[str, float] = {}
     if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=SUM_TOLERANCE):
-        given = scores[np.arange(len(truth)), truth]
-        found["log_loss"] = math.fsum(-np.log(given.clip(LEAST_PROBABILITY, 1))) / len(truth)
+        found["log_loss"] = math.fsum(log_loss(truth, scores)) / len(truth)
     present = [index for index in range(scores.shape[1]) if 0 < (truth == index).sum() < len(truth)]
     if present:
         found["roc_auc"] = float(np.mean([metrics.roc_auc_score(truth == i, scores[:, i]) for i in present]))
@@ -175,8 +186,16 @@ def _regression(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[st
         "rmse": float(metrics.root_mean_squared_error(truth, predicted)),
         "mae": float(metrics.mean_absolute_error(truth, predicted)),
         "r2": float(metrics.r2_score(truth, predicted)),
+        **_as_variance(truth, predicted),
         "items": len(truth),
     }
+
+
+def _as_variance(truth: "Array", predicted: "Array") -> dict[str, float]:
+    """QLIKE, where truth and outputs could be variances."""
+    if truth.min() < 0 or predicted.min() < 0:
+        return {}
+    return {"qlike": float(qlike(truth, predicted).mean())}
 
 
 def _ranking(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, Any]:

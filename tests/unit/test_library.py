@@ -33,6 +33,8 @@ from tests.unit.task_process import ROOT
 
 MODELS = list(library.models().values())
 DATA_SETS = list(library.data_sets().values())
+AT_CHANCE = {"direction"}
+"""Where there is hardly anything to be foretold: the gate refuses only what is worse than the commonest class."""
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 each_data_set = pytest.mark.parametrize("dataset", DATA_SETS, ids=lambda dataset: dataset.name)
 
@@ -150,7 +152,8 @@ def test_the_gate_refuses_what_needs_no_training(model: Model[Any]) -> None:
     train, test = (parts_of(dataset.name)[part][dataset.schema.target.name] for part in (Part.TRAIN, Part.TEST))
     guess = np.atleast_1d(train.mean(axis=0) if model.task_type is TaskType.REGRESSION else _frequency(model, train))
     scores = JUDGES[model.task_type](test, np.tile(guess, (len(test), 1)), model.labels)
-    assert not any(condition.holds(scores) for condition in model.gate.conditions)
+    passed = [condition for condition in model.gate.conditions if condition.holds(scores)]
+    assert passed == ([*model.gate.conditions] if model.name in AT_CHANCE else [])
 
 
 def _frequency(model: Model[Any], train: Any) -> Any:

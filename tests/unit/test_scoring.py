@@ -75,10 +75,25 @@ def test_a_baseline_learns_from_one_part_and_is_scored_on_the_other(tmp_path: Pa
     assert data["baseline"]["items"] == len(truth)
 
 
+def test_the_lead_over_a_baseline_has_an_interval(tmp_path: Path) -> None:
+    parts = library.data_set("digits").parts()
+    for part in (Part.TRAIN, Part.TEST):
+        (tmp_path / f"{part}.npz").write_bytes(pack(parts[part]))
+    truth = parts[Part.TEST]["digit"]
+    asked = {"model": "digits-cnn", "train": "train.npz", "test": "test.npz"}
+    arrays = {"y_true": truth, "candidate": np.eye(10)[truth]}
+    data = scored(tmp_path, arrays, labels=[*"0123456789"], baseline=asked).result.data
+    lead = data["candidate"]["accuracy"] - data["baseline"]["accuracy"]
+    low, high = (data["candidate"][f"accuracy_less_baseline_{end}"] for end in ("low", "high"))
+    assert 0 < low < lead < high
+    assert "accuracy_less_baseline_low" not in data["baseline"]
+
+
 def test_regression_is_scored_by_its_errors(tmp_path: Path) -> None:
     arrays = {"y_true": np.array([1.0, 2.0, 3.0, 4.0]), "candidate": np.array([[1.0], [2.0], [3.0], [6.0]])}
     data = scored(tmp_path, arrays, task_type="regression", labels=()).result.data
-    assert data["candidate"] == {"rmse": 1.0, "mae": 0.5, "r2": pytest.approx(0.2), "items": 4}
+    qlike = pytest.approx((3 + 4 / 6 + np.log(2 * 3 * 6)) / 4)
+    assert data["candidate"] == {"rmse": 1.0, "mae": 0.5, "r2": pytest.approx(0.2), "qlike": qlike, "items": 4}
 
 
 @pytest.mark.parametrize(
