@@ -53,9 +53,9 @@ class Direction(Model[DirectionConfig]):
         licence="Code and weights: as the platform. Prices: the exchanges'; the package that brings them says NCSA.",
         limits="Near chance, as expected. Measured on the test part: accuracy 0.544 (95% interval 0.520 to 0.567), as "
         "always saying up; log-loss 0.6893, of the share of rising days alone 0.6897, interval of the difference "
-        "-0.0024 to 0.0014; ROC-AUC 0.506. In the market on the days likelier than the median so far, at 0.05% a change: "
-        "-0.4% a year where holding earned 9.1%; interval of the difference -18.1 to -0.8 points. The gate refuses what "
-        "is worse than a coin, and no more.",
+        "-0.0024 to 0.0014; ROC-AUC 0.506. In the market on the days likelier than the median so far, at 0.05% a "
+        "change: -0.4% a year where holding earned 9.1%; interval of the difference -18.1 to -0.8 points. The gate "
+        "refuses what is worse than a coin, and no more.",
     )
     config = DirectionConfig
 

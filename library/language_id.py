@@ -24,7 +24,7 @@ LENGTHS = (1, 2, 3, 4)
 class LanguageIdConfig(Config):
     """What a training of language-id can be told."""
 
-    epochs: int = Field(default=2, ge=1, le=10_000, json_schema_extra=NOT_TUNED)
+    epochs: int = Field(default=1, ge=1, le=10_000, json_schema_extra=NOT_TUNED)
     batch_size: int = Field(default=64, ge=8, le=512, json_schema_extra=LOG_SCALE)
     learning_rate: float = Field(default=1e-3, ge=1e-5, le=1e-1, json_schema_extra=LOG_SCALE)
     left_out: float = Field(default=0.5, ge=0, le=0.8, description="share of the runs that a step does not see")
@@ -43,14 +43,19 @@ class LanguageId(Model[LanguageIdConfig]):
         outputs=(TensorSpec(name="probabilities", datatype="FP32", shape=(-1, len(Declarations.labels))),),
     )
     gate = Gate(conditions=(Condition(metric="accuracy", threshold=0.97), Condition(metric="macro_f1", threshold=0.97)))
-    baseline = Baseline(method="naive Bayes on runs of one to three letters", metric="log_loss", operator="<")
+    baseline = Baseline(
+        method="naive Bayes on runs of one to three letters, or within 0.01 of it",
+        metric="accuracy",
+        operator=">=",
+        factor=0.99,
+    )
     card = Card(
         title="Language of a line of text",
         intended_use="To tell the language of a text before something else reads it.",
-        data="The Universal Declaration of Human Rights in 73 languages, 60 paragraphs each, in pieces of a line.",
+        data="The Universal Declaration of Human Rights in 73 languages, in pieces of a line; whole articles together.",
         licence="Code and weights: as the platform. Package: MIT; the text is free to use.",
-        limits="One solemn text: no names, no slang, no mixed languages. Accuracy on the test part 0.98, as naive "
-        "Bayes has it; its chances are truer, log-loss 0.064 against 0.123.",
+        limits="One solemn text: no names, no slang, no mixed languages. Accuracy on the test part 0.986, naive Bayes "
+        "0.984: no clear lead. Its chances are truer, log-loss 0.039 against 0.120.",
     )
     config = LanguageIdConfig
 

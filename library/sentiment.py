@@ -34,7 +34,7 @@ class SentimentConfig(Config):
 
 
 class Sentiment(Model[SentimentConfig]):
-    """Mean and greatest of the vectors of all runs of two to five letters, and two linear layers over them."""
+    """Mean and greatest of the vectors of all runs of three to five letters, and two linear layers over them."""
 
     name = "sentiment"
     task_type = TaskType.CLASSIFICATION

