@@ -27,6 +27,7 @@ MODELS = (
     "library.next_basket:NextBasket",
     "library.volatility:Volatility",
     "library.direction:Direction",
+    "library.ctr:Ctr",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
@@ -44,6 +45,7 @@ DATA_SETS = (
     "library.data.baskets:Baskets",
     "library.data.markets:MarketVariance",
     "library.data.markets:MarketDirection",
+    "library.data.impressions:Impressions",
 )
 
 

@@ -98,6 +98,23 @@ def perceptron(sizes: tuple[int, ...], dropout: float) -> nn.Sequential:
     return nn.Sequential(*layers[:-2])
 
 
+class Chosen(nn.Module):
+    """Some columns of a table: whether there is anything, each; and which of so many numbers it is, for others.
+
+    The second are multiplied by `weight`: the smaller, the more a weight decay holds them back.
+    """
+
+    def __init__(self, there: list[int], numbers: dict[int, int], weight: float) -> None:
+        super().__init__()
+        self.there, self.numbers, self.weight = there, numbers, weight
+        self.width = len(there) + sum(numbers.values())
+
+    def forward(self, rows: Tensor) -> Tensor:
+        found = [rows[:, column, None] == torch.arange(count) for column, count in self.numbers.items()]
+        there = (rows[:, self.there] > 0).to(rows.dtype)
+        return torch.cat([there, self.weight * torch.cat(found, dim=1).to(rows.dtype)], dim=1)
+
+
 class Leaning(nn.Module):
     """Log-odds of two classes [batch, 2]: as often as measured, and a weighted sum of columns that leans from there.
 
