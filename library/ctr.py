@@ -49,10 +49,10 @@ class Ctr(Model[CtrConfig]):
         intended_use="To see rare clicks go through the platform, and as a start for a shop's own, longer logs.",
         data="Open Bandit Dataset, small version: 60,000 impressions of a week of November 2019, 287 of them clicked, "
         "in order of time: 60% to train, 15% to validate, 25% (79 clicks) to test.",
-        licence="Code and weights: as the platform. Data set: CC BY 4.0; its package is Apache-2.0.",
+        licence="Code and weights: as the platform. Data set: its package is Apache-2.0; cite the paper.",
         limits="No better than the base rate. Measured on the test part: log-loss 0.0330, base rate 0.0329; the 95% "
-        "interval of the difference is -0.00004 to 0.00021; ROC-AUC 0.488. There are too few clicks: who had clicked an "
-        "item before did so again 8 of 39 times in the first 30% of the log, but 1 of 26 times in the next 45%. Item, "
+        "interval of the difference is -0.00004 to 0.00021; ROC-AUC 0.488. There are too few clicks: who had clicked "
+        "an item before did so again 8 of 39 times in the first 30% of the log, 1 of 26 times in the next 45%. Item, "
         "position, policy, hour and the rest of the user made it worse on later days of the first 75%. The gate "
         "refuses what is over 1% worse than the base rate.",
     )

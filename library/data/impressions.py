@@ -1,4 +1,4 @@
-"""What a fashion shop recommended to people in a week of November 2019: 60,000 impressions, of which 287 were clicked."""
+"""What a fashion shop recommended in a week of November 2019: 60,000 impressions, of which 287 were clicked."""
 
 from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,7 +27,7 @@ class Impressions(DataSet):
 
     name = "impressions"
     source = "Open Bandit Dataset (Y. Saito et al., ZOZO, 2020), the small version that the package obp holds"
-    licence = "Apache-2.0 (of the package); CC BY 4.0 (of the full data set)"
+    licence = "Apache-2.0 (of the package); cite the paper"
     labels: ClassVar[tuple[str, ...]] = ("ignored", "clicked")
     split = Split(train=0.6, validation=0.15)
     schema = Schema(
@@ -38,8 +38,9 @@ class Impressions(DataSet):
                 shape=(len(COLUMNS),),
                 columns=COLUMNS,
                 minimum=0,
-                description="policy: 0 by chance, 1 by Thompson sampling; campaign: 0 all, 1 men, 2 women; the item's number "
-                "in its campaign; its position, 1 to 3; hour of day; how often the user clicked this item before, and any",
+                description="policy: 0 by chance, 1 by Thompson sampling; campaign: 0 all, 1 men, 2 women; item: its "
+                "number in the campaign; position: 1 left to 3 right; affinity, interests: what the shop makes of the "
+                "user's past clicks on this item, and on all",
             ),
         ),
         target=Feature(name="kind", datatype="INT64", minimum=0, maximum=1, description="0 ignored, 1 clicked"),
@@ -57,9 +58,8 @@ class Impressions(DataSet):
 
     def load(self) -> "Arrays":
         files = dict(self.archives[0].members(FOLDER))
-        return impressions(
-            {key: files[f"{FOLDER}{'/'.join(key)}/{key[1]}.csv"] for key in product(POLICIES, CAMPAIGNS)}
-        )
+        keys = product(POLICIES, CAMPAIGNS)
+        return impressions({(policy, name): files[f"{FOLDER}{policy}/{name}/{name}.csv"] for policy, name in keys})
 
     def parts(self) -> "dict[Part, Arrays]":
         from library.split import in_order
