@@ -12,8 +12,10 @@ from examples.champion import serving
 from examples.gallery import (
     breast_cancer_mlp,
     credit_score,
+    ctr,
     diabetes_mlp,
     digits_cnn,
+    direction,
     fashion_resnet,
     fraud,
     language_id,
@@ -23,6 +25,7 @@ from examples.gallery import (
     spam_filter,
     thyroid,
     topic_classifier,
+    volatility,
 )
 from library.export import export
 from tests.house import House, until
@@ -92,6 +95,25 @@ def test_a_basket(client: Client, bring: Callable[[str], None]) -> None:
     found = next_basket.ask(client, list(next_basket.USUAL))
     assert len(set(found)) == 5
     assert all(1 <= kind <= 1000 for kind in found)
+
+
+def test_markets(client: Client, bring: Callable[[str], None], tmp_path: Path) -> None:
+    rows = [f"{100 + day},{102 + day},{99 + day},{101 + day}" for day in range(70)]
+    (tmp_path / "bars.csv").write_text("\n".join(["open,high,low,close", *rows]))
+    bring("volatility")
+    assert volatility.ask(client, None) > 0
+    assert volatility.ask(client, tmp_path / "bars.csv") > 0
+    bring("direction")
+    label, chance = direction.ask(client, tmp_path / "bars.csv")
+    assert label in ("down", "up")
+    assert 0.5 <= chance <= 1
+
+
+def test_a_click(client: Client, bring: Callable[[str], None]) -> None:
+    bring("ctr")
+    ((label, chance),) = ctr.ask(client, None)
+    assert label == "clicked"
+    assert 0 < chance < 1
 
 
 def test_clothes(client: Client, bring: Callable[[str], None]) -> None:
