@@ -179,11 +179,13 @@ def inputs_of(model: Model[Any], items: Arrays) -> Arrays:
 
 
 def of_the_module(bench: Bench, items: Arrays) -> Any:
+    """The first output, as `of_the_file` gives it."""
     few = {part: {name: column[:64] for name, column in bench.parts[part].items()} for part in Part}
     training = Training(bench.model, bench.config, bench.seed, few[Part.TRAIN], few[Part.VALIDATION])
     training.resume(max((bench.folder / "first").glob("checkpoint-*")))
     with torch.no_grad():
-        return bench.model.served(training.module).eval()(*bench.model.inputs(items)).numpy()
+        found = bench.model.served(training.module).eval()(*bench.model.inputs(items))
+    return (found[0] if isinstance(found, tuple) else found).numpy()
 
 
 def of_the_file(bench: Bench, items: Arrays, batch: int) -> Any:

@@ -115,3 +115,10 @@ def test_a_member_is_trained_exported_compared_and_judged(tmp_path: Path, capsys
     assert any("PyTorch and ONNX differ by" in line for line in told)
     assert any("too few epochs" in line for line in told)
     assert told[-1] == "diabetes-mlp: 1 to be put right"
+
+
+def test_of_several_outputs_the_first_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = library.model("volatility")
+    assert len(model.signature.outputs) == 2
+    assert verdicts(Bench(model, tmp_path, epochs=1))
+    assert "PyTorch and ONNX differ by" in capsys.readouterr().out
