@@ -228,6 +228,14 @@ def test_a_regression_gives_values(rows: Any) -> None:
     assert found == [{"value": 3.5}, {"value": None}]
 
 
+def test_of_several_values_the_first_of_the_signature_is_the_value() -> None:
+    both = tuple(TensorSpec(name=name, datatype="FP32", shape=(-1, 1)) for name in ("variance", "a-volatility"))
+    told = facts(TABLE, outputs=both, task_type="regression")
+    answers = (output("a-volatility", [[2.0]]), output("variance", [[4.0]]))
+    wanted = [{"value": 4.0, "outputs": {"a-volatility": [2.0]}}]
+    assert labelled.predictions(answers, told) == labelled.predictions(answers[::-1], told) == wanted
+
+
 def test_a_ranking_gives_the_best() -> None:
     ranking = facts(TABLE, outputs=(TABLE,), task_type="ranking", labels=["tea", "milk", "salt"])
     scores = output("scores", [[0.1, 0.9, 0.5]])

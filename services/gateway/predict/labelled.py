@@ -20,7 +20,7 @@ MOST_NUMBERS: Final = 1_000_000
 
 def predictions(outputs: Sequence[Tensor], facts: Facts, top: int | None = None) -> list[dict[str, Any]]:
     """An answer for each item; scores and ranks no more than `top`, where that is given."""
-    arrays = {tensor.name: _rows(to_numpy(tensor), facts.is_batched) for tensor in outputs}
+    arrays = {tensor.name: _rows(to_numpy(tensor), facts.is_batched) for tensor in _in_order(outputs, facts)}
     used, answers = _answers(arrays, facts, top)
     rest = {name: array for name, array in arrays.items() if name not in used}
     _check_size(rest)
@@ -28,6 +28,12 @@ def predictions(outputs: Sequence[Tensor], facts: Facts, top: int | None = None)
         for number, answer in enumerate(answers):
             answer["outputs"] = {name: plain(array[number]) for name, array in rest.items()}
     return answers
+
+
+def _in_order(outputs: Sequence[Tensor], facts: Facts) -> list[Tensor]:
+    """As the signature has them, whose first output is the one that is scored: a model is served with any order."""
+    places = {spec.name: number for number, spec in enumerate(facts.signature.outputs)}
+    return sorted(outputs, key=lambda tensor: places.get(tensor.name, len(places)))
 
 
 def _check_size(rest: dict[str, Array]) -> None:
