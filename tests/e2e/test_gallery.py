@@ -47,12 +47,17 @@ def client(house: House) -> Client:
 def serve(house: House, client: Client) -> Callable[..., None]:
     """See to it that some version of a member answers, however little it was trained."""
 
+    def newest(model: str) -> int:
+        """0 until registry has heard of the first training's end."""
+        answer = house.http.get(f"/api/v1/models/{model}/versions")
+        return int(answer.json()["versions"][0]["version"]) if answer.status_code == 200 else 0
+
     def serve(model: str, **config: Any) -> None:
         if serving(client, model) is not None:
             return
         task = client.train(model, config, auto_promote=False)
         assert house.wait_task(task["id"])["state"] == "succeeded"
-        version = int(until(lambda: house.get(f"models/{model}/versions")["versions"], 60, "a version")[0]["version"])
+        version = until(lambda: newest(model), 60, "a version")
         client.promote(model, version, force="for an example")
         until(lambda: serving(client, model) == version, 120, f"{model} to be served")
 
