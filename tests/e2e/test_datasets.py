@@ -53,6 +53,7 @@ def test_a_member_learns_from_a_table_of_ones_own(house: House, client: Client, 
     assert (version["dataset"], version["dataset_digest"]) == ("clinic", shown["digest"])
     assert evaluation["metrics"]["roc_auc"] > 0.9
     assert np.isfinite(evaluation["metrics"]["log_loss"])
+    assert evaluation["baseline_metrics"]["roc_auc"] > 0.9
 
 
 def test_the_same_table_is_the_same_data_set_as_the_librarys(client: Client, table: Path) -> None:
