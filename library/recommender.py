@@ -41,11 +41,12 @@ class Recommender(Model[RecommenderConfig]):
     baseline = Baseline(method="matrix factorisation by implicit ALS", metric="ndcg_at_10")
     card = Card(
         title="The next film of a person",
-        intended_use="To suggest films, or to see how a sequence becomes a ranking; films seen already come last.",
+        intended_use="To suggest films, or to see how a sequence becomes a ranking; of those sent none is named.",
         data="MovieLens-100k: 943 people, 1,682 films; of each person the last film tests, the one before validates.",
         licence="Code and weights: as the platform. Data: research only, not to be passed on (GroupLens).",
-        limits="Ratings of 1997 and 1998; what nobody rated is never suggested. NDCG@10 of popularity is 0.041, of "
-        "implicit ALS 0.071 (its settings chosen on the validation part), of this model 0.103.",
+        limits="Ratings of 1997 and 1998; what nobody rated is never suggested, and the last 200 films are read. "
+        "NDCG@10 on the test part 0.103; of implicit ALS on the same films 0.071 (its settings chosen on the "
+        "validation part), on all films 0.076; of popularity 0.044. 95% interval of the lead over ALS: 0.015 to 0.048.",
     )
     config = RecommenderConfig
 
