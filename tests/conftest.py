@@ -36,12 +36,19 @@ class StacksOnce(LoadScopeScheduling):
     """
 
     FOLDERS = ("tests/faults", "tests/e2e")
+    # What is of models and data; with the rest of its folder it would be the last to end, so it has a stack of its own.
+    OF_MODELS = frozenset(
+        f"tests/e2e/test_{name}.py"
+        for name in ("all_members", "as_triton", "datasets", "gallery", "members", "uploads", "wheels")
+    )
     LIBRARY = "tests/unit/test_library.py"
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
         if file == self.LIBRARY:
             return f"{file}::{_data_set_of(test)}"
+        if file in self.OF_MODELS:
+            return "tests/e2e, of models"
         return next((folder for folder in self.FOLDERS if file.startswith(f"{folder}/")), file)
 
 

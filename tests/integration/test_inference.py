@@ -117,7 +117,7 @@ def settings(
     return Settings(
         **settings_of("inference").model_dump(),
         **reached(triton),
-        node_lease_seconds=2,
+        node_lease_seconds=5,
         lost_seconds=lost_seconds,
         cached_models=cached_models,
         max_wait_seconds=60,
