@@ -27,7 +27,9 @@ def binary(size: int) -> Body:
 
 def bring_model(house: House) -> None:
     if house.http.get(f"/v2/models/{MODEL}/versions/1/ready").status_code != 200:
-        made(bring(house, MODEL, onnx_models.doubled(-1, -1).onnx))
+        brought = bring(house, MODEL, onnx_models.doubled(-1, -1).onnx)
+        if brought.status_code != httpx.codes.CONFLICT:  # it is there, and not ready while Triton starts again
+            made(brought)
         staged(house, MODEL, 1)
 
 

@@ -55,7 +55,7 @@ def inference(nats: NatsServer, triton: TritonServer, settings_of: Callable[[str
     @asynccontextmanager
     async def start(**more: Any) -> AsyncIterator[House]:
         base = settings_of("inference").model_dump()
-        settings = Settings(**base, **reached(triton), node_lease_seconds=2, max_wait_seconds=60, **more)
+        settings = Settings(**base, **reached(triton), node_lease_seconds=5, max_wait_seconds=60, **more)
         async with running_inference(settings) as service:
             connection = await nats_client.connect(nats.url)
             yield House(service, connection, Artifacts(settings.artifacts_url))
