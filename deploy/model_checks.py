@@ -127,7 +127,8 @@ def check_card(bench: Bench) -> str:
 
 
 def check_data(bench: Bench) -> str:
-    bench.dataset.fetch(print)
+    for member in (bench.dataset, bench.model):
+        member.fetch(print)
     bench.parts = bench.dataset.parts()
     target, labels = bench.dataset.schema.target.name, bench.model.labels
     for part, items in bench.parts.items():
@@ -182,7 +183,8 @@ def of_the_module(bench: Bench, items: Arrays) -> Any:
     """The first output, as `of_the_file` gives it."""
     few = {part: {name: column[:64] for name, column in bench.parts[part].items()} for part in Part}
     training = Training(bench.model, bench.config, bench.seed, few[Part.TRAIN], few[Part.VALIDATION])
-    training.resume(max((bench.folder / "first").glob("checkpoint-*")))
+    for last in sorted((bench.folder / "first").glob("checkpoint-*"))[-1:]:
+        training.resume(last)
     with torch.no_grad():
         found = bench.model.served(training.module).eval()(*bench.model.inputs(items))
     return (found[0] if isinstance(found, tuple) else found).numpy()
@@ -239,11 +241,12 @@ def shown(figure: Any) -> str:
 
 
 def check_repeat(bench: Bench) -> str:
-    """Two trainings of an epoch, each in a process of its own; the one that was made already may be the first."""
-    folders = [bench.folder / name for name in ("first" if bench.config.epochs == 1 else "once", "again")]
+    """Two trainings of at most an epoch, each in a process of its own; the one made already may be the first."""
+    epochs = min(1, bench.config.epochs)
+    folders = [bench.folder / name for name in ("first" if bench.config.epochs == epochs else "once", "again")]
     for folder in folders:
         if not folder.exists():
-            bench.train(folder, 1)
+            bench.train(folder, epochs)
     digests = {sha256((folder / MODEL_FILE).read_bytes()).hexdigest() for folder in folders}
     if len(digests) > 1:
         raise NotFit("two trainings by the same seed made different files")

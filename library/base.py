@@ -42,6 +42,7 @@ class TaskType(StrEnum):
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
     RANKING = "ranking"
+    EMBEDDING = "embedding"
 
 
 class Part(StrEnum):
@@ -155,6 +156,12 @@ class Config(BaseModel):
     weight_decay: float = Field(default=1e-3, ge=0, le=0.1)
 
 
+class PretrainedConfig(Config):
+    """For a member whose weights come from an archive: without an epoch they are served as they came."""
+
+    epochs: int = Field(default=0, ge=0, le=10_000, json_schema_extra=NOT_TUNED)
+
+
 class DataSet(ABC):
     """A data set of the library. Loading it gives the same arrays on every machine."""
 
@@ -231,6 +238,7 @@ class Model(ABC, Generic[C]):
     gate: ClassVar[Gate]
     baseline: ClassVar[Baseline | None] = None
     card: ClassVar[Card]
+    weights: ClassVar[tuple["Archive", ...]] = ()
     config: type[C]
 
     def describe(self) -> ModelDescription:
@@ -257,6 +265,11 @@ class Model(ABC, Generic[C]):
             field = ".".join(["config", *map(str, first["loc"])])
             raise InvalidInput(f"{field}: {first['msg']}", field=field) from error
 
+    def fetch(self, tell: Callable[[str], None]) -> None:
+        """Bring the weights that `build` begins with into the cache; raises DataUnavailable that says what to do."""
+        for archive in self.weights:
+            archive.fetch(tell)
+
     @abstractmethod
     def example(self) -> "Arrays":
         """One item of each input, batch axis 1, as a client would send it."""
@@ -279,7 +292,7 @@ class Model(ABC, Generic[C]):
 
     @abstractmethod
     def build(self, config: C) -> "torch.nn.Module":
-        """A fresh module; its weights come from torch's random numbers."""
+        """A fresh module; its weights come from torch's random numbers, or from the archives in `weights`."""
 
     def adapt(self, module: "torch.nn.Module", inputs: "Tensors", target: "torch.Tensor") -> None:  # noqa: B027
         """Take from the training part what no step learns, such as means: once, before the first step."""

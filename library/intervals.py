@@ -14,6 +14,9 @@ SEED: Final = 20240501
 PERCENTILES: Final = (2.5, 97.5)
 LEAST_PROBABILITY: Final = 1e-7
 LEAST_VARIANCE: Final = 1e-9
+LEAST_LENGTH: Final = 1e-12
+TOP: Final = 10
+CHUNK: Final = 512
 
 
 def interval(values: "Array") -> tuple[float, float]:
@@ -60,6 +63,24 @@ def qlike(truth: "Array", outputs: "Array") -> "Array":
     return np.log(variance) + truth / variance
 
 
+def precision_at_10(truth: "Array", outputs: "Array") -> "Array":
+    """Of each item, how many of the ten nearest others by cosine are of its class."""
+    import numpy as np
+
+    vectors = outputs / np.linalg.norm(outputs, axis=1, keepdims=True).clip(LEAST_LENGTH)
+    return np.concatenate([_of_its_class(truth, vectors, start) for start in range(0, len(truth), CHUNK)])
+
+
+def _of_its_class(truth: "Array", vectors: "Array", start: int) -> "Array":
+    import numpy as np
+
+    likeness, count = vectors[start : start + CHUNK] @ vectors.T, min(TOP, len(truth) - 1)
+    likeness[np.arange(len(likeness)), start + np.arange(len(likeness))] = -np.inf
+    nearest = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
+    shares: Array = (truth[nearest] == truth[start : start + CHUNK, None]).mean(axis=1)
+    return shares
+
+
 def _hit(truth: "Array", outputs: "Array") -> "Array":
     hits: Array = (outputs.argmax(axis=1) == truth).astype("f8")
     return hits
@@ -69,4 +90,5 @@ PER_ITEM: Final[dict[str, Callable[["Array", "Array"], "Array"]]] = {
     "log_loss": log_loss,
     "qlike": qlike,
     "accuracy": _hit,
+    "precision_at_10": precision_at_10,
 }

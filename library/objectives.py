@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from library.base import TaskType
 
 TOP = 10
+CHUNK = 512
+TEMPERATURE = 0.1
 
 
 def _squared_error(outputs: Tensor, target: Tensor) -> Tensor:
@@ -32,18 +35,60 @@ def _hits(outputs: Tensor, target: Tensor) -> dict[str, float]:
     return {"ndcg_at_10": gain.mean().item(), "recall_at_10": found.double().mean().item()}
 
 
+def _contrast(outputs: Tensor, target: Tensor) -> Tensor:
+    """How much nearer vectors are to others of their class, in chunks; one alone of its class does not count.
+
+    Khosla et al., Supervised Contrastive Learning, 2020.
+    """
+    chunks = zip(torch.split(outputs, CHUNK), torch.split(target, CHUNK), strict=True)
+    return torch.cat([_contrasts(*chunk) for chunk in chunks]).mean()
+
+
+def _contrasts(outputs: Tensor, target: Tensor) -> Tensor:
+    vectors = functional.normalize(outputs, dim=1)
+    oneself = torch.eye(len(target), dtype=torch.bool)
+    likeness = (vectors @ vectors.T / TEMPERATURE).masked_fill(oneself, -1e9)
+    same = (target[:, None] == target) & ~oneself
+    chances = likeness.log_softmax(dim=1) * same
+    return -chances.sum(dim=1) / same.sum(dim=1).clamp(min=1)
+
+
+def _neighbours(outputs: Tensor, target: Tensor) -> dict[str, float]:
+    """Precision among the ten nearest."""
+    vectors = functional.normalize(outputs, dim=1)
+    found = [_precision(vectors, target, start) for start in range(0, len(target), CHUNK)]
+    return {"precision_at_10": torch.cat(found).mean().item()}
+
+
+def _precision(vectors: Tensor, target: Tensor, start: int) -> Tensor:
+    likeness = vectors[start : start + CHUNK] @ vectors.T
+    likeness[torch.arange(len(likeness)), start + torch.arange(len(likeness))] = -2
+    nearest = likeness.topk(min(TOP, len(target) - 1), dim=1).indices
+    return (target[nearest] == target[start : start + CHUNK, None]).double().mean(dim=1)
+
+
+class _Directions(nn.Module):
+    """Vectors of length 1."""
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        return functional.normalize(outputs, dim=1)
+
+
 LOSSES: dict[TaskType, Callable[[Tensor, Tensor], Tensor]] = {
     TaskType.CLASSIFICATION: functional.cross_entropy,
     TaskType.REGRESSION: _squared_error,
     TaskType.RANKING: functional.cross_entropy,
+    TaskType.EMBEDDING: _contrast,
 }
 METRICS: dict[TaskType, Callable[[Tensor, Tensor], dict[str, float]]] = {
     TaskType.CLASSIFICATION: _accuracy,
     TaskType.REGRESSION: _errors,
     TaskType.RANKING: _hits,
+    TaskType.EMBEDDING: _neighbours,
 }
 FINISHES: dict[TaskType, Callable[[], nn.Module]] = {
     TaskType.CLASSIFICATION: lambda: nn.Softmax(dim=1),
     TaskType.REGRESSION: nn.Identity,
     TaskType.RANKING: nn.Identity,
+    TaskType.EMBEDDING: _Directions,
 }

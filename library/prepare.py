@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,18 +51,13 @@ def prepare(spec: dict[str, Any], reporter: Reporter) -> Result:
 
 
 def _fetched(dataset: DataSet, reporter: Reporter) -> "Mapping[Part, Arrays]":
-    dataset.fetch(lambda message: _tell(message, reporter))
+    dataset.fetch(partial(child.tell, reporter))
     return dataset.parts()
 
 
 def _brought(file: str, format_: TableFormat | None, like: DataSet) -> "Mapping[Part, Arrays]":
     restrict(MEMORY_BYTES, CPU_SECONDS)
     return read_parts(Path(file), format_, like)
-
-
-def _tell(message: str, reporter: Reporter) -> None:
-    child.log.info(message)
-    reporter.send(Progress(fraction=0, message=message))
 
 
 def digest_of(parts: Mapping[Part, str]) -> str:

@@ -64,6 +64,11 @@ class Training:
         _require_finite(self.metrics.values())
         self.metrics["seconds"] = time.monotonic() - began
 
+    def validate(self) -> None:
+        """Score the validation part by the weights as they are, where nothing is to be trained."""
+        self.metrics = self._validate()
+        _require_finite(self.metrics.values())
+
     def save(self, path: Path) -> None:
         progress = {"epoch": str(self.epoch), "metrics": json.dumps(self.metrics)}
         checkpoint.write(path, self.module, self._optimiser, self._identity() | progress)

@@ -44,6 +44,12 @@ def _report_end(work: Callable[[dict[str, Any], Reporter], Result], reporter: Re
     return 0
 
 
+def tell(reporter: Reporter, message: str) -> None:
+    """Say what is done before there is anything to count."""
+    log.info(message)
+    reporter.send(Progress(fraction=0, message=message))
+
+
 def die_with_parent(report_fd: int) -> None:
     """Have the kernel kill this process when its parent ends; leave at once if it has ended already."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:

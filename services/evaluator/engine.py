@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 import library
 from library.base import TaskType
 from library.files import unpack
-from library.intervals import beside, log_loss, qlike
+from library.intervals import beside, log_loss, precision_at_10, qlike
 from shared import child
 from shared.errors import InvalidInput
 from shared.names import Slug
@@ -220,6 +220,13 @@ def _ranking(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, 
     }
 
 
+def _embedding(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, Any]:
+    """Outputs are vectors, truth is a class: the vectors of a class shall be near each other."""
+    if outputs.ndim != 2 or len(truth) < 2:
+        raise InvalidInput(f"outputs of shape {list(outputs.shape)} do not hold a vector for each of two items or more")
+    return {"precision_at_10": float(precision_at_10(truth, outputs).mean()), "items": len(truth)}
+
+
 def _headline(scores: dict[str, Any]) -> str:
     figures = {name: value for name, value in scores.items() if isinstance(value, float)}
     return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
@@ -229,6 +236,7 @@ JUDGES: dict[TaskType, Callable[["Array", "Array", tuple[str, ...]], dict[str, A
     TaskType.CLASSIFICATION: _classification,
     TaskType.REGRESSION: _regression,
     TaskType.RANKING: _ranking,
+    TaskType.EMBEDDING: _embedding,
 }
 
 

@@ -5,6 +5,7 @@ Torch is imported only when the work begins, so that the service can share the s
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,8 @@ class Pace:
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
-        self._first = self._steps = self._total = 0
+        self._first = self._steps = 0
+        self._total: int | None = None
         self._began = self._moved = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._tick, name="pace", daemon=True)
@@ -69,21 +71,21 @@ class Pace:
 
     def progress(self, now: float) -> Progress:
         """How far it is now; the time left by the speed of this run's own steps, once there is one."""
-        if not self._total:
+        if self._total is None:
             return Progress(fraction=0, message="loading")
-        trained = self._steps / self._total
+        trained = self._steps / self._total if self._total else 1.0
         exported = min(1.0, (now - self._moved) / EXPORT_SECONDS) if trained == 1 else 0.0
         return Progress(
             fraction=trained * (1 - EXPORT_SHARE) + exported * EXPORT_SHARE * 0.9,
             message="training" if trained < 1 else "exporting",
-            seconds_left=self._left(now),
+            seconds_left=self._left(now, self._total),
         )
 
-    def _left(self, now: float) -> float | None:
+    def _left(self, now: float, total: int) -> float | None:
         if (own := self._steps - self._first) == 0:
             return None
         pace = (self._moved - self._began) / own
-        return max(0.0, (self._total - self._steps) * pace + EXPORT_SECONDS - (now - self._moved))
+        return max(0.0, (total - self._steps) * pace + EXPORT_SECONDS - (now - self._moved))
 
     def _tick(self) -> None:
         while not self._ended.wait(TICK_SECONDS):
@@ -96,11 +98,14 @@ def train(raw: dict[str, Any], reporter: Reporter) -> Result:
     model = library.model(spec.model)
     config = model.validate(spec.config)
     with Pace(reporter) as pace:
+        model.fetch(partial(child.tell, reporter))
         training = _begin(spec, model, config)
         pace.begin(training.epoch * training.steps_per_epoch, config.epochs * training.steps_per_epoch)
         while training.epoch < config.epochs:
             training.run_epoch(pace.step)
             _report_epoch(training, config, reporter)
+        if not config.epochs:
+            training.validate()
         return _finish(training, model, config)
 
 

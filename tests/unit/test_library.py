@@ -35,6 +35,8 @@ MODELS = list(library.models().values())
 DATA_SETS = list(library.data_sets().values())
 AT_CHANCE = {"direction", "ctr"}
 """Where there is hardly anything to be foretold: the gate refuses only what is worse than the commonest class."""
+TRAINABLE = [model for model in MODELS if model.config.model_json_schema()["properties"]["epochs"]["maximum"]]
+each_trainable = pytest.mark.parametrize("model", TRAINABLE, ids=lambda model: model.name)
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 each_data_set = pytest.mark.parametrize("dataset", DATA_SETS, ids=lambda dataset: dataset.name)
 
@@ -58,10 +60,12 @@ def sample(name: str, part: Part, count: int) -> dict[str, Any]:
 
 
 def train_one_step(model: Model[Any]) -> Training:
-    config = model.validate({"epochs": 1})
+    """Of a model that cannot be trained, only begun."""
+    config = model.validate({"epochs": int(model in TRAINABLE)})
     few = sample(model.dataset, Part.TRAIN, config.batch_size)
     training = Training(model, config, 7, few, few)
-    training.run_epoch(lambda: None)
+    for _ in range(config.epochs):
+        training.run_epoch(lambda: None)
     return training
 
 
@@ -121,7 +125,7 @@ def test_every_field_of_a_config_has_a_default_and_a_range(model: Model[Any]) ->
 @each_model
 def test_a_config_outside_its_ranges_is_refused_by_the_name_of_the_field(model: Model[Any]) -> None:
     assert model.validate({}) == model.config()
-    for wrong in ({"epochs": 0}, {"learning_rate": float("nan")}, {"no_such_field": 1}):
+    for wrong in ({"epochs": -1}, {"learning_rate": float("nan")}, {"no_such_field": 1}):
         with pytest.raises(InvalidInput) as refused:
             model.validate(wrong)
         assert refused.value.field == f"config.{next(iter(wrong))}"
@@ -138,8 +142,9 @@ def test_a_model_fits_its_data_set(model: Model[Any]) -> None:
 
 @each_model
 def test_the_gate_asks_only_for_figures_that_the_evaluator_measures(model: Model[Any]) -> None:
-    classes = np.arange(len(model.labels) or 3)
-    outputs = classes.astype(float) if model.task_type is TaskType.REGRESSION else np.eye(len(classes))
+    kinds = len(model.labels) or 3
+    classes = np.repeat(np.arange(kinds), 11)
+    outputs = classes.astype(float) if model.task_type is TaskType.REGRESSION else np.eye(kinds)[classes]
     perfect = JUDGES[model.task_type](classes, outputs, model.labels)
     assert all(condition.metric in perfect for condition in model.gate.conditions)
     assert model.gate.passes(perfect)
@@ -168,11 +173,12 @@ def test_a_baseline_answers_as_the_model_does(model: Model[Any]) -> None:
     target = library.data_set(model.dataset).schema.target.name
     train, test = (sample(model.dataset, part, 400) for part in (Part.TRAIN, Part.TEST))
     outputs = np.asarray(model.baseline_outputs(train, test))
-    assert outputs.shape[1:] == model.signature.outputs[0].shape[1:]
+    if model.task_type is not TaskType.EMBEDDING:
+        assert outputs.shape[1:] == model.signature.outputs[0].shape[1:]
     assert model.baseline.metric in JUDGES[model.task_type](test[target], outputs, model.labels)
 
 
-@each_model
+@each_trainable
 def test_a_step_of_training_changes_the_weights(model: Model[Any]) -> None:
     training = train_one_step(model)
     torch.manual_seed(0)
@@ -183,7 +189,7 @@ def test_a_step_of_training_changes_the_weights(model: Model[Any]) -> None:
     assert any(not torch.equal(weights, trained[name]) for name, weights in fresh.state_dict().items())
 
 
-@each_model
+@each_trainable
 def test_a_checkpoint_brings_back_the_same_model(model: Model[Any], tmp_path: Path) -> None:
     training = train_one_step(model)
     training.save(tmp_path / "checkpoint.safetensors")

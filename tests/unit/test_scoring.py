@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
@@ -13,6 +14,7 @@ from sklearn import metrics
 import library
 from library.base import Part, TaskType
 from library.files import pack
+from library.objectives import LOSSES, METRICS
 from services.evaluator.engine import JUDGES
 from shared.errors import InvalidInput
 from tests.unit.task_process import Ended, run
@@ -202,6 +204,28 @@ def test_of_several_right_things_all_count() -> None:
 def test_a_ranking_needs_something_right_among_what_is_scored(truth: list[int]) -> None:
     with pytest.raises(InvalidInput, match="do not hold a score"):
         JUDGES[TaskType.RANKING](np.array(truth), np.zeros((1, 30), "f4"), ())
+
+
+@given(st.lists(st.integers(0, 2), min_size=12, max_size=60), st.integers(0, 99))
+def test_vectors_are_scored_by_the_classes_of_the_ten_nearest(classes: list[int], seed: int) -> None:
+    truth, outputs = np.array(classes), np.random.default_rng(seed).normal(size=(len(classes), 4)).astype("f4")
+    length = np.linalg.norm(outputs, axis=1)
+    expected = []
+    for index in range(len(truth)):
+        likeness = outputs @ outputs[index] / length
+        nearest = [other for other in np.argsort(-likeness) if other != index][:10]
+        expected.append(np.mean(truth[nearest] == truth[index]))
+    found = JUDGES[TaskType.EMBEDDING](truth, outputs, ())["precision_at_10"]
+    assert found == pytest.approx(np.mean(expected))
+    told = METRICS[TaskType.EMBEDDING](torch.from_numpy(outputs), torch.from_numpy(truth))
+    assert told["precision_at_10"] == pytest.approx(found)
+
+
+def test_vectors_that_lie_by_class_lose_less_than_those_that_do_not() -> None:
+    truth = torch.arange(30) % 3
+    by_class, by_chance = torch.eye(3)[truth], torch.eye(3)[truth.flip(0) // 2]
+    loss = LOSSES[TaskType.EMBEDDING]
+    assert loss(by_class, truth) < loss(by_chance, truth)
 
 
 @given(st.lists(st.integers(0, 1), min_size=20, max_size=80))
