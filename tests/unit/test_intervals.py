@@ -58,12 +58,12 @@ def test_the_judge_of_numbers_tells_qlike_where_they_could_be_variances() -> Non
     assert "qlike" not in judge(truth - 1, np.array([[1.0], [2.0], [4.0]]), ())
 
 
-@given(st.lists(st.tuples(st.integers(0, 1), st.floats(0.01, 0.99)), min_size=1, max_size=50))
+@given(st.lists(st.tuples(st.integers(0, 1), st.floats(0.01, 0.99)), min_size=2, max_size=50))
 def test_each_metric_of_items_has_the_mean_that_the_judge_tells(pairs: list[tuple[int, float]]) -> None:
     truth, chance = (np.array(column) for column in zip(*pairs, strict=True))
     outputs = np.stack([1 - chance, chance], axis=1)
     told: dict[str, Any] = JUDGES[TaskType.CLASSIFICATION](truth, outputs, ("no", "yes"))
-    told |= JUDGES[TaskType.REGRESSION](truth, chance[:, None], ())
+    told |= JUDGES[TaskType.REGRESSION](truth, chance[:, None], ()) | JUDGES[TaskType.EMBEDDING](truth, outputs, ())
     for metric, of_items in PER_ITEM.items():
         assert of_items(truth, chance[:, None] if metric == "qlike" else outputs).mean() == pytest.approx(told[metric])
 
