@@ -213,4 +213,5 @@ async def _run(build: Callable[[], Service]) -> None:
     service = build()
     gc.freeze()  # what is loaded stays; without this and the threshold a busy loop spends a tenth of its time here
     gc.set_threshold(*GC_THRESHOLDS)
+    gc.enable()
     await service.run()

@@ -1,5 +1,6 @@
 """Real servers for tests, on free ports; a database of its own for each test, cloned from a migrated template."""
 
+import gc
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -18,8 +19,10 @@ from deploy import provision
 from deploy.embedded.servers import BusUser
 from deploy.embedded.testing_servers import NatsServer, PostgresServer, nats_server, postgres_server
 from library import models
+from shared.service import GC_THRESHOLDS
 from shared.settings import ServiceSettings
 
+gc.set_threshold(*GC_THRESHOLDS)
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime otherwise reports home
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several test processes only wait for each other
 

@@ -1,6 +1,5 @@
 """Starts auth: python -m services.auth."""
 
-from services.auth.app import build
-from shared.service import run
+from shared.start import start
 
-run(build)
+start("auth")

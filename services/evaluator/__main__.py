@@ -1,6 +1,5 @@
-"""Run evaluator."""
+"""Starts evaluator: python -m services.evaluator."""
 
-from services.evaluator.app import build
-from shared.service import run
+from shared.start import start
 
-run(build)
+start("evaluator")

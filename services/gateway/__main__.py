@@ -1,8 +1,7 @@
-"""Starts the gateway: python -m services.gateway."""
+"""Starts gateway: python -m services.gateway."""
 
 import uvloop
 
-from services.gateway.app import build
-from shared.service import run
+from shared.start import start
 
-run(build, uvloop.new_event_loop)
+start("gateway", uvloop.new_event_loop)

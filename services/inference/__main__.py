@@ -1,8 +1,7 @@
-"""Run inference."""
+"""Starts inference: python -m services.inference."""
 
 import uvloop
 
-from services.inference.app import build
-from shared.service import run
+from shared.start import start
 
-run(build, uvloop.new_event_loop)
+start("inference", uvloop.new_event_loop)

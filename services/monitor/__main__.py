@@ -1,6 +1,5 @@
-"""Run monitor: python -m services.monitor."""
+"""Starts monitor: python -m services.monitor."""
 
-from services.monitor.app import build
-from shared.service import run
+from shared.start import start
 
-run(build)
+start("monitor")

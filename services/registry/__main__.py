@@ -1,6 +1,5 @@
-"""Run registry: python -m services.registry."""
+"""Starts registry: python -m services.registry."""
 
-from services.registry.app import build
-from shared.service import run
+from shared.start import start
 
-run(build)
+start("registry")

@@ -1,6 +1,5 @@
-"""Run trainer: python -m services.trainer."""
+"""Starts trainer: python -m services.trainer."""
 
-from services.trainer.app import build
-from shared.service import run
+from shared.start import start
 
-run(build)
+start("trainer")
