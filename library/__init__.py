@@ -28,6 +28,7 @@ MODELS = (
     "library.volatility:Volatility",
     "library.direction:Direction",
     "library.ctr:Ctr",
+    "library.asr_tiny:AsrTiny",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
@@ -46,6 +47,7 @@ DATA_SETS = (
     "library.data.markets:MarketVariance",
     "library.data.markets:MarketDirection",
     "library.data.impressions:Impressions",
+    "library.data.libri_clips:LibriClips",
 )
 
 

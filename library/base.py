@@ -43,6 +43,8 @@ class TaskType(StrEnum):
     REGRESSION = "regression"
     RANKING = "ranking"
     EMBEDDING = "embedding"
+    TRANSCRIPTION = "transcription"
+    SPEECH = "speech"
 
 
 class Part(StrEnum):
@@ -303,6 +305,12 @@ class Model(ABC, Generic[C]):
         from library.objectives import FINISHES
 
         return Served(module, FINISHES[self.task_type]())
+
+    def graph(self, module: "torch.nn.Module") -> "onnx.ModelProto":
+        """The graph that is served, front and all; made otherwise by a member whose module cannot be traced whole."""
+        from library.export import graph_of
+
+        return graph_of(self, module)
 
     def loss(self, outputs: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
         """The mean over the batch."""

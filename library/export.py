@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,7 @@ from shared.tensors import datatype_of
 
 def export(model: Model[Any], module: nn.Module, path: Path) -> Signature:
     """Write the served form of a trained module; -1 in the declared signature becomes a free dimension."""
-    program = _trace(model, model.served(module).eval())
-    ClearMetadataAndDocStringPass()(program.model)
-    graph = _with_front(model, onnx_ir.to_proto(program.model))
+    graph = model.graph(module)
     write_atomically(path, graph.SerializeToString(deterministic=True))
     return signature_of(path)
 
@@ -32,6 +31,16 @@ def signature_of(path: Path) -> Signature:
     """The tensors that an ONNX file takes and gives, in the terms of the Open Inference Protocol."""
     graph = onnx.load(os.fspath(path), load_external_data=False).graph
     return Signature(inputs=tuple(map(_spec, graph.input)), outputs=tuple(map(_spec, graph.output)))
+
+
+def graph_of(model: Model[Any], module: nn.Module) -> onnx.ModelProto:
+    """The front of a member, where it has one, and its served module after it."""
+    taken = _taken(model)
+    tensors = (tensor.repeat_interleave(2, dim=0) for tensor in model.inputs(model.example()))
+    inputs = {spec.name: tensor for spec, tensor in zip(taken, tensors, strict=True)}
+    free = {spec.name: [axis for axis, size in enumerate(spec.shape) if size == -1] for spec in taken}
+    outputs = [spec.name for spec in model.signature.outputs]
+    return _with_front(model, trace(model.served(module), inputs, outputs, free))
 
 
 def _with_front(model: Model[Any], body: onnx.ModelProto) -> onnx.ModelProto:
@@ -45,35 +54,48 @@ def _with_front(model: Model[Any], body: onnx.ModelProto) -> onnx.ModelProto:
     return merged
 
 
-def _trace(model: Model[Any], served: nn.Module) -> torch.onnx.ONNXProgram:
+class _Apart(nn.Module):
+    """Takes its inputs one by one, whatever names the module has for them."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self.module(*inputs)
+
+
+def trace(
+    module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequence[str], free: Mapping[str, Sequence[int]]
+) -> onnx.ModelProto:
+    """The graph of a module without the places of its source; `free` are the axes that may have any size, 0 the batch."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    taken = _taken(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.onnx.export(
-            served,
-            tuple(tensor.repeat_interleave(2, dim=0) for tensor in model.inputs(model.example())),
-            input_names=[spec.name for spec in taken],
-            output_names=[spec.name for spec in model.signature.outputs],
-            dynamic_shapes=(tuple(map(_free, taken)),),
+            _Apart(module).eval(),
+            tuple(inputs.values()),
+            input_names=[*inputs],
+            output_names=[*outputs],
+            dynamic_shapes=(tuple(_dims(name, free.get(name, ())) for name in inputs),),
             opset_version=OPSET,
             external_data=False,
             dynamo=True,
             verbose=False,
         )
     assert program is not None
-    return program
+    ClearMetadataAndDocStringPass()(program.model)
+    return onnx_ir.to_proto(program.model)
+
+
+def _dims(name: str, axes: Sequence[int]) -> dict[int, Any]:
+    return {axis: torch.export.Dim(f"{name}_{axis}" if axis else "batch") for axis in axes}
 
 
 def _taken(model: Model[Any]) -> tuple[TensorSpec, ...]:
     """What the module takes: the inputs of the signature, or what its front makes of them."""
     front = model.front()
     return model.signature.inputs if front is None else tuple(map(_spec, front.graph.output))
-
-
-def _free(spec: TensorSpec) -> dict[int, Any]:
-    axes = [axis for axis, size in enumerate(spec.shape) if size == -1]
-    return {axis: torch.export.Dim(f"{spec.name}_{axis}" if axis else "batch") for axis in axes}
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

@@ -41,6 +41,8 @@ def pack(arrays: "Arrays") -> bytes:
 
 
 def _npy(array: "np.ndarray") -> bytes:
+    """Texts as what numpy can write without pickling."""
+    array = array.astype("S") if array.dtype.kind == "O" else array
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
     return buffer.getvalue()

@@ -1,11 +1,12 @@
 """What a task type gives its models by default: loss, metrics and the step that finishes the served form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from library import words
 from library.base import TaskType
 
 TOP = 10
@@ -74,21 +75,45 @@ class _Directions(nn.Module):
         return functional.normalize(outputs, dim=1)
 
 
+def as_bytes(texts: Sequence[bytes]) -> Tensor:
+    """Texts as a tensor: bytes [batch, n] of the longest, zeros after the others."""
+    width = max(1, *map(len, texts))
+    return torch.tensor([[*text, *bytes(width - len(text))] for text in texts], dtype=torch.uint8)
+
+
+def as_texts(found: Tensor) -> list[str]:
+    """The way back."""
+    return [bytes(row).rstrip(b"\0").decode("utf-8", "replace") for row in found.tolist()]
+
+
+def _heard(outputs: Tensor, target: Tensor) -> dict[str, float]:
+    """The share of the words that were not heard as they were said."""
+    return {"word_error_rate": words.figures(as_texts(target), as_texts(outputs))["word_error_rate"]}
+
+
+def _share_not_heard(outputs: Tensor, target: Tensor) -> Tensor:
+    """No loss to train by: it has no gradient."""
+    return torch.tensor(_heard(outputs, target)["word_error_rate"])
+
+
 LOSSES: dict[TaskType, Callable[[Tensor, Tensor], Tensor]] = {
     TaskType.CLASSIFICATION: functional.cross_entropy,
     TaskType.REGRESSION: _squared_error,
     TaskType.RANKING: functional.cross_entropy,
     TaskType.EMBEDDING: _contrast,
+    TaskType.TRANSCRIPTION: _share_not_heard,
 }
 METRICS: dict[TaskType, Callable[[Tensor, Tensor], dict[str, float]]] = {
     TaskType.CLASSIFICATION: _accuracy,
     TaskType.REGRESSION: _errors,
     TaskType.RANKING: _hits,
     TaskType.EMBEDDING: _neighbours,
+    TaskType.TRANSCRIPTION: _heard,
 }
 FINISHES: dict[TaskType, Callable[[], nn.Module]] = {
     TaskType.CLASSIFICATION: lambda: nn.Softmax(dim=1),
     TaskType.REGRESSION: nn.Identity,
     TaskType.RANKING: nn.Identity,
     TaskType.EMBEDDING: _Directions,
+    TaskType.TRANSCRIPTION: nn.Identity,
 }

@@ -18,9 +18,12 @@ from torch import Tensor
 
 from library import checkpoint, data_set
 from library.base import Config, Model
+from library.objectives import as_bytes
 from shared.errors import AimassError, InvalidInput
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from library.base import Arrays
 
 SCORING_BATCH = 1024
@@ -42,8 +45,8 @@ class Training:
         self._model = model
         self._config = config
         self._seed = seed
-        self._train = (*model.inputs(train), torch.from_numpy(train[target]))
-        self._validation = (*model.inputs(validation), torch.from_numpy(validation[target]))
+        self._train = (*model.inputs(train), _as_tensor(train[target]))
+        self._validation = (*model.inputs(validation), _as_tensor(validation[target]))
         self.module = model.build(config)
         model.adapt(self.module, self._train[:-1], self._train[-1])
         self._optimiser = model.optimiser(self.module, config)
@@ -119,6 +122,11 @@ class Training:
             "config": json.dumps(self._config.model_dump(mode="json"), sort_keys=True),
             "seed": str(self._seed),
         }
+
+
+def _as_tensor(target: "NDArray[Any]") -> Tensor:
+    """Texts become their bytes, with zeros after the end."""
+    return as_bytes(target.tolist()) if target.dtype.kind in "SO" else torch.from_numpy(target)
 
 
 def _require_finite(values: Iterable[float]) -> None:

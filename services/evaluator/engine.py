@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 import library
+from library import words
 from library.base import TaskType
 from library.files import unpack
 from library.intervals import beside, log_loss, precision_at_10, qlike
@@ -100,7 +101,7 @@ def _checked(name: str, outputs: "Array", truth: "Array") -> "Array":
 
     if len(outputs) != len(truth):
         raise InvalidInput(f"{name} has {len(outputs)} outputs for {len(truth)} items")
-    if not np.isfinite(outputs).all():
+    if outputs.dtype.kind not in "SO" and not np.isfinite(outputs).all():
         raise InvalidInput(f"{name} has outputs that are not finite numbers")
     return outputs
 
@@ -227,6 +228,14 @@ def _embedding(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str
     return {"precision_at_10": float(precision_at_10(truth, outputs).mean()), "items": len(truth)}
 
 
+def _transcription(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, Any]:
+    """Outputs are texts: what was heard of each; truth is what was said."""
+    if outputs.dtype.kind not in "SO" or outputs.size != len(truth):
+        raise InvalidInput(f"outputs of shape {list(outputs.shape)} do not hold a text for each of {len(truth)} items")
+    said, heard = ([text.decode("utf-8", "replace") for text in texts.ravel().tolist()] for texts in (truth, outputs))
+    return {**words.figures(said, heard), "items": len(truth)}
+
+
 def _headline(scores: dict[str, Any]) -> str:
     figures = {name: value for name, value in scores.items() if isinstance(value, float)}
     return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
@@ -237,6 +246,7 @@ JUDGES: dict[TaskType, Callable[["Array", "Array", tuple[str, ...]], dict[str, A
     TaskType.REGRESSION: _regression,
     TaskType.RANKING: _ranking,
     TaskType.EMBEDDING: _embedding,
+    TaskType.TRANSCRIPTION: _transcription,
 }
 
 
