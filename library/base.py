@@ -44,7 +44,6 @@ class TaskType(StrEnum):
     RANKING = "ranking"
     EMBEDDING = "embedding"
     TRANSCRIPTION = "transcription"
-    SPEECH = "speech"
 
 
 class Part(StrEnum):
