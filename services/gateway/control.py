@@ -15,6 +15,7 @@ from services.gateway.bodies import read_body, replayed
 from services.gateway.caller import Edges
 from services.gateway.credentials import ANONYMOUS, Principal
 from services.gateway.routes import (
+    audio,
     batches,
     datasets,
     deployments,
@@ -40,7 +41,7 @@ PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, users.JWKS, users.LOGIN}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
 THEMES = (
-    *(tasks, predict, openai, datasets, batches, models, uploads, inferences, webhooks),
+    *(tasks, predict, openai, audio, datasets, batches, models, uploads, inferences, webhooks),
     *(insight, deployments, events, keys, users, operators),
 )
 
@@ -138,7 +139,8 @@ def _problem(error: AimassError, path: str) -> Response:
 
 
 def _limit(scope: Scope, headers: dict[bytes, bytes]) -> int:
-    return predict.body_limit(scope, headers.get(b"content-type", b"").decode("latin-1"), BODY_LIMIT)
+    content_type = headers.get(b"content-type", b"").decode("latin-1")
+    return audio.body_limit(scope, predict.body_limit(scope, content_type, BODY_LIMIT))
 
 
 async def _read_in_time(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:

@@ -1,0 +1,1 @@
+"""Sound as people have it, and as models take and give it."""
