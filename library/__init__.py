@@ -29,6 +29,7 @@ MODELS = (
     "library.direction:Direction",
     "library.ctr:Ctr",
     "library.asr_tiny:AsrTiny",
+    "library.tts_voice:TtsVoice",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
@@ -48,6 +49,7 @@ DATA_SETS = (
     "library.data.markets:MarketDirection",
     "library.data.impressions:Impressions",
     "library.data.libri_clips:LibriClips",
+    "library.data.sentences:Sentences",
 )
 
 

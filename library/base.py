@@ -44,6 +44,7 @@ class TaskType(StrEnum):
     RANKING = "ranking"
     EMBEDDING = "embedding"
     TRANSCRIPTION = "transcription"
+    SPEECH = "speech"
 
 
 class Part(StrEnum):

@@ -40,10 +40,11 @@ def graph_of(model: Model[Any], module: nn.Module) -> onnx.ModelProto:
     inputs = {spec.name: tensor for spec, tensor in zip(taken, tensors, strict=True)}
     free = {spec.name: [axis for axis, size in enumerate(spec.shape) if size == -1] for spec in taken}
     outputs = [spec.name for spec in model.signature.outputs]
-    return _with_front(model, trace(model.served(module), inputs, outputs, free))
+    return with_front(model, trace(model.served(module), inputs, outputs, free))
 
 
-def _with_front(model: Model[Any], body: onnx.ModelProto) -> onnx.ModelProto:
+def with_front(model: Model[Any], body: onnx.ModelProto) -> onnx.ModelProto:
+    """The front of a member, where it has one, before a graph that takes what the front gives."""
     if (front := model.front()) is None:
         return body
     names = [(output.name, output.name) for output in front.graph.output]

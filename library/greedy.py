@@ -119,10 +119,12 @@ def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
     kept, casts = [], []
     for value in model.graph.initializer:
         array = numpy_helper.to_array(value)
-        if array.dtype != np.float32 or array.size < HALVED or (array != array.astype("<f2")).any():
+        with np.errstate(over="ignore"):
+            half = array.astype("<f2")
+        if array.dtype != np.float32 or array.size < HALVED or (array != half).any():
             kept.append(value)
             continue
-        kept.append(numpy_helper.from_array(array.astype("<f2"), f"{value.name}_half"))
+        kept.append(numpy_helper.from_array(half, f"{value.name}_half"))
         casts.append(helper.make_node("Cast", [f"{value.name}_half"], [value.name], to=TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
     for field, values in ((model.graph.initializer, kept), (model.graph.node, nodes)):

@@ -91,6 +91,18 @@ def _heard(outputs: Tensor, target: Tensor) -> dict[str, float]:
     return {"word_error_rate": words.figures(as_texts(target), as_texts(outputs))["word_error_rate"]}
 
 
+def _spoken(outputs: Tensor, target: Tensor) -> dict[str, float]:
+    """The share of the words of samples that a recogniser did not hear as they are written."""
+    from library.hearing import heard
+
+    return {"word_error_rate": words.figures(as_texts(target), heard(outputs.numpy()))["word_error_rate"]}
+
+
+def _least_sound(outputs: Tensor, target: Tensor) -> Tensor:
+    """No loss to train by: a voice is not trained here."""
+    return outputs.square().mean()
+
+
 def _share_not_heard(outputs: Tensor, target: Tensor) -> Tensor:
     """No loss to train by: it has no gradient."""
     return torch.tensor(_heard(outputs, target)["word_error_rate"])
@@ -102,6 +114,7 @@ LOSSES: dict[TaskType, Callable[[Tensor, Tensor], Tensor]] = {
     TaskType.RANKING: functional.cross_entropy,
     TaskType.EMBEDDING: _contrast,
     TaskType.TRANSCRIPTION: _share_not_heard,
+    TaskType.SPEECH: _least_sound,
 }
 METRICS: dict[TaskType, Callable[[Tensor, Tensor], dict[str, float]]] = {
     TaskType.CLASSIFICATION: _accuracy,
@@ -109,6 +122,7 @@ METRICS: dict[TaskType, Callable[[Tensor, Tensor], dict[str, float]]] = {
     TaskType.RANKING: _hits,
     TaskType.EMBEDDING: _neighbours,
     TaskType.TRANSCRIPTION: _heard,
+    TaskType.SPEECH: _spoken,
 }
 FINISHES: dict[TaskType, Callable[[], nn.Module]] = {
     TaskType.CLASSIFICATION: lambda: nn.Softmax(dim=1),
@@ -116,4 +130,5 @@ FINISHES: dict[TaskType, Callable[[], nn.Module]] = {
     TaskType.RANKING: nn.Identity,
     TaskType.EMBEDDING: _Directions,
     TaskType.TRANSCRIPTION: nn.Identity,
+    TaskType.SPEECH: nn.Identity,
 }

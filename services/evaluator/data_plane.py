@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from services.evaluator.domain import Version
 from services.evaluator.settings import Settings
 from shared import frames, observe, oip
+from shared.claims import Claims
 from shared.errors import AimassError, Unavailable
 from shared.names import new_id
 from shared.streams import infer_subject
@@ -46,6 +47,7 @@ class DataPlane:
 
     def __init__(self, connection: Callable[[], Awaitable[Client]], settings: Settings) -> None:
         self._connect, self._settings = connection, settings
+        self._claims = Claims(settings.artifacts_url, settings.home_dir)
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
 
@@ -68,13 +70,15 @@ class DataPlane:
                 asked = [group.create_task(ask(batch)) for batch in self._batches(version, items)]
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
-        return np.concatenate([task.result() for task in asked])
+        return _joined([task.result() for task in asked])
 
     def _batches(self, version: Version, items: Arrays) -> Iterator[Arrays]:
         columns = {spec.name: items[spec.name] for spec in version.signature.inputs}
         count = min(map(len, columns.values()))
         row_bytes = sum(column.nbytes for column in columns.values()) // max(1, count)
         size = max(1, min(self._settings.batch_size, BATCH_BYTES // max(1, row_bytes)))
+        if -1 in version.signature.outputs[0].shape[1:]:
+            size = 1  # else all of a batch are as long as the longest
         for start in range(0, count, size):
             yield {name: column[start : start + size] for name, column in columns.items()}
 
@@ -98,7 +102,7 @@ class DataPlane:
             message = await client.request(subject, frame, timeout=self._settings.request_seconds)
         except nats.errors.Error as error:
             raise Unavailable(f"the data plane does not answer for '{version.model}' now") from error
-        reply = frames.decode_replies(message.data)[0]
+        reply = await self._whole(frames.decode_replies(message.data)[0])
         if reply.prediction_id != prediction_id:
             raise Refused("the answer is of another request")
         return _read(reply, version, len(next(iter(batch.values()))))
@@ -118,6 +122,15 @@ class DataPlane:
         )
         return frames.encode_requests([request])
 
+    async def _whole(self, reply: frames.Reply) -> frames.Reply:
+        """The reply with its body, which lies in the object store where it is too large for the bus."""
+        if not reply.is_claimed:
+            return reply
+        name = frames.reply_claim(reply.prediction_id)
+        body = await self._claims.fetch(name)
+        await self._claims.drop(name)
+        return reply._replace(body=body, is_claimed=False)
+
     async def _connected(self) -> Client:
         async with self._connecting:
             if self._client is None:
@@ -128,6 +141,14 @@ class DataPlane:
         if self._client is not None:
             with suppress(OSError):  # the bus may be away
                 await self._client.close()
+
+
+def _joined(found: list[Array]) -> Array:
+    """All rows; what has any length is followed by zeros up to the longest."""
+    if len({rows.shape[1:] for rows in found}) == 1:
+        return np.concatenate(found)
+    longest = max(rows.shape[1] for rows in found)
+    return np.concatenate([np.pad(rows, [(0, 0), (0, longest - rows.shape[1])]) for rows in found])
 
 
 def _read(reply: frames.Reply, version: Version, rows: int) -> Array:

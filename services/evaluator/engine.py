@@ -15,6 +15,7 @@ from library.intervals import beside, log_loss, precision_at_10, qlike
 from shared import child
 from shared.errors import InvalidInput
 from shared.names import Slug
+from shared.sound import SPEAKING_RATE
 from shared.worker import Progress, Reporter, Result
 
 if TYPE_CHECKING:
@@ -236,6 +237,17 @@ def _transcription(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict
     return {**words.figures(said, heard), "items": len(truth)}
 
 
+def _speech(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, Any]:
+    """Outputs are samples: what a recogniser hears of each is compared with truth, which is what was to be said."""
+    if outputs.dtype.kind != "f" or outputs.ndim != 2 or len(outputs) != len(truth):
+        raise InvalidInput(f"outputs of shape {list(outputs.shape)} do not hold samples for each of {len(truth)} items")
+    from library.hearing import heard
+
+    said = [text.decode("utf-8", "replace") for text in truth.tolist()]
+    spoken = (outputs != 0).any(axis=0).sum() / SPEAKING_RATE
+    return {**words.figures(said, heard(outputs)), "longest_seconds": float(spoken), "items": len(truth)}
+
+
 def _headline(scores: dict[str, Any]) -> str:
     figures = {name: value for name, value in scores.items() if isinstance(value, float)}
     return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
@@ -247,6 +259,7 @@ JUDGES: dict[TaskType, Callable[["Array", "Array", tuple[str, ...]], dict[str, A
     TaskType.RANKING: _ranking,
     TaskType.EMBEDDING: _embedding,
     TaskType.TRANSCRIPTION: _transcription,
+    TaskType.SPEECH: _speech,
 }
 
 

@@ -24,6 +24,7 @@ from services.gateway.uploads import Uploads
 from shared import bus
 from shared.artifacts import Artifacts
 from shared.claims import DEFERRED, Claims
+from shared.phonemes import Phonemes
 from shared.service import Loop, Service
 
 
@@ -43,7 +44,8 @@ def build() -> Service:
     uploads = Uploads(Artifacts(settings.artifacts_url), settings.home_dir, *settings.upload_limits)
     protocol = InferenceProtocol(inference.routes(), gatekeeper)
     ops = OpsPorts(settings.ops_urls)
-    edges = Edges(service.bus, gatekeeper, followers, *readers, uploads, ops, deferred, Predictor(protocol))
+    phonemes = Phonemes()
+    edges = Edges(service.bus, gatekeeper, followers, *readers, uploads, ops, deferred, Predictor(protocol), phonemes)
     control = ControlEdge(control_app(edges), gatekeeper)
     server = HttpServer(settings, Edge(control, protocol), followers)
     service.handle(HANDLERS, None)
@@ -58,6 +60,7 @@ def build() -> Service:
         closing.append(_serve_grpc(service, settings, protocol))
     service.add_closing(partial(_close_all, closing))
     service.add_closing(plane.close)
+    service.add_closing(phonemes.close)
     return service
 
 

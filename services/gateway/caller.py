@@ -20,6 +20,7 @@ from shared.bus import RPC_SECONDS, Bus
 from shared.claims import Claims
 from shared.context import Context
 from shared.errors import InvalidInput
+from shared.phonemes import Phonemes
 from shared.rpc.base import Request as RpcRequest
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -38,6 +39,7 @@ class Edges:
     ops_ports: OpsPorts
     deferred: Claims
     predictor: Predictor
+    phonemes: Phonemes
 
 
 class Caller:

@@ -1,20 +1,23 @@
-"""Speech in the style of OpenAI's API: files of sound become text."""
+"""Speech in the style of OpenAI's API: files of sound become text, and text becomes sound."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import File, Form, Request, Response, UploadFile
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Scope
 
 from services.gateway.audio import decoding
 from services.gateway.audio.decoding import Samples, decode
+from services.gateway.audio.encoding import MEDIA_TYPES, Encoder, Format
 from services.gateway.audio.pieces import pieces
 from services.gateway.caller import Caller, CallerOf
-from services.gateway.openai import transcriptions
+from services.gateway.openai import speech, transcriptions
 from services.gateway.openai.transcriptions import Segment, sound, text_of
-from services.gateway.predict.predictor import Translation
+from services.gateway.predict.predictor import Predicted, Translation
 from services.gateway.routes.declare import Routes
 from shared.errors import InvalidInput, NotFound
 from shared.names import is_slug
@@ -24,6 +27,10 @@ from shared.sound import HEARING_RATE
 ROUTES = Routes("openai", prefix="/v1")
 TRANSCRIPTIONS: Final = "/v1/audio/transcriptions"
 FRAME: Final = 64 * 1024
+BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+SOUND: dict[str, Any] = {
+    "responses": {"200": {"description": "The sound", "content": dict.fromkeys(MEDIA_TYPES.values(), BINARY)}}
+}
 
 
 @ROUTES.add("POST", "/audio/transcriptions", Permission.INFER, response_model=None)
@@ -51,6 +58,50 @@ async def create_transcription(
     if response_format == "json":
         return transcriptions.brief(segments, seconds)
     return transcriptions.transcription(segments, seconds, language or "unknown")
+
+
+class SpeechOrder(BaseModel):
+    """A text to say; what else clients send is let be, and so is `voice`: a model has its own."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+    model: str
+    input: str = Field(min_length=1, max_length=4096)
+    voice: Any = None
+    response_format: Format = "mp3"
+    speed: float = Field(default=1, ge=0.25, le=4)
+    stream_format: Literal["audio"] = "audio"
+
+
+@ROUTES.add("POST", "/audio/speech", Permission.INFER, response_class=Response, extra=SOUND)
+async def create_speech(order: SpeechOrder, request: Request, caller: CallerOf) -> Response:
+    """A text read aloud in English by a model that speaks; it comes sentence by sentence, as they are made."""
+    check_name(order.model)
+    found = [*speech.sayable(await caller.edges.phonemes.sentences(order.input))]
+    if not found:
+        raise InvalidInput("input: there is nothing in it that can be said", field="input")
+    encoder = Encoder(order.response_format, is_whole=len(found) == 1)
+    first = await _say(caller, request, order, found[0], None)
+    start = await asyncio.to_thread(encoder.add, speech.samples_of(first.outputs), is_last=len(found) == 1)
+
+    async def rest() -> AsyncIterator[bytes]:
+        yield start
+        for number, sentence in enumerate(found[1:], 2):
+            predicted = await _say(caller, request, order, sentence, first.version)
+            samples = speech.samples_of(predicted.outputs)
+            yield await asyncio.to_thread(encoder.add, samples, is_last=number == len(found))
+
+    headers = {"x-request-id": first.prediction_id}
+    return StreamingResponse(rest(), headers=headers, media_type=MEDIA_TYPES[order.response_format])
+
+
+async def _say(
+    caller: Caller, request: Request, order: SpeechOrder, sentence: str, version: int | None
+) -> Predicted:
+    translation = Translation(partial(speech.order, sentence, order.speed))
+    predictor = caller.edges.predictor
+    predicted, facts = await predictor.predict(caller, request.headers, order.model, version, translation)
+    speech.check_speaks(facts)
+    return predicted
 
 
 def check_name(model: str) -> None:
