@@ -91,7 +91,10 @@ class ServedGateway:
 
 
 @asynccontextmanager
-async def served_gateway(urls: DatabaseUrls, folder: Path, triton: TritonServer) -> AsyncIterator[ServedGateway]:
+async def served_gateway(
+    urls: DatabaseUrls, folder: Path, triton: TritonServer, **settings: str
+) -> AsyncIterator[ServedGateway]:
+    """`settings` are the gateway's, in place of those that tests have otherwise."""
     users = bus_users(dict.fromkeys(SERVICES, "password"))
     async with AsyncExitStack() as stack:
         server = stack.enter_context(nats_server(folder / "nats", users))
@@ -99,6 +102,8 @@ async def served_gateway(urls: DatabaseUrls, folder: Path, triton: TritonServer)
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name, value in _reached(triton).items():
             patch.setenv(f"INFERENCE_TRITON_{name}", value)
+        for name, value in settings.items():
+            patch.setenv(f"GATEWAY_{name.upper()}", value)
         await provision_bus_over(server.url, declarations())
         started = {}
         for service in ("registry", "inference", "gateway"):

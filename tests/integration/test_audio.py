@@ -71,7 +71,7 @@ async def house(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[ServedGateway]:
     with fresh_database(postgres, passwords) as urls:
-        async with served_gateway(urls, tmp_path_factory.mktemp("served"), triton) as started:
+        async with served_gateway(urls, tmp_path_factory.mktemp("served"), triton, infer_bytes="4000000") as started:
             for name, model in (("ear", ear()), ("mouth", mouth())):
                 await started.train(name, model, [], task_type="transcription" if name == "ear" else "speech")
             for name in ("ear", "mouth"):
@@ -177,7 +177,7 @@ async def test_speech_comes_sentence_by_sentence(client: openai.OpenAI) -> None:
         ask = {"model": "mouth", "voice": "x", "input": "One. Two. Three.", "response_format": "wav"}
         with client.audio.speech.with_streaming_response.create(**ask) as answer:
             assert answer.headers["content-type"] == "audio/wav"
-            return [len(part) for part in answer.iter_raw()]
+            return [len(part) for part in answer.iter_bytes()]
 
     parts = await do(listen)
     assert sum(parts) == 44 + 3 * 2 * (SPEAKING_RATE // 2)
