@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
+PATIENCE = 1.0
+
 
 class NotAnswered(Exception):
     """A request of the load was not answered with 200."""
@@ -22,7 +24,9 @@ class Speed:
 
 @dataclass(frozen=True)
 class ShortLoad:
-    """The same POST again and again; first by one caller for `seconds` at most, then by `callers` for `seconds`."""
+    """The same POST again and again; first by one caller for `seconds` at most, then by `callers` for `seconds`, or by
+    fewer where an answer takes long: more would be refused, as they would wait for more than a second.
+    """
 
     url: str
     body: bytes
@@ -42,7 +46,9 @@ class ShortLoad:
             for _ in range(self.warm_up):
                 await self._call(session)
             alone = await self._alone(session)
-            return Speed(statistics.median(alone) * 1000, await self._together(session))
+            typical = statistics.median(alone)
+            callers = max(1, min(self.callers, int(PATIENCE / typical)))
+            return Speed(typical * 1000, await self._together(session, callers))
 
     async def _alone(self, session: aiohttp.ClientSession) -> list[float]:
         taken: list[float] = []
@@ -51,7 +57,7 @@ class ShortLoad:
             taken.append(await self._call(session))
         return taken
 
-    async def _together(self, session: aiohttp.ClientSession) -> float:
+    async def _together(self, session: aiohttp.ClientSession, callers: int) -> float:
         began = time.monotonic()
         end, answered = began + self.seconds, 0
 
@@ -63,7 +69,7 @@ class ShortLoad:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(self.callers):
+                for _ in range(callers):
                     group.create_task(go_on())
         except* NotAnswered as failed:
             raise failed.exceptions[0] from None

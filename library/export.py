@@ -69,7 +69,7 @@ class _Apart(nn.Module):
 def trace(
     module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequence[str], free: Mapping[str, Sequence[int]]
 ) -> onnx.ModelProto:
-    """The graph of a module without the places of its source; `free` are the axes that may have any size, 0 the batch."""
+    """The graph of a module without places of its source; `free` are the axes that may have any size, 0 the batch."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

@@ -1,4 +1,4 @@
-"""Graphs that others made, as modules: torch holds the weights, onnxruntime computes. Such a module cannot be trained."""
+"""Graphs that others made, as modules that cannot be trained: torch holds the weights, onnxruntime computes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -47,7 +47,7 @@ def _key(name: str) -> str:
 
 
 def replace(graph: onnx.GraphProto, output: str, make: Callable[[str], Sequence[onnx.NodeProto]]) -> None:
-    """Put other nodes in the place of the one that makes `output`; `make` is told the name that they give in the end."""
+    """Put other nodes in the place of the one that makes `output`; `make` is told the name that they shall give."""
     nodes = [*graph.node]
     place = next(number for number, node in enumerate(nodes) if output in node.output)
     nodes[place : place + 1] = make(output)

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 
 def heard(audio: "NDArray[Any]") -> list[str]:
-    """The text of each row of samples [items, n], at the rate that voices speak."""
-    ear = _ear()
+    """The text of each row of samples [items, n], at the rate that voices speak; of silence none."""
     with torch.no_grad():
-        return [text for row in audio for text in as_texts(ear(_samples(row)))]
+        return [as_texts(_ear()(_samples(row)))[0] if row.any() else "" for row in audio]
 
 
 def _samples(row: "NDArray[Any]") -> torch.Tensor:

@@ -1,7 +1,7 @@
 """The process that knows how words sound: `python -m shared.phonemes_child`, a line of JSON in, a line of JSON out.
 
-It alone loads espeak-ng, whose licence is GPL-3, from the wheel that brings it; nothing else of the platform does. A text
-becomes its sentences in letters of sound (IPA); with `--speak` the samples of espeak-ng's own voice, 22,050 a second.
+It alone loads espeak-ng, whose licence is GPL-3, from the wheel that brings it; nothing else of the platform does. A
+text becomes its sentences in letters of sound (IPA); with `--speak` samples of espeak-ng's own voice, 22,050 a second.
 """
 
 import ctypes
@@ -47,7 +47,7 @@ def sentences(library: ctypes.CDLL, text: str) -> list[str]:
 
 
 def _parts(library: ctypes.CDLL, text: str) -> Iterator[tuple[str, str]]:
-    """Each part as espeak-ng divides the text, and the mark that it ends with: it reads a letter of the next part too."""
+    """Each part as espeak-ng divides the text, and the mark at its end: it reads a letter of the next part too."""
     content = ctypes.create_string_buffer(text.encode())
     start = ctypes.addressof(content)
     place = ctypes.c_void_p(start)

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 FILE: Final = "package/declaration/eng.html"
 PARAGRAPH: Final = re.compile(r"<(?:p|li)>(.*?)</(?:p|li)>", re.DOTALL)
+PIECE: Final = re.compile(r"(?<=[.;])\s+|(?<=,)\s+(?=and (?:no|the|to)\b)")
 TESTED: Final = 50
 VALIDATED: Final = 2
-WORDS: Final = (6, 24)
+WORDS: Final = (6, 27)
 
 
 class Sentences(DataSet):
-    """Sentences of the Universal Declaration of Human Rights: 50 of 6 to 24 words test, the rest is kept apart."""
+    """Sentences, and parts of long ones, of the Declaration of Human Rights: 50 of 6 to 27 words test."""
 
     name = "sentences"
     source = Declarations.source
@@ -54,6 +55,7 @@ class Sentences(DataSet):
         fit, short = (lengths >= WORDS[0]) & (lengths <= WORDS[1]), lengths < WORDS[0]
         tested = np.flatnonzero(fit)[:TESTED]
         others = np.setdiff1d(np.arange(len(lengths)), [*tested, *np.flatnonzero(short)])
+        others = others[np.argsort(lengths[others], kind="stable")]
         places = {Part.TRAIN: others[VALIDATED:], Part.VALIDATION: others[:VALIDATED], Part.TEST: tested}
         return {part: {name: column[place] for name, column in items.items()} for part, place in places.items()}
 
@@ -61,4 +63,4 @@ class Sentences(DataSet):
         page = html.unescape(self.archives[0].read(FILE).decode())
         paragraphs = (re.sub(r"<[^>]*>|\s+", " ", found).strip() for found in PARAGRAPH.findall(page))
         plain = (text.replace("\u2010", "-") for text in paragraphs)
-        return [piece.strip() for text in plain for piece in re.split(r"(?<=[.;])\s+|(?<=,)\s+(?=and (?:no|the|to)\b)", text)]
+        return [piece.strip() for text in plain for piece in PIECE.split(text)]

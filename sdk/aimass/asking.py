@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aimass import types as t
-from aimass.connection import Connection
+from aimass.connection import OPENAI, Connection
 from aimass.later import infer_path
 
 if TYPE_CHECKING:
@@ -53,3 +53,17 @@ class Asking:
             given = {"json": {"items": list(what)}}
         answers: t.Answers = self._connection.call("POST", path, params=params, **given)
         return answers
+
+    def transcribe(self, model: str, sound: Path) -> str:
+        """What is said in a file of sound, WAV, FLAC, OGG or MP3."""
+        with sound.open("rb") as content:
+            form: dict[str, Any] = {"files": {"file": (sound.name, content)}, "data": {"model": model}}
+            answer = self._connection.send("POST", f"{OPENAI}/audio/transcriptions", **form)
+        text: str = answer.json()["text"]
+        return text
+
+    def speak(self, model: str, text: str, target: Path, *, speed: float = 1) -> Path:
+        """Have a text read aloud into a file, in the form of its suffix: .wav, .flac, .opus, .mp3 or .pcm."""
+        order = {"model": model, "input": text, "response_format": target.suffix.removeprefix("."), "speed": speed}
+        target.write_bytes(self._connection.send("POST", f"{OPENAI}/audio/speech", json=order).content)
+        return target

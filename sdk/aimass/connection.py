@@ -12,6 +12,7 @@ import httpx
 from aimass.errors import ApiError, Unavailable, error_of, unreachable
 
 API = "/api/v1"
+OPENAI = "/v1"
 SILENCE_SECONDS = 30.0
 AGAIN_SECONDS = 0.5
 

@@ -72,9 +72,12 @@ KINDS: dict[int, type[ApiError]] = {
 
 
 def error_of(response: httpx.Response) -> ApiError:
-    """The error of a problem document, or of a flat error of the Open Inference Protocol."""
+    """The error of a problem document, of the Open Inference Protocol, or of routes in the style of OpenAI's API."""
     body = _body(response)
-    detail = str(body.get("detail") or body.get("error") or response.reason_phrase)
+    told = body.get("error")
+    if isinstance(told, dict):  # as OpenAI's clients read it
+        body = {"detail": told.get("message"), "field": told.get("param")}
+    detail = str(body.get("detail") or told or response.reason_phrase)
     retry_after = response.headers.get("Retry-After")
     kind = KINDS.get(response.status_code, ApiError)
     seconds = float(retry_after) if retry_after else None

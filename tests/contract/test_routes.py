@@ -32,6 +32,7 @@ from shared.bus import Bus
 from shared.claims import Claims
 from shared.credentials import Credential, key_digest
 from shared.permissions import Permission, Role, granted
+from shared.phonemes import Phonemes
 from shared.settings import ServiceSettings
 
 NOWHERE = "http://127.0.0.1:1"
@@ -71,7 +72,8 @@ class Parts:
         routes = InferenceRoutes(plane, bodies, Deferral(claims, 1000, bus), bus, self.cache.problem, 10, 60).routes()
         self.protocol = InferenceProtocol(routes, gatekeeper)
         ops = OpsPorts({"auth": NOWHERE})
-        edges = Edges(bus, gatekeeper, Followers(1), *readers, uploads, ops, claims, Predictor(self.protocol))
+        predictor = Predictor(self.protocol)
+        edges = Edges(bus, gatekeeper, Followers(1), *readers, uploads, ops, claims, predictor, Phonemes())
         self.control = control_app(edges)
         self.app = Edge(ControlEdge(self.control, gatekeeper), self.protocol)
 

@@ -10,6 +10,7 @@ from aimass import Client
 import library
 from examples.champion import serving
 from examples.gallery import (
+    asr_tiny,
     breast_cancer_mlp,
     credit_score,
     ctr,
@@ -25,9 +26,11 @@ from examples.gallery import (
     spam_filter,
     thyroid,
     topic_classifier,
+    tts_voice,
     volatility,
 )
 from library.export import export
+from library.words import mistakes, words
 from tests.house import House, until
 
 LETTER = b"""From: anna@example.org
@@ -86,6 +89,15 @@ def test_texts(client: Client, bring: Callable[[str], None], example: Any) -> No
     answers = example.ask(client, list(example.TEXTS))
     assert len(answers) == len(example.TEXTS)
     assert all(label in library.model(name).labels and 0 < chance <= 1 for label, chance in answers)
+
+
+def test_what_is_read_aloud_is_written_down(client: Client, bring: Callable[[str], None], tmp_path: Path) -> None:
+    for name in ("asr-tiny", "tts-voice"):
+        library.model(name).fetch(print)
+        bring(name)
+    spoken = tts_voice.ask(client, tts_voice.TEXT, tmp_path / "spoken.wav")
+    heard = words(asr_tiny.ask(client, spoken))
+    assert mistakes(words(tts_voice.TEXT), heard) <= 2
 
 
 def test_films(client: Client, bring: Callable[[str], None]) -> None:

@@ -98,7 +98,13 @@ def file_of(samples: Any, rate: int = HEARING_RATE, form: str = "WAV", subtype: 
 
 @pytest.mark.parametrize(
     ("form", "subtype", "rate"),
-    [("WAV", "PCM_16", 44_100), ("FLAC", None, 22_050), ("OGG", "VORBIS", 48_000), ("OGG", "OPUS", 48_000), ("MP3", None, 16_000)],
+    [
+        ("WAV", "PCM_16", 44_100),
+        ("FLAC", None, 22_050),
+        ("OGG", "VORBIS", 48_000),
+        ("OGG", "OPUS", 48_000),
+        ("MP3", None, 16_000),
+    ],
 )
 async def test_files_of_any_kind_are_written_down(
     client: openai.OpenAI, form: str, subtype: str | None, rate: int
@@ -166,7 +172,9 @@ async def test_a_text_is_read_aloud_in_any_form(client: openai.OpenAI) -> None:
         samples, rate = soundfile.read(io.BytesIO(found.content))
         assert len(samples) / rate == pytest.approx(1, abs=0.12), form
         assert np.median(np.abs(samples)) == pytest.approx(0.1, abs=0.1)
-    bare = await do(client.audio.speech.create, model="mouth", voice="x", input="Hello.", response_format="pcm", speed=2)
+    bare = await do(
+        client.audio.speech.create, model="mouth", voice="x", input="Hello.", response_format="pcm", speed=2
+    )
     samples = np.frombuffer(bare.content, "<i2")
     assert len(samples) == pytest.approx(12_000, abs=10)
     assert np.median(samples) / 32767 == pytest.approx(0.2, abs=0.01)

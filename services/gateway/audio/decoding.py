@@ -1,4 +1,4 @@
-"""Files of sound as samples that models take: decoded within limits, of one channel, at the rate that is wanted. Pure."""
+"""Files of sound as samples that models take: decoded within limits, of one channel, at a given rate. Pure."""
 
 import io
 from collections.abc import Iterator

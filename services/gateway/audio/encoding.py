@@ -2,7 +2,7 @@
 
 import io
 import struct
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import soundfile
 import soxr
@@ -28,6 +28,8 @@ RATES: Final[dict[Format, int]] = {"opus": 24_000, "pcm": 24_000}
 UNKNOWN: Final = 0xFFFFFFFF
 MP3_LENGTH: Final = b"Info"
 """Marks a count of frames, which is wrong in a file that is sent before it ends: a reader without one counts itself."""
+STEADY: Final[dict[str, Any]] = {"bitrate_mode": "CONSTANT", "compression_level": 0.5}
+"""Else readers cannot tell from a part how long the whole is."""
 PCM_HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
 
 
@@ -41,7 +43,7 @@ class Encoder:
         self._sink, self._sent, self._begun = io.BytesIO(), 0, False
         if form in CONTAINERS:
             container, subtype = CONTAINERS[form]
-            steady = {"bitrate_mode": "CONSTANT", "compression_level": 0.5} if form == "mp3" else {}  # else no reader can tell how long a part is
+            steady = STEADY if form == "mp3" else {}
             self._file = soundfile.SoundFile(self._sink, "w", self._rate, 1, subtype, format=container, **steady)
 
     def add(self, samples: Samples, *, is_last: bool) -> bytes:

@@ -94,9 +94,7 @@ async def create_speech(order: SpeechOrder, request: Request, caller: CallerOf) 
     return StreamingResponse(rest(), headers=headers, media_type=MEDIA_TYPES[order.response_format])
 
 
-async def _say(
-    caller: Caller, request: Request, order: SpeechOrder, sentence: str, version: int | None
-) -> Predicted:
+async def _say(caller: Caller, request: Request, order: SpeechOrder, sentence: str, version: int | None) -> Predicted:
     translation = Translation(partial(speech.order, sentence, order.speed))
     predictor = caller.edges.predictor
     predicted, facts = await predictor.predict(caller, request.headers, order.model, version, translation)
