@@ -15,6 +15,7 @@ from services.gateway.audio.decoding import Samples, decode
 from services.gateway.audio.encoding import MEDIA_TYPES, Encoder, Format
 from services.gateway.audio.pieces import pieces
 from services.gateway.caller import Caller, CallerOf
+from services.gateway.open_inference.routes import TIMEOUT
 from services.gateway.openai import speech, transcriptions
 from services.gateway.openai.transcriptions import Segment, sound, text_of
 from services.gateway.predict.predictor import Predicted, Translation
@@ -27,6 +28,7 @@ from shared.sound import HEARING_RATE
 ROUTES = Routes("openai", prefix="/v1")
 TRANSCRIPTIONS: Final = "/v1/audio/transcriptions"
 FRAME: Final = 64 * 1024
+PATIENCE_MS: Final = "60000"
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 SOUND: dict[str, Any] = {
     "responses": {"200": {"description": "The sound", "content": dict.fromkeys(MEDIA_TYPES.values(), BINARY)}}
@@ -97,7 +99,7 @@ async def create_speech(order: SpeechOrder, request: Request, caller: CallerOf) 
 async def _say(caller: Caller, request: Request, order: SpeechOrder, sentence: str, version: int | None) -> Predicted:
     translation = Translation(partial(speech.order, sentence, order.speed))
     predictor = caller.edges.predictor
-    predicted, facts = await predictor.predict(caller, request.headers, order.model, version, translation)
+    predicted, facts = await predictor.predict(caller, _patient(request), order.model, version, translation)
     speech.check_speaks(facts)
     return predicted
 
@@ -119,13 +121,18 @@ async def _listen(caller: Caller, request: Request, model: str, samples: Samples
     found: list[Segment] = []
     for piece in pieces(samples, HEARING_RATE):
         translation = Translation(partial(sound, piece))
-        predicted, facts = await predictor.predict(caller, request.headers, model, version, translation)
+        predicted, facts = await predictor.predict(caller, _patient(request), model, version, translation)
         transcriptions.check_hears(facts)
         version, prediction_id = predicted.version, predicted.prediction_id
         found.append(Segment(piece.start, piece.end, text_of(predicted.outputs)))
     if version is None:
         transcriptions.check_hears(await predictor.versions.find(caller, model))
     return found, prediction_id
+
+
+def _patient(request: Request) -> dict[str, str]:
+    """Sound takes longer than what else is asked; who names a deadline gets his own."""
+    return {TIMEOUT.decode(): PATIENCE_MS, **request.headers}
 
 
 def body_limit(scope: Scope, others: int) -> int:
