@@ -63,14 +63,14 @@ def samples(library: ctypes.CDLL, text: str) -> list[int]:
     """What the library's own voice says, 16 bits a sample."""
     found: list[int] = []
 
-    @Callback
     def keep(wave: Any, count: int, _: Any) -> int:
         if wave and count > 0:
             found.extend(wave[:count])
         return 0
 
     content = text.encode() + b"\0"
-    library.espeak_SetSynthCallback(keep)
+    called = Callback(keep)
+    library.espeak_SetSynthCallback(called)
     library.espeak_Synth(content, ctypes.c_size_t(len(content)), 0, 1, 0, UTF8, None, None)
     library.espeak_Synchronize()
     return found
