@@ -1,0 +1,74 @@
+"""Answers that have any length, or are larger than a message of the bus, as evaluator reads them."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import nats as nats_client
+import numpy as np
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from deploy.embedded.testing_servers import NatsServer, nats_server
+from services.evaluator.data_plane import DataPlane
+from services.evaluator.domain import Version
+from services.evaluator.settings import Settings
+from shared import frames, oip
+from shared.bus import settle
+from shared.claims import Claims
+from shared.events.common import Signature
+from shared.settings import ServiceSettings
+from shared.tensors import from_numpy, to_numpy
+from tests.integration.onnx_models import spec
+
+SIGNATURE = Signature(inputs=(spec("count", "INT64", -1),), outputs=(spec("audio", "FP32", -1, -1),))
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[NatsServer]:
+    with nats_server(tmp_path / "nats") as server:
+        yield server
+
+
+async def reply(claims: Claims, asked: list[int], message: Msg) -> None:
+    """As many samples as each item says; long answers lie in the object store."""
+    (request,) = frames.decode_requests(message.data)
+    given = oip.parse_request(request.body, request.header_length)
+    counts = to_numpy(given.inputs[0])
+    asked.append(len(counts))
+    samples = np.zeros((len(counts), counts.max()), "<f4")
+    for row, count in zip(samples, counts, strict=True):
+        row[:count] = count
+    answer = oip.InferReply("voice", "1", (from_numpy("audio", samples),))
+    body, header_length = oip.encode_reply(answer, given)
+    found = frames.Reply(request.prediction_id, 200, body, "1", header_length)
+    if samples.nbytes > 1000:
+        await claims.keep(frames.reply_claim(request.prediction_id), bytes(body))
+        found = found._replace(body=b"", is_claimed=True)
+    await message.respond(frames.encode_replies([found]))
+
+
+async def connected(url: str) -> Client:
+    return await nats_client.connect(url)
+
+
+async def test_answers_of_any_length_are_asked_one_by_one_and_filled_up(
+    nats: NatsServer, settings_of: Callable[[str], ServiceSettings]
+) -> None:
+    settings = Settings(**settings_of("evaluator").model_dump())
+    plane, asked = DataPlane(partial(connected, nats.url), settings), []
+    neighbour = await nats_client.connect(nats.url)
+    claims = Claims(settings.artifacts_url, settings.home_dir)
+    await neighbour.subscribe("infer.>", cb=partial(reply, claims, asked))
+    await settle(neighbour)
+    version = Version("p", "voice", 1, "", "speech", "", "", "", "", (), SIGNATURE, (), False)
+    try:
+        found = await plane.outputs(version, {"count": np.array([3, 1000, 1])}, lambda _: None)
+    finally:
+        await plane.close()
+        await neighbour.close()
+    assert asked == [1, 1, 1]
+    assert [np.count_nonzero(row) for row in found] == [3, 1000, 1]
+    assert found.shape == (3, 1000) and found[:, 0].tolist() == [3, 1000, 1]
+    assert not any((Path(settings.artifacts_url.removeprefix("file://")) / "claims").iterdir())
