@@ -26,8 +26,20 @@ def speak(
     ear = onnx.compose.add_prefix(ear, EAR, rename_inputs=False, rename_outputs=False)
     body = onnx.compose.add_prefix(step, STEP)
     _use_outer(body.graph, [output.name for output in ear.graph.output])
-    layers, _, *heads = _said(step)
-    constants = {
+    values = _values(_said(step), [*pieces], first, end, most)
+    graph = helper.make_graph(
+        [*ear.graph.node, *_beginning(ear.graph.output[0].name), _loop(body.graph)],
+        "speak",
+        [*ear.graph.input],
+        [helper.make_tensor_value_info("text", TensorProto.STRING, ["batch"])],
+        [*ear.graph.initializer, *body.graph.initializer, *map(_tensor, values, values.values())],
+    )
+    return _halved(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION))
+
+
+def _values(said: Sequence[int], pieces: list[str], first: int, end: int, most: int) -> "dict[str, np.ndarray]":
+    layers, _, *heads = said
+    return {
         "end": np.array([end]),
         "first": np.array([first]),
         "most": np.array(most),
@@ -35,34 +47,31 @@ def speak(
         "start": np.array([0]),
         "one": np.array([1]),
         "half": np.array([len(pieces) // 2]),
-        "pieces": np.array([*pieces], object),
+        "pieces": np.array(pieces, object),
         "empty": np.zeros([layers, 1, heads[0], 0, heads[2]], "<f4"),
         "layers": np.array([layers]),
         "heads": np.array(heads),
     }
+
+
+def _beginning(heard: str) -> list[onnx.NodeProto]:
+    """What the first turn is given: the first token of each row, no text, and nothing remembered."""
     make = helper.make_node
-    nodes = [
-        make("Shape", [ear.graph.output[0].name], ["batch"], start=0, end=1),
+    return [
+        make("Shape", [heard], ["batch"], start=0, end=1),
         make("Expand", ["first", "batch"], ["token"]),
         make("Expand", ["end", "batch"], ["ends"]),
         make("Equal", ["token", "ends"], ["done"]),
         make("Gather", ["pieces", "ends"], ["nothing"]),
         make("Concat", ["layers", "batch", "heads"], ["said_shape"], axis=0),
         make("Expand", ["empty", "said_shape"], ["said"]),
-        make(
-            "Loop",
-            ["most", "going", "token", "said", "nothing", "done"],
-            ["last_token", "last_said", "text", "last_done"],
-            body=_body(body.graph),
-        ),
     ]
-    made = helper.make_tensor_value_info("text", TensorProto.STRING, ["batch"])
-    values = [*map(_tensor, constants, constants.values())]
-    taken = [*ear.graph.input]
-    graph = helper.make_graph(
-        [*ear.graph.node, *nodes], "speak", taken, [made], [*ear.graph.initializer, *body.graph.initializer, *values]
-    )
-    return _halved(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION))
+
+
+def _loop(step: onnx.GraphProto) -> onnx.NodeProto:
+    taken = ["most", "going", "token", "said", "nothing", "done"]
+    given = ["last_token", "last_said", "text", "last_done"]
+    return helper.make_node("Loop", taken, given, body=_body(step))
 
 
 def _said(step: onnx.ModelProto) -> list[int]:

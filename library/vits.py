@@ -29,26 +29,43 @@ def front(numbers: Mapping[str, int]) -> onnx.ModelProto:
 
     A blank stands after the beginning and after each letter; one that the voice does not know is a blank too.
     """
+    whole = {"blank": BLANK, "zero": 0, "one": 1, "two": 2, "begin": BEGIN, "end": END}
+    listed = {"axis": [1], "third": [2], "flat": [0, -1], "beside": [0, 0, 0, 0, 0, 1], "around": [0, 2, 0, 1]}
+    arrays = {name: np.array(value, "<i8") for name, value in (whole | listed).items()}
+    arrays |= {"slowest": np.array(SLOWEST, "<f4"), "fastest": np.array(FASTEST, "<f4")}
+    graph = helper.make_graph(
+        [*_sounds({"": NOTHING, **numbers}), *_row()],
+        "front",
+        [helper.make_tensor_value_info(*end) for end in TAKEN],
+        [helper.make_tensor_value_info(*end) for end in BETWEEN],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
+    opsets = [helper.make_opsetid(*opset) for opset in (("", OPSET), (CONTRIB, 1), (ML, 2))]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def _sounds(letters: Mapping[str, int]) -> list[onnx.NodeProto]:
+    """The number of each letter, and how many a row has; the length of each sound."""
     make = helper.make_node
-    letters = {"": NOTHING, **numbers}
-    nodes = [
-        make(
-            "Tokenizer", ["phonemes"], ["letters"], domain=CONTRIB, mark=0, pad_value="", mincharnum=1, separators=[""]
-        ),
-        make(
-            "LabelEncoder",
-            ["letters"],
-            ["found"],
-            domain=ML,
-            keys_strings=[*letters],
-            values_int64s=[*letters.values()],
-            default_int64=BLANK,
-        ),
+    split = {"mark": 0, "pad_value": "", "mincharnum": 1, "separators": [""]}
+    table = {"keys_strings": [*letters], "values_int64s": [*letters.values()], "default_int64": BLANK}
+    return [
+        make("Tokenizer", ["phonemes"], ["letters"], domain=CONTRIB, **split),
+        make("LabelEncoder", ["letters"], ["found"], domain=ML, **table),
         make("Less", ["found", "blank"], ["absent"]),
         make("Where", ["absent", "blank", "found"], ["sounds"]),
         make("Not", ["absent"], ["present"]),
         make("Cast", ["present"], ["counted"], to=TensorProto.INT64),
         make("ReduceSum", ["counted", "axis"], ["count"], keepdims=1),
+        make("Clip", ["speed", "slowest", "fastest"], ["bounded"]),
+        make("Reciprocal", ["bounded"], ["pace"]),
+    ]
+
+
+def _row() -> list[onnx.NodeProto]:
+    """Blanks between the letters, the beginning before the first, and the end after the last of each row."""
+    make = helper.make_node
+    return [
         make("Unsqueeze", ["sounds", "third"], ["column"]),
         make("Pad", ["column", "beside"], ["pairs"]),
         make("Reshape", ["pairs", "flat"], ["row"]),
@@ -64,22 +81,7 @@ def front(numbers: Mapping[str, int]) -> onnx.ModelProto:
         make("Where", ["is_first", "begin", "ended"], ["numbers"]),
         make("Add", ["last", "one"], ["lengths_column"]),
         make("Squeeze", ["lengths_column", "axis"], ["lengths"]),
-        make("Clip", ["speed", "slowest", "fastest"], ["bounded"]),
-        make("Reciprocal", ["bounded"], ["pace"]),
     ]
-    whole = {"blank": BLANK, "zero": 0, "one": 1, "two": 2, "begin": BEGIN, "end": END}
-    listed = {"axis": [1], "third": [2], "flat": [0, -1], "beside": [0, 0, 0, 0, 0, 1], "around": [0, 2, 0, 1]}
-    arrays = {name: np.array(value, "<i8") for name, value in (whole | listed).items()}
-    arrays |= {"slowest": np.array(SLOWEST, "<f4"), "fastest": np.array(FASTEST, "<f4")}
-    graph = helper.make_graph(
-        nodes,
-        "front",
-        [helper.make_tensor_value_info(*end) for end in TAKEN],
-        [helper.make_tensor_value_info(*end) for end in BETWEEN],
-        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
-    )
-    opsets = [helper.make_opsetid(*opset) for opset in (("", OPSET), (CONTRIB, 1), (ML, 2))]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
 TAKEN: Final = (("phonemes", TensorProto.STRING, ["batch"]), ("speed", TensorProto.FLOAT, ["batch"]))
@@ -147,14 +149,10 @@ def _repeated(name: str, shape_of: str, values: str) -> list[onnx.NodeProto]:
 
 
 def _pause(graph: onnx.GraphProto) -> None:
-    add_constants(graph, voice_pause=_like_lengths(PAUSE), voice_hop=_like_lengths(HOP))
+    add_constants(graph, voice_pause=np.array(PAUSE, "<i8"), voice_hop=np.array(HOP, "<i8"))
     add_constants(graph, voice_sound_axis=np.array(2, "<i8"), voice_lengths_axis=np.array(2, "<i8"))
     longest = "/ReduceMax_output_0"
     insert_after(graph, longest, helper.make_node("Add", [f"{longest}_before", "voice_pause"], [longest]))
-
-
-def _like_lengths(value: int) -> Any:
-    return np.array(value, "<i8")
 
 
 def _give_samples(graph: onnx.GraphProto) -> None:
