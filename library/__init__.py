@@ -28,6 +28,8 @@ MODELS = (
     "library.volatility:Volatility",
     "library.direction:Direction",
     "library.ctr:Ctr",
+    "library.collision_risk:CollisionRisk",
+    "library.driving_policy:DrivingPolicy",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
@@ -46,6 +48,9 @@ DATA_SETS = (
     "library.data.markets:MarketVariance",
     "library.data.markets:MarketDirection",
     "library.data.impressions:Impressions",
+    "library.data.highway:HighwayRisk",
+    "library.data.highway:HighwayDecisions",
+    "library.data.highway:HighwayClips",
 )
 
 
