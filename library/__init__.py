@@ -30,6 +30,7 @@ MODELS = (
     "library.ctr:Ctr",
     "library.collision_risk:CollisionRisk",
     "library.driving_policy:DrivingPolicy",
+    "library.driving_clips:DrivingClips",
 )
 DATA_SETS = (
     "library.data.digits:Digits",

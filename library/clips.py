@@ -54,9 +54,9 @@ def answers_of_trained(
         module, inputs, classes = build(), torch.from_numpy(learnt), torch.from_numpy(target)
         optimiser = torch.optim.AdamW(module.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         for _ in range(config.epochs):
-            for batch in torch.randperm(len(classes)).split(config.batch_size):
+            for batch in torch.split(torch.randperm(len(classes)), config.batch_size):
                 optimiser.zero_grad()
-                functional.cross_entropy(module(inputs[batch]), classes[batch]).backward()
+                functional.cross_entropy(module(inputs[batch]), classes[batch]).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
         with torch.no_grad():
             found: NDArray[Any] = module.eval()(torch.from_numpy(asked)).softmax(dim=1).numpy()

@@ -83,10 +83,10 @@ def time_to_collision(tables: "NDArray[Any]") -> "NDArray[Any]":
     """Seconds until the car meets another one if all keep their velocities [items]; 8 where none is met by then."""
     import numpy as np
 
-    times = np.arange(0, HORIZON, STEP, "<f4")
+    times = np.arange(0, HORIZON, STEP).astype("<f4")
     others = tables[:, 1:, :, None]
-    met = others[:, :, 0] > 0
+    met: NDArray[Any] = others[:, :, 0] > 0
     for place, velocity, size in ((1, 3, LENGTH), (2, 4, WIDTH)):
         met = met & (np.abs(others[:, :, place] + others[:, :, velocity] * times) < size)
-    meeting = met.any(axis=1)
-    return np.where(meeting.any(axis=1), times[meeting.argmax(axis=1)], HORIZON)
+    meeting: NDArray[Any] = np.any(met, axis=1)
+    return np.where(np.any(meeting, axis=1), times[meeting.argmax(axis=1)], HORIZON)

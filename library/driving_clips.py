@@ -20,7 +20,7 @@ ALONE_EPOCHS = 6
 class DrivingClipsConfig(Config):
     """What a training of driving-clips can be told."""
 
-    epochs: int = Field(default=10, ge=1, le=10_000, json_schema_extra=NOT_TUNED)
+    epochs: int = Field(default=5, ge=1, le=10_000, json_schema_extra=NOT_TUNED)
     batch_size: int = Field(default=32, ge=8, le=256, json_schema_extra=LOG_SCALE)
     learning_rate: float = Field(default=3e-3, ge=1e-5, le=1e-1, json_schema_extra=LOG_SCALE)
     width: int = Field(default=32, ge=8, le=128, json_schema_extra=LOG_SCALE, description="of what is kept of a frame")

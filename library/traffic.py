@@ -20,6 +20,7 @@ class Traffic(nn.Module):
     def __init__(self, frames: int, width: int, classes: int, dropout: float) -> None:
         super().__init__()
         self.scales: Tensor
+        self.own: Tensor
         self.register_buffer("scales", torch.tensor(SCALES))
         self.register_buffer("own", torch.tensor(OWN))
         rows = frames * len(SCALES)
@@ -58,6 +59,8 @@ class Both(nn.Module):
     def __init__(self, module: nn.Module, middle: float, swapped: tuple[int, ...]) -> None:
         super().__init__()
         self.module, self.swapped = module, list(swapped)
+        self.signs: Tensor
+        self.shift: Tensor
         self.register_buffer("signs", torch.tensor([1.0, 1.0, -1.0, 1.0, -1.0]))
         shift = torch.zeros(1, 5)
         shift[0, 2] = 2 * middle

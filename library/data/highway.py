@@ -168,6 +168,10 @@ class HighwayDecisions(Rollouts):
         }
 
 
+def _filmed(first: int, count: int, sha256: str) -> Roads:
+    return Roads(first=first, count=count, pictures=True, sha256=sha256)
+
+
 class HighwayClips(Highway):
     """Eight pictures, 0.2 s apart, and whether the car in the middle crosses into another lane from first to last."""
 
@@ -189,40 +193,16 @@ class HighwayClips(Highway):
     )
     roads: ClassVar = {
         Part.TRAIN: (
-            Roads(
-                first=40000,
-                count=8,
-                pictures=True,
-                sha256="0b61c583c57bdb62375269dd3ef2e0b941c0b7541139edd10ac854e5c89a62dd",
-            ),
-            Roads(
-                first=40008,
-                count=92,
-                pictures=True,
-                sha256="f2a62757ddb27076bb11f896856ef1df5fbcc73ee283d94703a961c2affcfff4",
-            ),
+            _filmed(40000, 8, "0b61c583c57bdb62375269dd3ef2e0b941c0b7541139edd10ac854e5c89a62dd"),
+            _filmed(40008, 92, "f2a62757ddb27076bb11f896856ef1df5fbcc73ee283d94703a961c2affcfff4"),
         ),
         Part.VALIDATION: (
-            Roads(
-                first=50000,
-                count=8,
-                pictures=True,
-                sha256="313374986f110c34a22c04dabe5a8820105f7c698974b451b668d7a76309be09",
-            ),
-            Roads(
-                first=50008,
-                count=22,
-                pictures=True,
-                sha256="5ab8fa68b578f6ed2b653f12f907a615b0870353816717decac340ad0050a4f8",
-            ),
+            _filmed(50000, 8, "313374986f110c34a22c04dabe5a8820105f7c698974b451b668d7a76309be09"),
+            _filmed(50008, 22, "5ab8fa68b578f6ed2b653f12f907a615b0870353816717decac340ad0050a4f8"),
         ),
         Part.TEST: (
-            Roads(
-                first=60000,
-                count=8,
-                pictures=True,
-                sha256="e0ca29b6d58193feca39ae31d18a7e50d38f44ae1def73d39fe9b6219d68010b",
-            ),
+            _filmed(60000, 8, "e0ca29b6d58193feca39ae31d18a7e50d38f44ae1def73d39fe9b6219d68010b"),
+            _filmed(60008, 42, "23d77a0f7a2b17a84454c97494bbe43a5085ddddc4504f474d8503268901b0f0"),
         ),
     }
 

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,11 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=FIRST, help="the first road's seed")
     parser.add_argument("--roads", type=int, default=ROADS)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        file = asked.file or trained(Path(folder))
-        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    drives = {name: drive(name, asked.first, asked.roads) for name in ("idm", "planner")}
-    drives[MEMBER] = drive("asked", asked.first, asked.roads, session)
+    with ThreadPoolExecutor() as pool, tempfile.TemporaryDirectory() as folder:
+        others = {name: pool.submit(drive, name, asked.first, asked.roads) for name in ("idm", "planner")}
+        session = onnxruntime.InferenceSession(asked.file or trained(Path(folder)), providers=["CPUExecutionProvider"])
+        own = drive("asked", asked.first, asked.roads, session)
+        drives = {name: found.result() for name, found in others.items()} | {MEMBER: own}
     print("\n".join(compared(drives)))
     return 0 if holds(drives) else 1
 
