@@ -42,10 +42,13 @@ class CollisionRisk(Model[CollisionRiskConfig]):
     baseline = Baseline(method="time to collision, by extrapolating all cars at constant velocity", metric="roc_auc")
     card = Card(
         title="Will the car crash within two seconds (simulated)",
-        intended_use="To show how a warning is learnt from what cars around do. Simulated: not for a real car.",
-        data="highway-env's highway-fast-v0",
+        intended_use="To show how a warning is learnt from what the cars around do. Simulated: not for a real car.",
+        data="Simulated by highway-env (three lanes, 20 other cars): every other frame of 248 roads to train, of 48 to "
+        "validate and of 100 to test (4,154, 6% before a crash), each road in one part. A planner drives, which is "
+        "careless, absent or pushing at times.",
         licence="Code and weights: as the platform. Simulator: MIT.",
-        limits="Simulated.",
+        limits="Measured on the test part: ROC-AUC 0.946, time to collision 0.865. Only the mistakes that this driver "
+        "makes, on a straight road with exact positions; what a driver decides later cannot be seen.",
     )
     config = CollisionRiskConfig
 

@@ -43,10 +43,12 @@ class DrivingClips(Model[DrivingClipsConfig]):
     baseline = Baseline(method="the same network, trained on the last frame alone", metric="accuracy")
     card = Card(
         title="Does the car change lanes (simulated video)",
-        intended_use="To show how short clips are classified: frame by frame, then along time.",
-        data="highway-env's highway-fast-v0",
+        intended_use="To show how short clips are classified: frame by frame, then along time. Simulated.",
+        data="Clips of 1.6 s rendered by highway-env, labelled by the simulator's own lanes: of 100 roads to train, of "
+        "30 to validate and of 50 to test, each road in one part; of clips without a crossing only one in six.",
         licence="Code and weights: as the platform. Simulator: MIT.",
-        limits="Simulated.",
+        limits="Measured on the test part: accuracy 0.993; the same network on the last frame alone 0.674. Clean "
+        "drawings of a straight road from above, always with the car at one place: no camera sees this.",
     )
     config = DrivingClipsConfig
 

@@ -15,17 +15,19 @@ if TYPE_CHECKING:
     from library.base import Arrays
 
 MIRRORED = (2, 1, 0, 3, 4)
+ASIDE = ("left", "right")
 
 
 class DrivingPolicyConfig(Config):
     """What a training of driving-policy can be told."""
 
-    epochs: int = Field(default=20, ge=1, le=10_000, json_schema_extra=NOT_TUNED)
+    epochs: int = Field(default=30, ge=1, le=10_000, json_schema_extra=NOT_TUNED)
     batch_size: int = Field(default=128, ge=16, le=1024, json_schema_extra=LOG_SCALE)
     learning_rate: float = Field(default=3e-3, ge=1e-5, le=1e-1, json_schema_extra=LOG_SCALE)
     weight_decay: float = Field(default=1e-2, ge=0, le=0.3)
     width: int = Field(default=64, ge=8, le=256, json_schema_extra=LOG_SCALE, description="of what is kept of a car")
     dropout: float = Field(default=0.05, ge=0, le=0.8)
+    prudence: float = Field(default=2.0, ge=0, le=5, description="log-odds that a change of lanes needs, beside others")
 
 
 class DrivingPolicy(Model[DrivingPolicyConfig]):
@@ -63,10 +65,11 @@ class DrivingPolicy(Model[DrivingPolicyConfig]):
     def build(self, config: DrivingPolicyConfig) -> "nn.Module":
         from torch import nn
 
-        from library.traffic import Both, Traffic
+        from library.traffic import Both, Prudent, Traffic
 
         traffic = Traffic(1, config.width, len(self.labels), config.dropout)
-        return nn.Sequential(nn.Unflatten(1, (1, SEEN)), Both(traffic, MIDDLE, MIRRORED))
+        prudent = Prudent(tuple(config.prudence * (label in ASIDE) for label in self.labels))
+        return nn.Sequential(nn.Unflatten(1, (1, SEEN)), Both(traffic, MIDDLE, MIRRORED), prudent)
 
     def baseline_outputs(self, train: "Arrays", test: "Arrays") -> "NDArray[Any]":
         from library.rivals import logistic

@@ -71,3 +71,17 @@ class Both(nn.Module):
         mirrored = torch.cat([mirrored[:, :, :1] + self.shift, mirrored[:, :, 1:]], dim=2)
         found: Tensor = (self.module(tables) + self.module(mirrored)[:, self.swapped]) / 2
         return found
+
+
+class Prudent(nn.Module):
+    """Takes from the logits of some classes, but not while it learns: these need better odds where being wrong about
+    them costs more (Elkan, The Foundations of Cost-Sensitive Learning, 2001).
+    """
+
+    def __init__(self, less: tuple[float, ...]) -> None:
+        super().__init__()
+        self.less: Tensor
+        self.register_buffer("less", torch.tensor(less))
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits if self.training else logits - self.less

@@ -11,11 +11,14 @@ import library
 from examples.champion import serving
 from examples.gallery import (
     breast_cancer_mlp,
+    collision_risk,
     credit_score,
     ctr,
     diabetes_mlp,
     digits_cnn,
     direction,
+    driving_clips,
+    driving_policy,
     fashion_resnet,
     fraud,
     language_id,
@@ -130,6 +133,22 @@ def test_clothes(client: Client, bring: Callable[[str], None]) -> None:
 
 def test_a_credit_has_reasons_that_add_up_by_column(client: Client, bring: Callable[[str], None]) -> None:
     bring("credit-score")
+def test_a_drive(client: Client, bring: Callable[[str], None]) -> None:
+    bring("collision-risk")
+    chances = collision_risk.ask(client, list(collision_risk.GAPS))
+    assert len(set(chances)) == len(collision_risk.GAPS)
+    assert all(0 < chance < 1 for chance in chances)
+    bring("driving-policy")
+    found = driving_policy.ask(client, list(driving_policy.SCENES.values()))
+    assert {manoeuvre for manoeuvre, _ in found} <= set(library.model("driving-policy").labels)
+    bring("driving-clips")
+    lane, chance = driving_clips.ask(client)
+    assert lane in ("left", "keep", "right")
+    assert 0 < chance <= 1
+
+
+def test_a_credit_has_reasons_that_add_up_by_column(client: Client, serve: Callable[..., None]) -> None:
+    serve("credit-score", epochs=1)
     chance, reasons = credit_score.ask(client, {"Age": 30, "Income": 100})
     assert 0 < chance < 1
     assert {name for name, _ in reasons} == set(client.member("credit-score")["features"][0]["columns"])

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 from highway_env.vehicle.behavior import IDMVehicle
 from planner import SPEEDS, plan
-from world import SECONDS, frames_of, road, see
+from world import SECONDS, die_with_parent, frames_of, road, see
 
 
 def give_to_idm(env) -> None:
@@ -49,4 +49,5 @@ def main(driver: str, first: str, count: str) -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     main(*sys.argv[1:])

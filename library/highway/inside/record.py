@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 from planner import FASTER, KEEP, plan
-from world import SECONDS, frames_of, picture, road, see
+from world import SECONDS, die_with_parent, frames_of, picture, road, see
 
 CAREFUL, ERRATIC, ABSENT, PUSHING = range(4)
 """Drivers by turns of the seed: what they do in some seconds instead of what the planner says."""
@@ -62,4 +62,5 @@ def main(file: str, first: str, count: str, pictures: str) -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     main(*sys.argv[1:])
