@@ -131,8 +131,6 @@ def test_clothes(client: Client, bring: Callable[[str], None]) -> None:
     assert 0 < chance <= 1
 
 
-def test_a_credit_has_reasons_that_add_up_by_column(client: Client, bring: Callable[[str], None]) -> None:
-    bring("credit-score")
 def test_a_drive(client: Client, bring: Callable[[str], None]) -> None:
     bring("collision-risk")
     chances = collision_risk.ask(client, list(collision_risk.GAPS))
@@ -147,8 +145,8 @@ def test_a_drive(client: Client, bring: Callable[[str], None]) -> None:
     assert 0 < chance <= 1
 
 
-def test_a_credit_has_reasons_that_add_up_by_column(client: Client, serve: Callable[..., None]) -> None:
-    serve("credit-score", epochs=1)
+def test_a_credit_has_reasons_that_add_up_by_column(client: Client, bring: Callable[[str], None]) -> None:
+    bring("credit-score")
     chance, reasons = credit_score.ask(client, {"Age": 30, "Income": 100})
     assert 0 < chance < 1
     assert {name for name, _ in reasons} == set(client.member("credit-score")["features"][0]["columns"])
