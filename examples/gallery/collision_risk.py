@@ -5,14 +5,14 @@ from aimass import Client
 from examples.gallery import connected
 
 GAPS = (60, 40, 20, 12)
-OWN, CLOSING, FRAMES, CARS = [1, 0, 4, 30, 0], 10, 5, 8
+OWN, CLOSING, FRAMES, CARS = [1.0, 0.0, 4.0, 30.0, 0.0], 10.0, 5, 8
 
 
 def second(gap: float) -> list[list[list[float]]]:
     """Five frames of the last second: the car goes 30 m/s, and one in its lane, now so far ahead, 20 m/s."""
     nothing = [[0.0] * 5] * (CARS - 2)
     earlier = [0.2 * (FRAMES - 1 - frame) for frame in range(FRAMES)]
-    return [[OWN, [1, gap + CLOSING * seconds, 0, -CLOSING, 0], *nothing] for seconds in earlier]
+    return [[OWN, [1.0, gap + CLOSING * seconds, 0.0, -CLOSING, 0.0], *nothing] for seconds in earlier]
 
 
 def ask(client: Client, gaps: list[float]) -> list[float]:
