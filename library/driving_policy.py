@@ -47,14 +47,14 @@ class DrivingPolicy(Model[DrivingPolicyConfig]):
     card = Card(
         title="How to drive on a motorway (simulated)",
         intended_use="To show behaviour cloning that is judged by driving. Simulated: not for a real car.",
-        data="What a planner says to each frame of 248 roads to train, of 48 to validate and of 100 to test, each road in "
-        "one part; simulated by highway-env (three lanes, 20 other cars). Lapses of the driver lead where the planner "
-        "would not, and it says how to get out.",
+        data="What a planner says to each frame of 248 roads to train, of 48 to validate and of 100 to test, each road "
+        "in one part; simulated by highway-env (three lanes, 20 other cars). Lapses of the driver lead where the "
+        "planner would not, and it says how to get out.",
         licence="Code and weights: as the platform. Simulator: MIT.",
-        limits="Measured: agrees with the planner on 0.909 of the test part (logistic regression 0.615). Driving 100 roads "
-        "that nothing else saw (python -m library.highway.closed_loop): no crash (rate 0 to 0.025, 95%), IDM none either; "
-        "24.2 m/s, 1.12 of IDM's (1.10 to 1.14). Before lane changes needed better odds it crashed on 1 of the same "
-        "roads. One straight road, exact positions, drivers that brake for it.",
+        limits="Measured: agrees with the planner on 0.909 of the test part (logistic regression 0.615). Driving 100 "
+        "roads that nothing else saw (library.highway.closed_loop): no crash (rate 0 to 0.025, 95%), IDM none "
+        "either; 24.2 m/s, 1.12 of IDM's (1.10 to 1.14). Before lane changes needed better odds it crashed on one of "
+        "the same roads. One straight road, exact positions, drivers that brake for it.",
     )
     config = DrivingPolicyConfig
 
