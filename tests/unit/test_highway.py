@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from library.base import Part
 from library.collision_risk import time_to_collision
 from library.data.highway import AHEAD, EVERY, HISTORY, MIDDLE, HighwayClips, Rollouts, outcomes
 from library.driving_policy import MIRRORED, DrivingPolicy
-from library.files import unpack
+from library.files import pack
 from library.highway.closed_loop import FIRST, compared, holds
 from library.highway.inside.planner import FASTER, KEEP, LEFT, RIGHT, SLOWER, plan
 from library.highway.simulator import INSIDE, Roads, python, started
@@ -125,20 +126,26 @@ def test_what_a_car_sees_is_what_the_simulator_observes() -> None:
     np.testing.assert_allclose(ours, theirs, atol=0.0051)
 
 
-def test_the_same_road_comes_again(tmp_path: Path) -> None:
-    shard, file = Rollouts.roads[Part.VALIDATION][0], tmp_path / "roads.npz"
-    kept = shard.read()
-    with started("record.py", str(file), str(shard.first), "1", "0") as process:
-        assert process.stdout
-        assert process.stdout.read() == "1\n"
-    for name, again in unpack(file).items():
-        np.testing.assert_array_equal(again, kept[name][: len(again)])
-
-
-def test_roads_that_come_out_otherwise_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that holds no roads; the simulator is that of the usual one."""
     interpreter = python()
     monkeypatch.setattr("library.highway.simulator.python", lambda tell: interpreter)
     monkeypatch.setattr("library.highway.simulator.cache", lambda: tmp_path)
+    return tmp_path
+
+
+def test_the_same_road_comes_again_to_the_last_byte(request: pytest.FixtureRequest) -> None:
+    shard = HighwayClips.roads[Part.VALIDATION][0]
+    kept = shard.read()
+    assert sha256(pack(kept)).hexdigest() == shard.sha256
+    first = {name: column[kept["road"] == shard.first] for name, column in kept.items()}
+    request.getfixturevalue("fresh")
+    again = Roads(first=shard.first, count=1, pictures=True, sha256=sha256(pack(first)).hexdigest())
+    assert again.fetch().is_file()
+
+
+def test_roads_that_come_out_otherwise_are_not_used(fresh: Path) -> None:
     wrong = Roads(first=10000, count=1, sha256="0" * 64)
     with pytest.raises(DataUnavailable, match="simulated here, have the digest .*, not 000"):
         wrong.fetch()

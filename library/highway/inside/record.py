@@ -50,7 +50,8 @@ def frame(env, manoeuvre: int) -> dict:
     return {"seen": np.round(100 * seen)} | told
 
 
-TYPES = {"road": "<i4", "seen": "<i2", "advice": "i1", "manoeuvre": "i1", "crashed": "?", "picture": "u1"}
+TYPES = {"seen": "<i2", "advice": "i1", "manoeuvre": "i1", "crashed": "?", "road": "<i4", "picture": "u1"}
+"""The columns of a file in their order, on which its digest depends."""
 
 
 def main(file: str, first: str, count: str, pictures: str) -> None:
@@ -58,7 +59,10 @@ def main(file: str, first: str, count: str, pictures: str) -> None:
     for number in range(int(count)):
         found += record(int(first) + number, pictures == "1")
         print(number + 1, flush=True)
-    np.savez(file, **{name: np.array([frame[name] for frame in found], TYPES[name]) for name in found[0]})
+    np.savez(
+        file,
+        **{name: np.array([told[name] for told in found], kind) for name, kind in TYPES.items() if name in found[0]},
+    )
 
 
 if __name__ == "__main__":
