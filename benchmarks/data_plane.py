@@ -18,7 +18,6 @@ from rich.console import Console
 
 from benchmarks import log_rows, report, surroundings
 from benchmarks.cases import CASES, QUICK, place_of
-from benchmarks.environments import Unavailable
 from benchmarks.load import find_wrk
 from benchmarks.measure import Plan, Watch, compare
 from benchmarks.peers import PEERS, Peer, chosen
@@ -27,6 +26,7 @@ from benchmarks.results import Results
 from benchmarks.started import Grounds
 from deploy.embedded.parts import DEFAULT_HOME
 from deploy.embedded.stack import Stack
+from shared.environments import Unavailable
 
 LEAST_WIDTH = 120
 LONGEST_SECONDS = 60

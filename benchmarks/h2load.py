@@ -16,8 +16,8 @@ import grpc
 import numpy as np
 from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
 
-from benchmarks.environments import Unavailable
 from benchmarks.load import Array, Measured, Refused, Target
+from shared.environments import Unavailable
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 PREFIX = struct.Struct(">?I")

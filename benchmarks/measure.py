@@ -9,11 +9,11 @@ import httpx
 
 from benchmarks import log_rows, processor
 from benchmarks.cases import TRITON, Case
-from benchmarks.environments import Unavailable, reason
 from benchmarks.load import Target, WrongAnswer
 from benchmarks.peers import Peer
 from benchmarks.results import CaseResult, Run
 from benchmarks.started import Grounds, started
+from shared.environments import Unavailable, reason
 
 WARM_CONNECTIONS = 16
 WARM_SECONDS = 2

@@ -7,10 +7,10 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.environments import Unavailable, environment, reason
 from benchmarks.figures import figure
 from benchmarks.results import Results, newest
 from deploy.embedded.parts import DEFAULT_HOME
+from shared.environments import Unavailable, environment, reason
 
 DRAWING = Path(__file__).parent / "drawing"
 DRAW_SECONDS = 120

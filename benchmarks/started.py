@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
-from benchmarks.environments import Unavailable, environment
 from benchmarks.load import Array, Refused, Target, over_http
 from benchmarks.peers import Peer
 from deploy.embedded import processes
@@ -22,6 +21,7 @@ from deploy.embedded.folders import short_folder
 from deploy.embedded.home import read_json
 from deploy.embedded.launch import Launch, base_environment, write_private
 from deploy.embedded.ports import LOOPBACK, free_port
+from shared.environments import Unavailable, environment
 
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0

@@ -30,6 +30,9 @@ MODELS = (
     "library.ctr:Ctr",
     "library.asr_tiny:AsrTiny",
     "library.tts_voice:TtsVoice",
+    "library.collision_risk:CollisionRisk",
+    "library.driving_policy:DrivingPolicy",
+    "library.driving_clips:DrivingClips",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
@@ -50,6 +53,9 @@ DATA_SETS = (
     "library.data.impressions:Impressions",
     "library.data.libri_clips:LibriClips",
     "library.data.sentences:Sentences",
+    "library.data.highway:HighwayRisk",
+    "library.data.highway:HighwayDecisions",
+    "library.data.highway:HighwayClips",
 )
 
 

@@ -69,7 +69,7 @@ class Archive(Declaration):
         Raises DataUnavailable that says what to do where the registry cannot be reached, or the file is another.
         """
         if not self.is_cached():
-            with _locked(self.path.parent):
+            with locked(self.path.parent):
                 if not self.is_cached():
                     tell(f"fetching {self.title}, {self.size / 1e6:.1f} MB")
                     self._bring()
@@ -116,7 +116,7 @@ def cache() -> Path:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import numpy as np
 
-from benchmarks.environments import locked
 from benchmarks.load import Array
+from shared.environments import locked
 
 ROOT = Path(__file__).parent
 JSON = "application/json"

@@ -12,11 +12,14 @@ from examples.champion import serving
 from examples.gallery import (
     asr_tiny,
     breast_cancer_mlp,
+    collision_risk,
     credit_score,
     ctr,
     diabetes_mlp,
     digits_cnn,
     direction,
+    driving_clips,
+    driving_policy,
     fashion_resnet,
     fraud,
     language_id,
@@ -137,6 +140,20 @@ def test_clothes(client: Client, bring: Callable[[str], None]) -> None:
     bring("fashion-resnet")
     label, chance = fashion_resnet.ask(client, None)
     assert label in library.model("fashion-resnet").labels
+    assert 0 < chance <= 1
+
+
+def test_a_drive(client: Client, bring: Callable[[str], None]) -> None:
+    bring("collision-risk")
+    chances = collision_risk.ask(client, list(collision_risk.GAPS))
+    assert len(set(chances)) == len(collision_risk.GAPS)
+    assert all(0 < chance < 1 for chance in chances)
+    bring("driving-policy")
+    found = driving_policy.ask(client, list(driving_policy.SCENES.values()))
+    assert {manoeuvre for manoeuvre, _ in found} <= set(library.model("driving-policy").labels)
+    bring("driving-clips")
+    lane, chance = driving_clips.ask(client)
+    assert lane in ("left", "keep", "right")
     assert 0 < chance <= 1
 
 

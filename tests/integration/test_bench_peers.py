@@ -14,12 +14,12 @@ import pytest
 
 from benchmarks import started as starting
 from benchmarks.brought import answer, digit, digits_mlp
-from benchmarks.environments import Unavailable, environment
 from benchmarks.load import WrongAnswer
 from benchmarks.peers import PEERS, Peer
 from benchmarks.started import Grounds, Question, started
 from deploy.embedded import processes
 from deploy.embedded.home import read_json
+from shared.environments import Unavailable, environment
 
 pytestmark = pytest.mark.slow
 DOUBLES = """
