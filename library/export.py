@@ -21,7 +21,7 @@ from shared.tensors import datatype_of
 
 def export(model: Model[Any], module: nn.Module, path: Path) -> Signature:
     """Write the served form of a trained module; -1 in the declared signature becomes a free dimension."""
-    program = _trace(model, model.served(module).eval())
+    program = trace(model, model.served(module).eval())
     ClearMetadataAndDocStringPass()(program.model)
     graph = _with_front(model, onnx_ir.to_proto(program.model))
     write_atomically(path, graph.SerializeToString(deterministic=True))
@@ -45,7 +45,8 @@ def _with_front(model: Model[Any], body: onnx.ModelProto) -> onnx.ModelProto:
     return merged
 
 
-def _trace(model: Model[Any], served: nn.Module) -> torch.onnx.ONNXProgram:
+def trace(model: Model[Any], served: nn.Module) -> torch.onnx.ONNXProgram:
+    """The graph of a served module, with notes which part of the module each operator comes from."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     taken = _taken(model)
     with warnings.catch_warnings():

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from aimass import Client
 from aimass.errors import ApiError
+from rich.console import Console
 
 import library
+from benchmarks.call_trace import STAGES, medians
+from benchmarks.interleaved import Plan
+from benchmarks.optimised import NotMeasured, forms_of
+from benchmarks.profiled import profile
 from library.base import Part
 from tests.e2e.test_members import evaluated
 from tests.house import House
@@ -80,3 +85,34 @@ def test_what_cannot_be_optimised_is_refused(house: House, client: Client, champ
     assert "no channels can be taken out" in task["error_message"]
     made = ended(client, client.optimise("brought-affine", brought, "int8-dynamic"))
     assert made["state"] == "succeeded", made
+
+
+def test_the_table_has_each_form_beside_the_original(house: House, champion: int) -> None:
+    plan, console = Plan(calls=5, windows=2, seconds=0.2, callers=2), Console(quiet=True)
+    ways = ["int8-dynamic:exclude=Softmax", "prune-weights:share=0.98", "prune-channels:share=0.001"]
+    original, int8, ruined, nothing = forms_of(house.stack.info, MODEL, None, ways, plan, console)
+    assert (original.version, original.metric, original.gate_passed) == (champion, "accuracy", True)
+    assert (int8.gate_passed, int8.problem) == (True, "")
+    assert int8.bytes_ratio is not None
+    assert int8.bytes_ratio < 0.5
+    for figure in (original.p50_ms, original.one_ms, int8.p50_ratio, int8.rows_ratio, int8.one_ratio, int8.many_ratio):
+        assert figure is not None
+        assert figure > 0
+    assert (ruined.gate_passed, ruined.p50_ms) == (False, None)
+    assert ruined.problem.startswith("accuracy is ")
+    assert ruined.one_ratio is not None
+    assert (nothing.version, nothing.problem[:7]) == (None, "failed:")
+    with pytest.raises(NotMeasured, match="no such version that answers"):
+        forms_of(house.stack.info, MODEL, 99, ways, plan, console)
+
+
+def test_a_profile_has_the_stages_of_calls_and_the_operators_of_the_graph(house: House, champion: int) -> None:
+    home = house.stack.home.path
+    found = profile(home, house.stack.info, MODEL, champion, rows=4)
+    assert len(found.calls) >= 50
+    assert medians(found.calls).keys() == STAGES.keys()
+    assert all(call.stages()["triton"] > 0 for call in found.calls)
+    assert found.counted["compute_infer"] > 0
+    assert {"Softmax", "MaxPool"} <= {each["operator"] for each in found.operators}
+    with pytest.raises(NotMeasured, match="no such version"):
+        profile(home, house.stack.info, MODEL, 99, rows=1)

@@ -13,16 +13,16 @@ IMAGE, CLASSES = (1, 8, 8), 4
 Arrays = dict[str, NDArray[Any]]
 
 
-def convolutions(dead: int = 0, seed: int = 3) -> Served:
-    """Two convolutions and two linear layers, from an image to four scores; of what each layer but the last makes, as
-    many channels as said have weights and bias of nothing.
+def convolutions(dead: float = 0, seed: int = 3) -> Served:
+    """Two convolutions and two linear layers, from an image to four scores; of what each layer but the last makes, this
+    share of channels has weights and bias of nothing.
     """
     random = np.random.default_rng(seed)
     make = helper.make_node
     weights: Arrays = {
-        "w1": random.normal(size=(8, 1, 3, 3)),
-        "b1": random.normal(size=8),
-        "w2": random.normal(size=(12, 8, 3, 3)) / 4,
+        "w1": random.normal(size=(32, 1, 3, 3)),
+        "b1": random.normal(size=32),
+        "w2": random.normal(size=(12, 32, 3, 3)) / 8,
         "b2": random.normal(size=12),
         "w3": random.normal(size=(16, 12 * 16)) / 14,
         "b3": random.normal(size=16),
@@ -30,7 +30,7 @@ def convolutions(dead: int = 0, seed: int = 3) -> Served:
         "b4": random.normal(size=4),
     }
     for name in ("w1", "b1", "w2", "b2", "w3", "b3"):
-        weights[name][:dead] = 0
+        weights[name][: int(dead * len(weights[name]))] = 0
     return served(
         [
             make("Conv", ["image", "w1", "b1"], ["c1"], name="first", pads=[1, 1, 1, 1]),

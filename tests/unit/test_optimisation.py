@@ -82,7 +82,7 @@ def test_fused_graphs_answer_as_before() -> None:
 @pytest.mark.parametrize("method", ["int8-dynamic", "int8-static"])
 def test_int8_is_smaller_and_nearly_agrees(method: str) -> None:
     metrics = made(convolutions(), images(256), method=method).data["metrics"]
-    assert metrics["bytes"] < 0.6 * metrics["bytes_before"]
+    assert metrics["bytes"] < 0.8 * metrics["bytes_before"]
     assert metrics["agreement"] > 0.95
 
 
@@ -99,15 +99,15 @@ def test_static_convolutions_are_int8_and_dynamic_ones_are_not() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 4), st.integers(0, 1000))
-def test_channels_without_weight_are_taken_out_without_a_trace(dead: int, seed: int) -> None:
-    """A quarter of eight channels are two: where as many weigh nothing, no answer changes."""
+@given(st.sampled_from([0, 0.25, 0.5, 0.75]), st.integers(0, 1000))
+def test_channels_without_weight_are_taken_out_without_a_trace(dead: float, seed: int) -> None:
+    """Where as many weigh nothing, no answer changes; 32 channels go in blocks of 16, 12 one by one."""
     model, rows = convolutions(dead, seed), images(8, seed)
-    pruned = pruning.without_channels(graph(model), 0.25)
+    pruned = pruning.without_channels(graph(model), 0.5)
     shapes = {item.name: tuple(item.dims) for item in pruned.graph.initializer}
-    assert (shapes["w1"], shapes["w2"]) == ((6, 1, 3, 3), (9, 6, 3, 3))
-    assert (shapes["b2"], shapes["w3"], shapes["w4"]) == ((9,), (12, 9 * 16), (4, 12))
-    if dead >= 4:
+    assert (shapes["w1"], shapes["w2"]) == ((16, 1, 3, 3), (6, 16, 3, 3))
+    assert (shapes["b2"], shapes["w3"], shapes["w4"]) == ((6,), (8, 6 * 16), (4, 8))
+    if dead >= 0.5:
         np.testing.assert_allclose(answers(pruned, rows), answers(graph(model), rows), atol=1e-5)
 
 
@@ -138,7 +138,7 @@ def test_zeros_are_worth_something_only_when_packed() -> None:
         (onnx_models.doubled(-1, 4), {"method": "graph"}, "nothing to fold or to fuse"),
         (onnx_models.doubled(-1, 4), {"method": "prune-weights"}, "no weights can be set to zero"),
         (residual(), {"method": "prune-channels"}, "no channels can be taken out"),
-        (convolutions(), {"method": "prune-channels", "share": 0.01}, "less than one"),
+        (convolutions(), {"method": "prune-channels", "share": 0.01}, "less than one of these channels"),
         (convolutions(), {"method": "int8-dynamic", "exclude": ["third"]}, r"no third; it has .*second \(Conv\)"),
         (convolutions(), {"method": "int8-static", "exclude": ["Conv", "Gemm"]}, "nothing here can be made int8"),
     ],
