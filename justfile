@@ -62,6 +62,12 @@ optimise *arguments: install
 profile *arguments: install
     @"{{ python }}" -m benchmarks.profiled "$@"
 
+# try instances, batches and delays of a model at a Triton of its own, and suggest what suits this machine
+[group('library')]
+[no-exit-message]
+suggest *arguments: install
+    @"{{ python }}" -m benchmarks.suggested "$@"
+
 # start the whole system and return when all is ready
 [group('stack')]
 [no-exit-message]

@@ -46,13 +46,9 @@ class Plan:
     warm_up: int = 5
 
 
-def speeds(targets: Mapping[str, Target], authorization: str, plan: Plan) -> dict[str, Speed]:
+async def speeds(targets: Mapping[str, Target], authorization: str, plan: Plan) -> dict[str, Speed]:
     """Raises NotAnswered with what a target answered instead."""
-    return asyncio.run(_speeds(targets, authorization, plan))
-
-
-async def _speeds(targets: Mapping[str, Target], authorization: str, plan: Plan) -> dict[str, Speed]:
-    headers = {"Authorization": authorization}
+    headers = {"Authorization": authorization} if authorization else {}
     async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=plan.callers)) as session:
         for target in targets.values():
             for _ in range(plan.warm_up):

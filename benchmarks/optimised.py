@@ -4,6 +4,7 @@ The metric is the evaluator's, on the test part, of the version as served; speed
 """
 
 import argparse
+import asyncio
 import sys
 import tempfile
 import time
@@ -95,7 +96,7 @@ class Workbench:
         """Through the gateway, beside the original, in turn."""
         assert self.original.version is not None
         targets = {ORIGINAL: self._target(self.original.version), form.name: self._target(version)}
-        found = speeds(targets, self._client.authorization, self._plan)
+        found = asyncio.run(speeds(targets, self._client.authorization, self._plan))
         before, after = found[ORIGINAL], found[form.name]
         form.p50_ms, form.rows_per_second = after.p50_ms, after.rows_per_second
         form.p50_ratio = after.p50_ms / before.p50_ms
@@ -122,13 +123,17 @@ class Workbench:
                 setattr(self.original, f"{attribute}_ms", found[ORIGINAL])
 
     def _file(self, version: int) -> Path:
-        """The model file of a version, as it is exported."""
-        target = self._folder / f"{version}.onnx"
-        if not target.exists():
-            packed = self._client.export_version(self._model, version, self._folder / f"{version}.zip")
-            with zipfile.ZipFile(packed) as archive:
-                target.write_bytes(archive.read("model.onnx"))
-        return target
+        return model_file(self._client, self._model, version, self._folder)
+
+
+def model_file(client: Client, model: str, version: int, folder: Path) -> Path:
+    """The model file of a version, as it is exported."""
+    target = folder / f"{version}.onnx"
+    if not target.exists():
+        packed = client.export_version(model, version, folder / f"{version}.zip")
+        with zipfile.ZipFile(packed) as archive:
+            target.write_bytes(archive.read("model.onnx"))
+    return target
 
 
 def waited(look: Any, what: str) -> Any:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.call_trace import STAGES, Call, Span, by_operator, call_of, chrome, medians, usual
-from benchmarks.optimised import Arrays, NotMeasured, chosen_version, repeated, rows_of
+from benchmarks.optimised import Arrays, NotMeasured, chosen_version, model_file, repeated, rows_of
 from deploy.bootstrap import ROOT
 from deploy.embedded.parts import DEFAULT_HOME
 from deploy.embedded.stack import Stack
@@ -90,11 +89,9 @@ def _counted(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, f
 
 def _operators(client: Client, model: str, version: int, rows: Arrays, folder: Path) -> list[dict[str, Any]]:
     """Of the version's file as it is exported, by a process of its own."""
-    packed = client.export_version(model, version, folder / "version.zip")
-    with zipfile.ZipFile(packed) as archive:
-        (folder / "model.onnx").write_bytes(archive.read("model.onnx"))
+    file = model_file(client, model, version, folder)
     (folder / "rows.npz").write_bytes(pack({name: _plain(column) for name, column in rows.items()}))
-    files = [str(folder / name) for name in ("model.onnx", "rows.npz", "operators.json")]
+    files = [str(file), *(str(folder / name) for name in ("rows.npz", "operators.json"))]
     done = subprocess.run([sys.executable, "-m", "benchmarks.graph_profile", *files], cwd=ROOT, capture_output=True)
     if done.returncode:
         raise NotMeasured(f"the graph cannot be profiled: {done.stderr.decode(errors='replace').strip()[-300:]}")

@@ -1,4 +1,4 @@
-"""A call's spans become stages that add up, and a trace that other tools open; a profile gives the run in the middle."""
+"""A call's spans become stages that add up, and a trace that other tools open; a graph's profile, its operators."""
 
 import json
 from pathlib import Path
