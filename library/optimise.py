@@ -4,7 +4,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from shared import child
 from shared.optimisation import Graph, Int8Dynamic, Int8Static, Optimisation
@@ -33,7 +33,7 @@ class OptimisationSpec(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     file: str
-    how: Optimisation = Field()
+    how: Optimisation
     calibration: str | None = None
     validation: str | None = None
 
