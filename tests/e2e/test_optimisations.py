@@ -14,8 +14,8 @@ from benchmarks.interleaved import Plan
 from benchmarks.optimised import NotMeasured, forms_of
 from benchmarks.profiled import profile
 from library.base import Part
-from tests.e2e.test_members import evaluated
-from tests.house import House
+from tests.e2e.test_members import evaluated, serves
+from tests.house import House, until
 from tests.integration.onnx_models import affine
 
 MODEL = "digits-cnn"
@@ -63,6 +63,7 @@ def test_it_is_promoted_by_itself_only_where_its_gate_passes(house: House, clien
         assert house.wait_served(kept["id"])["version"] > number
     finally:
         client.promote(MODEL, champion)
+        until(lambda: serves(house, MODEL, champion), what="the first champion to serve again")
 
 
 def test_what_cannot_be_optimised_is_refused(house: House, client: Client, champion: int, tmp_path: Any) -> None:
@@ -90,7 +91,7 @@ def test_what_cannot_be_optimised_is_refused(house: House, client: Client, champ
 def test_the_table_has_each_form_beside_the_original(house: House, champion: int) -> None:
     plan, console = Plan(calls=5, windows=2, seconds=0.2, callers=2), Console(quiet=True)
     ways = ["int8-dynamic:exclude=Softmax", "prune-weights:share=0.98", "prune-channels:share=0.001"]
-    original, int8, ruined, nothing = forms_of(house.stack.info, MODEL, None, ways, plan, console)
+    original, int8, ruined, nothing = forms_of(house.stack.info, MODEL, champion, ways, plan, console)
     assert (original.version, original.metric, original.gate_passed) == (champion, "accuracy", True)
     assert (int8.gate_passed, int8.problem) == (True, "")
     assert int8.bytes_ratio is not None
