@@ -25,7 +25,7 @@ install:
 new-model *arguments: install
     @"{{ python }}" -m deploy.new_model "$@"
 
-# train, export, compare and judge a member of the library, as its review asks: just check-model NAME [--epochs N]
+# train, export, compare and judge a member of the library, as its review asks: just check-model NAME [--epochs N] [--layers]
 [group('library')]
 [no-exit-message]
 check-model *arguments: install
@@ -49,6 +49,24 @@ library *arguments: install
 demo *arguments:
     @"{{ bin }}/just" --justfile "{{ justfile() }}" up "$@"
     @"{{ python }}" -m examples.demo "$@"
+
+# make the optimised forms of a version on the running stack, and print and write what each costs and gains
+[group('library')]
+[no-exit-message]
+optimise *arguments: install
+    @"{{ python }}" -m benchmarks.optimised "$@"
+
+# show where the time of a served call goes, to the operators of its graph, and write it as a Chrome trace
+[group('library')]
+[no-exit-message]
+profile *arguments: install
+    @"{{ python }}" -m benchmarks.profiled "$@"
+
+# try instances, batches and delays of a model at a Triton of its own, and suggest what suits this machine
+[group('library')]
+[no-exit-message]
+suggest *arguments: install
+    @"{{ python }}" -m benchmarks.suggested "$@"
 
 # start the whole system and return when all is ready
 [group('stack')]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import library
-from deploy.model_checks import CHECKS, Bench, Check
+from deploy.model_checks import CHECKS, LAYERS, Bench, Check
 from shared.errors import NotFound
 
 
@@ -32,18 +32,27 @@ def verdicts(bench: Bench, checks: Sequence[Check] = CHECKS) -> bool:
     return not failed
 
 
+def with_layers(checks: Sequence[Check]) -> Sequence[Check]:
+    """The checks with that of the layers before the one that needs the training to have gone well: the export."""
+    place = [check.name for check in checks].index("export")
+    return (*checks[:place], LAYERS, *checks[place:])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="just check-model", description=__doc__)
     parser.add_argument("name", metavar="NAME", help="the member of the library")
     parser.add_argument("--epochs", type=int, help="train so few epochs: gate and baseline are then told, not judged")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--layers", action="store_true", help="compare PyTorch and ONNX layer by layer too")
+    parser.add_argument("--onnx", type=Path, help="with --layers: this file of such a training, not the exported one")
     chosen = parser.parse_args()
     try:
         model = library.model(chosen.name)
     except NotFound as error:
         sys.exit(f"check-model: {error}")
     with tempfile.TemporaryDirectory(prefix="aimass-check-") as folder:
-        sys.exit(0 if verdicts(Bench(model, Path(folder), chosen.epochs, chosen.seed)) else 1)
+        bench = Bench(model, Path(folder), chosen.epochs, chosen.seed, graph=chosen.onnx)
+        sys.exit(0 if verdicts(bench, with_layers(CHECKS) if chosen.layers or chosen.onnx else CHECKS) else 1)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 
@@ -18,6 +19,7 @@ import library
 from library.base import Config, DataSet, Model, Part
 from library.files import pack, write_atomically
 from library.front import as_text
+from library.layerwise import apart, first_beyond, layers_of
 from library.third_party import check_data_set, check_model
 from library.training import Training
 from services.evaluator.engine import BASELINE, CANDIDATE, TRUTH, BaselineSpec, ScoringSpec
@@ -39,7 +41,10 @@ class NotFit(Exception):
 
 @dataclass
 class Bench:
-    """A member on the bench, with what was found of it so far, in a folder of its own."""
+    """A member on the bench, with what was found of it so far, in a folder of its own.
+
+    `graph` is a file that is compared layer by layer in place of the exported one.
+    """
 
     model: Model[Any]
     folder: Path
@@ -48,6 +53,7 @@ class Bench:
     parts: dict[Part, Arrays] = field(default_factory=dict)
     trained: Result | None = None
     outputs: Any = None
+    graph: Path | None = None
 
     @property
     def dataset(self) -> DataSet:
@@ -179,14 +185,19 @@ def inputs_of(model: Model[Any], items: Arrays) -> Arrays:
     return {spec.name: items[spec.name] for spec in model.signature.inputs}
 
 
-def of_the_module(bench: Bench, items: Arrays) -> Any:
-    """The first output, as `of_the_file` gives it."""
+def trained_module(bench: Bench) -> torch.nn.Module:
+    """The module of the last checkpoint in its served form."""
     few = {part: {name: column[:64] for name, column in bench.parts[part].items()} for part in Part}
     training = Training(bench.model, bench.config, bench.seed, few[Part.TRAIN], few[Part.VALIDATION])
     for last in sorted((bench.folder / "first").glob("checkpoint-*"))[-1:]:
         training.resume(last)
+    return bench.model.served(training.module).eval()
+
+
+def of_the_module(bench: Bench, items: Arrays) -> Any:
+    """The first output, as `of_the_file` gives it."""
     with torch.no_grad():
-        found = bench.model.served(training.module).eval()(*bench.model.inputs(items))
+        found = trained_module(bench)(*bench.model.inputs(items))
     return (found[0] if isinstance(found, tuple) else found).numpy()
 
 
@@ -200,6 +211,25 @@ def of_the_file(bench: Bench, items: Arrays, batch: int) -> Any:
         for start in range(0, count, batch)
     ]
     return np.concatenate(pieces)
+
+
+def check_layers(bench: Bench) -> str:
+    """The first layer whose output in the file differs from that of the module."""
+    items = {name: column[:COMPARED] for name, column in inputs_of(bench.model, bench.parts[Part.TEST]).items()}
+    graph = onnx.load(str(bench.graph or bench.folder / "first" / MODEL_FILE))
+    served = trained_module(bench)
+    found = apart(bench.model, served, layers_of(bench.model, served), graph, items)
+    for each in found:
+        print(f"        {each.difference:10.2g} of {each.largest:<10.4g} {each.layer}")
+    if not found:
+        raise NotFit("the file has none of the values that the module's layers end in")
+    if (first := first_beyond(found, TOLERANCE)) is not None:
+        before = found[found.index(first) - 1].layer if first is not found[0] else "the inputs"
+        raise NotFit(
+            f"{first.layer} differs by {first.difference:.2g} of {first.largest:.4g}; up to {before} all agree"
+        )
+    widest = max(found, key=lambda each: each.difference / max(1.0, each.largest))
+    return f"{len(found)} layers agree; widest apart is {widest.layer} by {widest.difference:.2g}"
 
 
 def check_example(bench: Bench) -> str:
@@ -262,6 +292,7 @@ class Check:
     is_needed: bool = False
 
 
+LAYERS = Check("layers", check_layers)
 CHECKS = (
     Check("declaration", check_declaration, is_needed=True),
     Check("card", check_card),

@@ -22,8 +22,7 @@ from shared.tensors import datatype_of
 
 def export(model: Model[Any], module: nn.Module, path: Path) -> Signature:
     """Write the served form of a trained module; -1 in the declared signature becomes a free dimension."""
-    graph = model.graph(module)
-    write_atomically(path, graph.SerializeToString(deterministic=True))
+    write_atomically(path, model.graph(module).SerializeToString(deterministic=True))
     return signature_of(path)
 
 
@@ -34,21 +33,32 @@ def signature_of(path: Path) -> Signature:
 
 
 def graph_of(model: Model[Any], module: nn.Module) -> onnx.ModelProto:
-    """The front of a member, where it has one, and its served module after it."""
-    taken = _taken(model)
-    tensors = (tensor.repeat_interleave(2, dim=0) for tensor in model.inputs(model.example()))
-    inputs = {spec.name: tensor for spec, tensor in zip(taken, tensors, strict=True)}
-    free = {spec.name: [axis for axis, size in enumerate(spec.shape) if size == -1] for spec in taken}
-    outputs = [spec.name for spec in model.signature.outputs]
-    return with_front(model, trace(model.served(module), inputs, outputs, free))
+    """Front, served module and back of a member, as far as it has them."""
+    back = model.back(module)
+    body = _bare(program_of(model, model.served(module), back))
+    return _with_back(model, with_front(model, body), back)
 
 
 def with_front(model: Model[Any], body: onnx.ModelProto) -> onnx.ModelProto:
     """The front of a member, where it has one, before a graph that takes what the front gives."""
     if (front := model.front()) is None:
         return body
-    names = [(output.name, output.name) for output in front.graph.output]
-    merged = onnx.compose.merge_models(front, body, io_map=names)
+    return _joined(front, body, [output.name for output in front.graph.output])
+
+
+def _with_back(model: Model[Any], body: onnx.ModelProto, back: onnx.ModelProto | None) -> onnx.ModelProto:
+    if back is None:
+        return body
+    merged = _joined(body, back, [value.name for value in back.graph.input])
+    outputs = {output.name: output for output in merged.graph.output}
+    ordered = [outputs[spec.name] for spec in model.signature.outputs]
+    del merged.graph.output[:]
+    merged.graph.output.extend(ordered)
+    return merged
+
+
+def _joined(first: onnx.ModelProto, second: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+    merged = onnx.compose.merge_models(first, second, io_map=[(name, name) for name in names])
     versions = {opset.domain: opset.version for opset in merged.opset_import}  # merging names what both use twice
     del merged.opset_import[:]
     merged.opset_import.extend(onnx.helper.make_opsetid(*opset) for opset in versions.items())
@@ -66,10 +76,25 @@ class _Apart(nn.Module):
         return self.module(*inputs)
 
 
+def program_of(model: Model[Any], served: nn.Module, back: onnx.ModelProto | None = None) -> torch.onnx.ONNXProgram:
+    """The graph of a served module, with notes which part, below `module`, each operator comes from."""
+    taken = _taken(model)
+    tensors = (tensor.repeat_interleave(2, dim=0) for tensor in model.inputs(model.example()))
+    inputs = {spec.name: tensor for spec, tensor in zip(taken, tensors, strict=True)}
+    free = {spec.name: [axis for axis, size in enumerate(spec.shape) if size == -1] for spec in taken}
+    return _program(served, inputs, _made(model, back), free)
+
+
 def trace(
     module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequence[str], free: Mapping[str, Sequence[int]]
 ) -> onnx.ModelProto:
     """The graph of a module without places of its source; `free` are the axes that may have any size, 0 the batch."""
+    return _bare(_program(module, inputs, outputs, free))
+
+
+def _program(
+    module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequence[str], free: Mapping[str, Sequence[int]]
+) -> torch.onnx.ONNXProgram:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -85,6 +110,10 @@ def trace(
             verbose=False,
         )
     assert program is not None
+    return program
+
+
+def _bare(program: torch.onnx.ONNXProgram) -> onnx.ModelProto:
     ClearMetadataAndDocStringPass()(program.model)
     return onnx_ir.to_proto(program.model)
 
@@ -97,6 +126,13 @@ def _taken(model: Model[Any]) -> tuple[TensorSpec, ...]:
     """What the module takes: the inputs of the signature, or what its front makes of them."""
     front = model.front()
     return model.signature.inputs if front is None else tuple(map(_spec, front.graph.output))
+
+
+def _made(model: Model[Any], back: onnx.ModelProto | None) -> list[str]:
+    """What the module makes: the outputs of the signature, or what its back turns into them."""
+    pairs = zip(back.graph.output, back.graph.input, strict=True) if back else ()
+    turned = {made.name: taken.name for made, taken in pairs}
+    return [turned.get(spec.name, spec.name) for spec in model.signature.outputs]
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

@@ -13,7 +13,13 @@ from shared.events.base import Command, Event
 from shared.rpc.base import Request
 
 SERVICES = ("auth", "registry", "trainer", "inference", "evaluator", "monitor", "gateway")
-TASK_SERVICES = {"train": "trainer", "prepare": "trainer", "evaluate": "evaluator", "batch": "inference"}
+TASK_SERVICES = {
+    "train": "trainer",
+    "prepare": "trainer",
+    "optimise": "trainer",
+    "evaluate": "evaluator",
+    "batch": "inference",
+}
 
 DAY = 24 * 3600.0
 MIB = 1024 * 1024

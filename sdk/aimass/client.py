@@ -77,6 +77,19 @@ class Client(Asking, Later):
         accepted: t.Accepted = self._connection.call("POST", "tasks", json=body, headers=headers)
         return accepted
 
+    def optimise(
+        self, model: str, version: int, method: str, *, auto_promote: bool = False, key: str = "", **config: Any
+    ) -> t.Accepted:
+        """Submit a task that makes the next version of a model of one of its versions; `derived_from` names that.
+
+        Methods are graph, int8-dynamic, int8-static, prune-channels and prune-weights; `config` is the method's own.
+        """
+        body = {"how": {"method": method, **config}, "auto_promote": auto_promote}
+        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+        path = f"models/{model}/versions/{version}/optimisations"
+        accepted: t.Accepted = self._connection.call("POST", path, json=body, headers=headers)
+        return accepted
+
     def tasks(
         self, *, kind: str | None = None, state: str | None = None, model: str | None = None, limit: int = 100
     ) -> list[t.Task]:

@@ -127,6 +127,7 @@ class Version(TypedDict):
     evaluation_id: str
     evaluation_passed: bool | None
     source: str
+    derived_from: int | None
     actor: str
     archived: bool
     created_at: str | None

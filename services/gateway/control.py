@@ -26,6 +26,7 @@ from services.gateway.routes import (
     models,
     openai,
     operators,
+    optimisations,
     predict,
     tasks,
     uploads,
@@ -41,7 +42,7 @@ PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, users.JWKS, users.LOGIN}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
 THEMES = (
-    *(tasks, predict, openai, audio, datasets, batches, models, uploads, inferences, webhooks),
+    *(tasks, predict, openai, audio, datasets, batches, models, optimisations, uploads, inferences, webhooks),
     *(insight, deployments, events, keys, users, operators),
 )
 

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.errors import Conflict, InvalidInput
 from shared.events.common import GateCondition, Signature, TensorSpec
+from shared.events.training import OptimisationCompleted
 from shared.names import Digest, Slug
+from shared.rpc.registry import VersionView
 
 CHAMPION = "champion"
 
@@ -32,6 +34,7 @@ class Described(BaseModel):
     signature: Signature
     gate: tuple[GateCondition, ...] = ()
     card: dict[str, Any] = {}
+    derived_from: int | None = None
 
 
 class Lineage(Described):
@@ -66,6 +69,17 @@ class Manifest(BaseModel):
     labels: tuple[str, ...] = Field(default=(), max_length=1000)
     gate: tuple[GateCondition, ...] = Field(default=(), max_length=64)
     card: dict[str, Any] = {}
+
+
+def derived(origin: VersionView, made: OptimisationCompleted) -> Described:
+    """What is known of a version that was made of another one: all that is known of that, but for its file, the way
+    that it was made and what that changed.
+    """
+    kept = origin.model_dump(include={"task_type", "code_version", "labels", "signature", "gate", "card"})
+    facts = {"source": "optimisation", "derived_from": origin.version}
+    data = {"dataset": origin.dataset or None, "dataset_digest": origin.dataset_digest or None}
+    own = made.model_dump(include={"model", "digest", "task_id", "parameters", "metrics"})
+    return Described.model_validate(kept | facts | data | own)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from services.registry.domain import (
     Version,
     decide_alias,
     decide_promotion,
+    derived,
 )
 from services.registry.parts import Work
 from shared.errors import Conflict, InvalidInput, NotFound, Unavailable
 from shared.events.evaluation import EvaluationCompleted
 from shared.events.models import DatasetRegistered, PromotionRefused, VersionPromoted, VersionRegistered
-from shared.events.training import TrainingCompleted
+from shared.events.training import OptimisationCompleted, TrainingCompleted
 from shared.handlers import Handlers
 from shared.rpc.registry import (
     ArchiveModel,
@@ -56,6 +57,14 @@ async def on_training_completed(event: TrainingCompleted, work: Work) -> None:
     number = await store.insert_version(work.tx, work.project, lineage, work.context.actor)
     facts = {"version": number, "dataset_parts": dataset.parts, "source": lineage.source, "actor": work.context.actor}
     work.say(VersionRegistered.model_validate(event.model_dump() | facts))
+
+
+async def on_optimisation_completed(event: OptimisationCompleted, work: Work) -> None:
+    """Register one version per task, with all that is known of the version that it was made of."""
+    await store.lock_model(work.tx, work.project, event.model)
+    if not await store.has_version_of_task(work.tx, work.project, event.task_id):
+        origin = await store.get_version(work.tx, work.project, event.model, event.version)
+        await uploads.add(work, derived(origin, event), event.auto_promote)
 
 
 async def on_evaluation_completed(event: EvaluationCompleted, work: Work) -> None:
@@ -165,7 +174,11 @@ async def get_dataset(request: GetDataset, work: Work) -> DatasetView:
 
 HANDLERS = Handlers(
     "registry",
-    events={TrainingCompleted: on_training_completed, EvaluationCompleted: on_evaluation_completed},
+    events={
+        TrainingCompleted: on_training_completed,
+        OptimisationCompleted: on_optimisation_completed,
+        EvaluationCompleted: on_evaluation_completed,
+    },
     rpc={
         ListModels: list_models,
         GetModel: get_model,

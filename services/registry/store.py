@@ -25,8 +25,8 @@ VERSION_OF_TASK = "SELECT version FROM versions WHERE project = $1 AND task_id =
 # Add the next version of a locked model.
 INSERT_VERSION = """
 INSERT INTO versions (project, model, version, digest, task_id, task_type, dataset, dataset_digest, code_version,
-    parameters, metrics, labels, signature, gate, card, source, actor)
-SELECT $1, $2, coalesce(max(version), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16
+    parameters, metrics, labels, signature, gate, card, source, derived_from, actor)
+SELECT $1, $2, coalesce(max(version), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
 FROM versions WHERE project = $1 AND model = $2
 RETURNING version
 """
@@ -109,7 +109,7 @@ ORDER BY m.name LIMIT 1000
 VERSIONS = """
 SELECT v.model, v.version, v.digest, v.task_id, v.task_type, coalesce(v.dataset, '') AS dataset,
     coalesce(v.dataset_digest, '') AS dataset_digest, v.code_version, v.parameters, v.metrics, v.labels, v.signature,
-    v.gate, v.card, v.source, v.actor, v.archived_at IS NOT NULL AS archived, v.created_at,
+    v.gate, v.card, v.source, v.derived_from, v.actor, v.archived_at IS NOT NULL AS archived, v.created_at,
     ARRAY(SELECT a.alias FROM aliases a
           WHERE a.project = v.project AND a.model = v.model AND a.version = v.version ORDER BY a.alias) AS aliases,
     coalesce(e.id, '') AS evaluation_id, e.passed AS evaluation_passed
@@ -186,7 +186,7 @@ async def insert_version(tx: Connection, project: str, described: Described, act
     """Returns the number; the model must be locked."""
     fields = described.model_dump(mode="json")
     names = ("model", "digest", "task_id", "task_type", "dataset", "dataset_digest", "code_version")
-    documents = ("parameters", "metrics", "labels", "signature", "gate", "card", "source")
+    documents = ("parameters", "metrics", "labels", "signature", "gate", "card", "source", "derived_from")
     return int(await tx.fetchval(INSERT_VERSION, project, *(fields[name] for name in (*names, *documents)), actor))
 
 

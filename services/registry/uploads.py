@@ -10,7 +10,7 @@ from shared.errors import Conflict, InvalidInput
 from shared.events.models import VersionRegistered
 from shared.rpc.registry import ExportedVersion, ExportVersion, RegisterImport, RegisterUpload, VersionView
 
-NOT_EXPORTED = {"model", "version", "aliases", "archived", "actor"}
+NOT_EXPORTED = {"model", "version", "aliases", "archived", "actor", "derived_from"}
 
 
 async def register_upload(request: RegisterUpload, work: Work) -> VersionView:
@@ -60,10 +60,16 @@ async def _register(work: Work, described: Described, auto_promote: bool) -> Ver
     twin = await store.version_of_digest(work.tx, work.project, described.model, described.digest)
     if twin is not None:
         raise Conflict(f"version {twin} of {described.model!r} is this very file", field="file")
+    number = await add(work, described, auto_promote)
+    return await store.get_version(work.tx, work.project, described.model, number)
+
+
+async def add(work: Work, described: Described, auto_promote: bool) -> int:
+    """Make it the next version of its model, which is locked, and say so; its number."""
     number = await store.insert_version(work.tx, work.project, described, work.context.actor)
     facts = {"version": number, "actor": work.context.actor, "auto_promote": auto_promote}
     work.say(VersionRegistered.model_validate(described.model_dump() | facts | await _data_set(work, described)))
-    return await store.get_version(work.tx, work.project, described.model, number)
+    return number
 
 
 async def _data_set(work: Work, described: Described) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from services.trainer.handlers import HANDLERS, Parts
 from services.trainer.job import TrainJob
+from services.trainer.optimising import OptimiseJob
 from services.trainer.preparation import PrepareJob
 from services.trainer.settings import Settings
 from shared.service import Service
@@ -14,6 +15,7 @@ def build(settings: Settings | None = None) -> Service:
     runner = TaskRunner(service, settings)
     runner.add(TrainJob())
     runner.add(PrepareJob())
+    runner.add(OptimiseJob())
     service.handle(HANDLERS, Parts(runner, service.bus))
     service.add_loop("tasks", runner.run)
     service.add_closing(runner.drain)

@@ -1,4 +1,4 @@
-"""What a training task is, from its acceptance to the event that ends it; pure."""
+"""What the tasks of trainer are, from their acceptance to the event that ends them; pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import library
 from library.base import Model
-from shared.errors import InvalidInput
+from shared.errors import Conflict, InvalidInput
 from shared.events.common import Signature
-from shared.events.training import TrainingCompleted, TrainingRequested
+from shared.events.training import OptimisationCompleted, TrainingCompleted, TrainingRequested
 from shared.names import Digest, Slug
+from shared.optimisation import Int8Static, Optimisation
+from shared.rpc.registry import VersionView
 
 SEED = "seed"
 SEEDS = 2**53
@@ -52,6 +54,26 @@ class Brought(BaseModel):
     parameters: dict[str, Any]
 
 
+class Improved(BaseModel):
+    """What it takes to optimise a version: its file and data set, and how; `parameters` are what people see."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Slug
+    version: int
+    file: Digest
+    how: Optimisation
+    parameters: dict[str, Any]
+    auto_promote: bool
+    dataset: Slug | None = None
+    dataset_digest: Digest | None = None
+
+    @property
+    def calibration(self) -> str | None:
+        """The part of the data set that ranges of activations are taken from."""
+        return self.how.part if isinstance(self.how, Int8Static) else None
+
+
 class Trained(BaseModel):
     """What the process of a training says of its result."""
 
@@ -69,6 +91,28 @@ def brought(name: str, like: str, file: str, format_: str | None) -> Brought:
     library.data_set(like)
     parameters = {"dataset": name, "like": like} | ({"format": format_} if format_ else {})
     return Brought(dataset=name, file=file, parameters=parameters)
+
+
+def improved(version: VersionView, how: Optimisation, auto_promote: bool) -> Improved:
+    """Raises Conflict for an archived version, InvalidInput where rows are needed and there are none."""
+    if version.archived:
+        raise Conflict(f"version {version.version} of {version.model!r} is archived", field="version")
+    if isinstance(how, Int8Static) and not version.dataset:
+        raise InvalidInput(
+            f"how.method: int8-static needs rows to take ranges from, and version {version.version} of "
+            f"{version.model!r} has no data set: upload it with ?dataset=, or ask for int8-dynamic",
+            field="how.method",
+        )
+    return Improved(
+        model=version.model,
+        version=version.version,
+        file=version.digest,
+        how=how,
+        parameters={"version": version.version, **how.model_dump(mode="json")},
+        auto_promote=auto_promote,
+        dataset=version.dataset or None,
+        dataset_digest=version.dataset_digest or None,
+    )
 
 
 def fits(model: Model[Any], name: str, facts: Mapping[str, Any]) -> None:
@@ -114,5 +158,17 @@ def completed(task_id: str, done: Plan, model: Model[Any], trained: Trained, dig
         signature=trained.signature,
         gate=model.gate.to_wire(),
         card=model.card.model_dump(),
+        auto_promote=done.auto_promote,
+    )
+
+
+def optimised(task_id: str, done: Improved, metrics: Mapping[str, float], digest: str) -> OptimisationCompleted:
+    return OptimisationCompleted(
+        task_id=task_id,
+        model=done.model,
+        version=done.version,
+        digest=digest,
+        parameters=done.how.model_dump(mode="json"),
+        metrics=dict(metrics),
         auto_promote=done.auto_promote,
     )

@@ -6,15 +6,24 @@ from typing import Any
 import library
 from library.base import Model
 from services.trainer import store
-from services.trainer.domain import brought, fits, plan, requested
+from services.trainer.domain import brought, fits, improved, plan, requested
+from services.trainer.optimising import OptimiseJob
 from services.trainer.preparation import PrepareJob
 from shared.bus import Bus
 from shared.commands.trainer import TrainModel
 from shared.errors import InvalidInput
 from shared.handlers import Handlers
 from shared.rpc.artifacts import PAGE, ListReferences, References
-from shared.rpc.registry import GetDataset
-from shared.rpc.trainer import Library, LibraryMember, ListLibrary, SubmitDataset, SubmitTask, TaskAccepted
+from shared.rpc.registry import GetDataset, GetVersion
+from shared.rpc.trainer import (
+    Library,
+    LibraryMember,
+    ListLibrary,
+    SubmitDataset,
+    SubmitOptimisation,
+    SubmitTask,
+    TaskAccepted,
+)
 from shared.tasks.handlers import TASK_RPC
 from shared.tasks.run import accept
 from shared.tasks.runner import TaskRunner
@@ -52,6 +61,14 @@ async def on_train_model(command: TrainModel, work: Work) -> None:
 async def submit_dataset(request: SubmitDataset, work: Work) -> TaskAccepted:
     made = brought(request.name, request.like, request.digest, request.format)
     task = await accept(work, PrepareJob.kind, "", made.model_dump(mode="json"))
+    work.then(work.parts.runner.wake)
+    return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
+
+
+async def submit_optimisation(request: SubmitOptimisation, work: Work) -> TaskAccepted:
+    version = await work.parts.bus.ask(GetVersion(model=request.model, version=request.version), work.context)
+    made = improved(version, request.how, request.auto_promote)
+    task = await accept(work, OptimiseJob.kind, made.model, made.model_dump(mode="json", exclude={"model"}))
     work.then(work.parts.runner.wake)
     return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
 
@@ -101,7 +118,13 @@ def _input(name: str, datatype: str, model: Model[Any]) -> dict[str, Any]:
 HANDLERS = Handlers(
     "trainer",
     commands={TrainModel: on_train_model},
-    rpc={SubmitTask: submit_task, SubmitDataset: submit_dataset, ListReferences: list_references, **TASK_RPC},
+    rpc={
+        SubmitTask: submit_task,
+        SubmitDataset: submit_dataset,
+        SubmitOptimisation: submit_optimisation,
+        ListReferences: list_references,
+        **TASK_RPC,
+    },
     memory_rpc={ListLibrary: list_library},
     asks=("registry",),
 )

@@ -16,7 +16,7 @@ class DatasetRegistered(Event):
 
 
 class VersionRegistered(Event):
-    """A model has a new version; carries what staging and evaluation need."""
+    """A model has a new version; carries what staging and evaluation need, and which version it was made of."""
 
     about: ClassVar[str] = "model"
     model: str = ""
@@ -35,6 +35,7 @@ class VersionRegistered(Event):
     auto_promote: bool = False
     source: str = ""
     actor: str = ""
+    derived_from: int | None = None
 
 
 class VersionPromoted(Event):

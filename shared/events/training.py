@@ -73,3 +73,16 @@ class TrainingCancelled(Event):
     about: ClassVar[str] = "task_id"
     task_id: str = ""
     model: str = ""
+
+
+class OptimisationCompleted(Event):
+    """Another file was made of a version of a model: its parameters say how, its metrics what that changed."""
+
+    about: ClassVar[str] = "task_id"
+    task_id: str = ""
+    model: str = ""
+    version: int = 0
+    digest: str = ""
+    parameters: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
+    auto_promote: bool = False

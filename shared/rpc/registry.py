@@ -11,7 +11,7 @@ from shared.rpc.base import Done, Reply, Request
 
 NO_NUL = r"^[^\x00]*$"
 Label = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=NO_NUL)]
-Source = Literal["training", "upload", "import"]
+Source = Literal["training", "upload", "import", "optimisation"]
 Text = Annotated[str, StringConstraints(max_length=2000, pattern=NO_NUL)]
 
 
@@ -35,7 +35,7 @@ class ModelList(Reply):
 
 
 class VersionView(Reply):
-    """A version: an artifact with its lineage, card and evaluation."""
+    """A version: an artifact with its lineage, card and evaluation; `derived_from` is the one that it was made of."""
 
     model: str
     version: int
@@ -55,6 +55,7 @@ class VersionView(Reply):
     evaluation_id: str = ""
     evaluation_passed: bool | None = None
     source: str = "training"
+    derived_from: int | None = None
     actor: str = ""
     archived: bool = False
     created_at: datetime | None = None

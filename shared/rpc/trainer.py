@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from shared.names import Digest, Slug
+from shared.optimisation import Optimisation
 from shared.rpc.base import Reply, Request
 from shared.tables import TableFormat
 
@@ -58,6 +59,19 @@ class SubmitDataset(Request[TaskAccepted]):
     like: Slug
     digest: Digest
     format: TableFormat | None = None
+
+
+class SubmitOptimisation(Request[TaskAccepted]):
+    """Accept a task that makes another version of a version of a model: smaller, or faster.
+
+    It is evaluated like any other; it is promoted by itself only where that was asked for and its gate passes.
+    """
+
+    idempotent: ClassVar[bool] = True
+    model: Slug
+    version: int
+    how: Optimisation
+    auto_promote: bool = False
 
 
 class ListLibrary(Request[Library]):

@@ -17,6 +17,7 @@ from deploy.model_checks import (
     check_data,
     check_declaration,
     check_export,
+    check_layers,
     check_training,
     judged,
     seen_before,
@@ -126,3 +127,4 @@ def test_of_several_outputs_the_first_is_compared(tmp_path: Path) -> None:
     for check in (check_data, check_training):
         check(several)
     assert "PyTorch and ONNX differ by" in check_export(several)
+    assert "layers agree; widest apart is " in check_layers(several)

@@ -1,0 +1,1 @@
+"""What makes another ONNX file of one: quantised, fused or pruned; needs no torch."""
