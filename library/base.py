@@ -280,6 +280,12 @@ class Model(ABC, Generic[C]):
         """
         return None
 
+    def back(self, module: "torch.nn.Module") -> "onnx.ModelProto | None":  # noqa: ARG002
+        """What turns numbers that the trained module gives into outputs of the signature, such as names of things: the
+        end of the exported graph. Each of its outputs stands in the place of its input of the same place.
+        """
+        return None
+
     def baseline_outputs(self, train: "Arrays", test: "Arrays") -> "NDArray[Any]":
         """What the baseline answers to the items of the test part, as outputs of the served model."""
         raise NotImplementedError(f"{self.name} names no baseline")

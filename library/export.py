@@ -21,9 +21,10 @@ from shared.tensors import datatype_of
 
 def export(model: Model[Any], module: nn.Module, path: Path) -> Signature:
     """Write the served form of a trained module; -1 in the declared signature becomes a free dimension."""
-    program = _trace(model, model.served(module).eval())
+    back = model.back(module)
+    program = _trace(model, model.served(module).eval(), _made(model, back))
     ClearMetadataAndDocStringPass()(program.model)
-    graph = _with_front(model, onnx_ir.to_proto(program.model))
+    graph = _with_back(model, _with_front(model, onnx_ir.to_proto(program.model)), back)
     write_atomically(path, graph.SerializeToString(deterministic=True))
     return signature_of(path)
 
@@ -37,15 +38,29 @@ def signature_of(path: Path) -> Signature:
 def _with_front(model: Model[Any], body: onnx.ModelProto) -> onnx.ModelProto:
     if (front := model.front()) is None:
         return body
-    names = [(output.name, output.name) for output in front.graph.output]
-    merged = onnx.compose.merge_models(front, body, io_map=names)
+    return _joined(front, body, [output.name for output in front.graph.output])
+
+
+def _with_back(model: Model[Any], body: onnx.ModelProto, back: onnx.ModelProto | None) -> onnx.ModelProto:
+    if back is None:
+        return body
+    merged = _joined(body, back, [value.name for value in back.graph.input])
+    outputs = {output.name: output for output in merged.graph.output}
+    ordered = [outputs[spec.name] for spec in model.signature.outputs]
+    del merged.graph.output[:]
+    merged.graph.output.extend(ordered)
+    return merged
+
+
+def _joined(first: onnx.ModelProto, second: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+    merged = onnx.compose.merge_models(first, second, io_map=[(name, name) for name in names])
     versions = {opset.domain: opset.version for opset in merged.opset_import}  # merging names what both use twice
     del merged.opset_import[:]
     merged.opset_import.extend(onnx.helper.make_opsetid(*opset) for opset in versions.items())
     return merged
 
 
-def _trace(model: Model[Any], served: nn.Module) -> torch.onnx.ONNXProgram:
+def _trace(model: Model[Any], served: nn.Module, outputs: list[str]) -> torch.onnx.ONNXProgram:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     taken = _taken(model)
     with warnings.catch_warnings():
@@ -54,7 +69,7 @@ def _trace(model: Model[Any], served: nn.Module) -> torch.onnx.ONNXProgram:
             served,
             tuple(tensor.repeat_interleave(2, dim=0) for tensor in model.inputs(model.example())),
             input_names=[spec.name for spec in taken],
-            output_names=[spec.name for spec in model.signature.outputs],
+            output_names=outputs,
             dynamic_shapes=(tuple(map(_free, taken)),),
             opset_version=OPSET,
             external_data=False,
@@ -69,6 +84,13 @@ def _taken(model: Model[Any]) -> tuple[TensorSpec, ...]:
     """What the module takes: the inputs of the signature, or what its front makes of them."""
     front = model.front()
     return model.signature.inputs if front is None else tuple(map(_spec, front.graph.output))
+
+
+def _made(model: Model[Any], back: onnx.ModelProto | None) -> list[str]:
+    """What the module makes: the outputs of the signature, or what its back turns into them."""
+    pairs = zip(back.graph.output, back.graph.input, strict=True) if back else ()
+    turned = {made.name: taken.name for made, taken in pairs}
+    return [turned.get(spec.name, spec.name) for spec in model.signature.outputs]
 
 
 def _free(spec: TensorSpec) -> dict[int, Any]:
