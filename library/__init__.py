@@ -28,6 +28,8 @@ MODELS = (
     "library.volatility:Volatility",
     "library.direction:Direction",
     "library.ctr:Ctr",
+    "library.image_features:ImageFeatures",
+    "library.visual_search:VisualSearch",
 )
 DATA_SETS = (
     "library.data.digits:Digits",

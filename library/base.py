@@ -239,6 +239,7 @@ class Model(ABC, Generic[C]):
     baseline: ClassVar[Baseline | None] = None
     card: ClassVar[Card]
     weights: ClassVar[tuple["Archive", ...]] = ()
+    rows: ClassVar[int] = 1024
     config: type[C]
 
     def describe(self) -> ModelDescription:
@@ -276,7 +277,7 @@ class Model(ABC, Generic[C]):
 
     def front(self) -> "onnx.ModelProto | None":
         """What turns the inputs of the signature into those of the module, where these are not the same, such as text
-        into numbers: a part of the exported graph, and run by the training too.
+        into numbers: a part of the exported graph, and run by the training too, on `rows` items at once.
         """
         return None
 
@@ -330,7 +331,7 @@ class Model(ABC, Generic[C]):
 
         columns = {spec.name: items[spec.name] for spec in self.signature.inputs}
         front = self.front()
-        return tuple(map(torch.from_numpy, (through(front, columns) if front else columns).values()))
+        return tuple(map(torch.from_numpy, (through(front, columns, self.rows) if front else columns).values()))
 
     def optimiser(self, module: "torch.nn.Module", config: C) -> "torch.optim.Optimizer":
         """Made before each run; its learning rate is set before each step."""

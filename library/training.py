@@ -9,6 +9,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,13 +43,18 @@ class Training:
         self._model = model
         self._config = config
         self._seed = seed
+        train = train if config.epochs or _adapts(model) else {name: column[:1] for name, column in train.items()}
         self._train = (*model.inputs(train), torch.from_numpy(train[target]))
         self._validation = (*model.inputs(validation), torch.from_numpy(validation[target]))
         self.module = model.build(config)
         model.adapt(self.module, self._train[:-1], self._train[-1])
-        self._optimiser = model.optimiser(self.module, config)
         self.epoch = 0
         self.metrics: dict[str, float] = {}
+
+    @cached_property
+    def _optimiser(self) -> torch.optim.Optimizer:
+        """Not made where nothing is trained: a module may have no weights of its own."""
+        return self._model.optimiser(self.module, self._config)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -119,6 +125,10 @@ class Training:
             "config": json.dumps(self._config.model_dump(mode="json"), sort_keys=True),
             "seed": str(self._seed),
         }
+
+
+def _adapts(model: Model[Any]) -> bool:
+    return type(model).adapt is not Model.adapt
 
 
 def _require_finite(values: Iterable[float]) -> None:
