@@ -82,9 +82,13 @@ def votes_of_pixels(
     things: "NDArray[Any]", classes: "NDArray[Any]", asked: "NDArray[Any]", kinds: int, found: int
 ) -> "NDArray[Any]":
     """What a search finds that compares pictures pixel by pixel."""
-    index = Index(torch.from_numpy(things.reshape(len(things), -1)), found)
+    index = Index(_rows(things), found)
     known, shares = torch.from_numpy(classes), []
-    for pictures in torch.split(torch.from_numpy(asked.reshape(len(asked), -1)).float(), CHUNK):
+    for pictures in torch.split(_rows(asked), CHUNK):
         numbers, scores = index(pictures)
         shares.append(votes(known[numbers], scores, kinds))
     return torch.cat(shares).numpy()
+
+
+def _rows(pictures: "NDArray[Any]") -> Tensor:
+    return torch.from_numpy(pictures.reshape(len(pictures), -1).astype("<f4"))

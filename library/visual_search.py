@@ -49,7 +49,7 @@ class VisualSearch(Model[VisualSearchConfig]):
             TensorSpec(name="alike", datatype="FP32", shape=(-1, FOUND)),
         ),
     )
-    gate = Gate(conditions=(Condition(metric="accuracy", threshold=0.88), Condition(metric="macro_f1", threshold=0.88)))
+    gate = Gate(conditions=(Condition(metric="accuracy", threshold=0.9), Condition(metric="macro_f1", threshold=0.9)))
     baseline = Baseline(method="the ten nearest by the cosine of raw pixels", metric="accuracy")
     card = Card(
         title="Clothes that look like those on a picture",
