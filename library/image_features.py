@@ -48,7 +48,7 @@ class ImageFeatures(Model[ImageFeaturesConfig]):
         "Fashion-MNIST, whose pictures are none of them.",
         licence="Weights: Apache-2.0. Code: as the platform.",
         limits="Learnt from photographs of things; of little use for faces and text. Each side is brought to 128 to "
-        "224 pixels, whatever their ratio. Of the ten nearest on the test part of Fashion-MNIST 0.792 are of the same kind, "
+        "224 pixels, whatever their ratio. Of the ten nearest on the test part of Fashion-MNIST 0.792 are of one kind, "
         "by raw pixels 0.761.",
     )
     weights = (EFFICIENTNET_LITE0,)
