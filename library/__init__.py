@@ -33,6 +33,8 @@ MODELS = (
     "library.collision_risk:CollisionRisk",
     "library.driving_policy:DrivingPolicy",
     "library.driving_clips:DrivingClips",
+    "library.image_features:ImageFeatures",
+    "library.visual_search:VisualSearch",
 )
 DATA_SETS = (
     "library.data.digits:Digits",

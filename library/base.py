@@ -245,6 +245,7 @@ class Model(ABC, Generic[C]):
     baseline: ClassVar[Baseline | None] = None
     card: ClassVar[Card]
     weights: ClassVar[tuple["Archive", ...]] = ()
+    rows: ClassVar[int] = 1024
     config: type[C]
 
     def describe(self) -> ModelDescription:
@@ -282,7 +283,13 @@ class Model(ABC, Generic[C]):
 
     def front(self) -> "onnx.ModelProto | None":
         """What turns the inputs of the signature into those of the module, where these are not the same, such as text
-        into numbers: a part of the exported graph, and run by the training too.
+        into numbers: a part of the exported graph, and run by the training too, on `rows` items at once.
+        """
+        return None
+
+    def back(self, module: "torch.nn.Module") -> "onnx.ModelProto | None":  # noqa: ARG002
+        """What turns numbers that the trained module gives into outputs of the signature, such as names of things: the
+        end of the exported graph. Each of its outputs stands in the place of its input of the same place.
         """
         return None
 
@@ -336,7 +343,7 @@ class Model(ABC, Generic[C]):
 
         columns = {spec.name: items[spec.name] for spec in self.signature.inputs}
         front = self.front()
-        return tuple(map(torch.from_numpy, (through(front, columns) if front else columns).values()))
+        return tuple(map(torch.from_numpy, (through(front, columns, self.rows) if front else columns).values()))
 
     def optimiser(self, module: "torch.nn.Module", config: C) -> "torch.optim.Optimizer":
         """Made before each run; its learning rate is set before each step."""

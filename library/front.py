@@ -1,5 +1,6 @@
 """Fronts: ONNX graphs that turn what people send into what a module takes, in training as when served."""
 
+from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,17 +19,17 @@ WORDS: Final = "[a-z0-9$!']+"
 TOKENS: Final = "tokens"
 
 
-def through(front: onnx.ModelProto, columns: "Arrays") -> "Arrays":
-    """What the front makes of these columns, batch by batch: outputs of any length end as long as the longest."""
+def through(front: onnx.ModelProto, columns: "Arrays", rows: int = ROWS) -> "Arrays":
+    """What the front makes of these columns, `rows` at once: outputs of any length end as long as the longest."""
     session = onnxruntime.InferenceSession(front.SerializeToString(), providers=["CPUExecutionProvider"])
     count = len(next(iter(columns.values())))
     names = [output.name for output in front.graph.output]
-    found = [session.run(names, _piece(columns, start)) for start in range(0, count, ROWS)]
+    found = [session.run(names, _piece(columns, start, rows)) for start in range(0, count, rows)]
     return {name: _joined([piece[index] for piece in found]) for index, name in enumerate(names)}
 
 
-def _piece(columns: "Arrays", start: int) -> "Arrays":
-    return {name: as_text(column[start : start + ROWS]) for name, column in columns.items()}
+def _piece(columns: "Arrays", start: int, rows: int) -> "Arrays":
+    return {name: as_text(column[start : start + rows]) for name, column in columns.items()}
 
 
 def as_text(column: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
@@ -44,6 +45,12 @@ def _joined(pieces: "list[np.ndarray[Any, Any]]") -> "np.ndarray[Any, Any]":
         return np.concatenate(pieces)
     longest = max(piece.shape[1] for piece in pieces)
     return np.concatenate([np.pad(piece, [(0, 0), (0, longest - piece.shape[1])]) for piece in pieces])
+
+
+def weights_of(front: onnx.ModelProto | None) -> int:
+    """How many numbers the front has learnt elsewhere."""
+    values = front.graph.initializer if front else ()
+    return sum(prod(value.dims) for value in values if value.data_type == TensorProto.FLOAT)
 
 
 def hashed_words(name: str, buckets: int, most: int, pattern: str = WORDS) -> onnx.ModelProto:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from library.base import DataSet, Feature, Part
+from library.folders import is_folder, read_pictures
 from library.split import divide
 from shared.tables import TableFormat
 from shared.tables.base import Rows, Table
@@ -27,17 +28,20 @@ SHOWN: Final = 12
 
 
 def read_parts(path: Path, format_: TableFormat | None, like: DataSet) -> "dict[Part, Arrays]":
-    """The parts that the file's column `part` names, else divided by the rule of the data set that it is like.
+    """The parts that the file names, in a column `part` or by folders, else divided by the rule of what it is like.
 
     Columns are known by the names in that data set's schema, labels by their words or numbers. Raises Unfit saying
     what is wrong, and where.
     """
-    items = _Brought(open_table(path, format_ or recognise(path)), like).items()
-    marks = items.pop(PART, None)
+    if format_ is None and is_folder(path):
+        items, marks = read_pictures(path, like)
+    else:
+        items = _Brought(open_table(path, format_ or recognise(path)), like).items()
+        marks = items.pop(PART, None)
     parts = divide(items, like.schema.target.name, like.split) if marks is None else _marked(items, marks)
     for part, found in parts.items():
         if len(found[like.schema.target.name]) == 0:
-            raise Unfit(f"the part '{part}' has no rows: bring more, or name each row's part in a column '{PART}'")
+            raise Unfit(f"the part '{part}' has no rows: bring more, or name each one's part, in a column '{PART}'")
     return parts
 
 

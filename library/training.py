@@ -9,6 +9,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +46,18 @@ class Training:
         self._model = model
         self._config = config
         self._seed = seed
+        train = train if config.epochs or _adapts(model) else {name: column[:1] for name, column in train.items()}
         self._train = (*model.inputs(train), _as_tensor(train[target]))
         self._validation = (*model.inputs(validation), _as_tensor(validation[target]))
         self.module = model.build(config)
         model.adapt(self.module, self._train[:-1], self._train[-1])
-        self._optimiser = model.optimiser(self.module, config)
         self.epoch = 0
         self.metrics: dict[str, float] = {}
+
+    @cached_property
+    def _optimiser(self) -> torch.optim.Optimizer:
+        """Not made where nothing is trained: a module may have no weights of its own."""
+        return self._model.optimiser(self.module, self._config)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -127,6 +133,10 @@ class Training:
 def _as_tensor(target: "NDArray[Any]") -> Tensor:
     """Texts become their bytes, with zeros after the end."""
     return as_bytes(target.tolist()) if target.dtype.kind in "SO" else torch.from_numpy(target)
+
+
+def _adapts(model: Model[Any]) -> bool:
+    return type(model).adapt is not Model.adapt
 
 
 def _require_finite(values: Iterable[float]) -> None:

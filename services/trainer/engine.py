@@ -135,6 +135,7 @@ def _report_epoch(training: "Training", config: "Config", reporter: Reporter) ->
 
 def _finish(training: "Training", model: "Model[Any]", config: "Config") -> Result:
     from library.export import export
+    from library.front import weights_of
 
     signature = export(model, training.module, Path(MODEL_FILE))
     child.log.info("exported %s, %d bytes", MODEL_FILE, Path(MODEL_FILE).stat().st_size)
@@ -143,7 +144,7 @@ def _finish(training: "Training", model: "Model[Any]", config: "Config") -> Resu
         "metrics": {name: value for name, value in training.metrics.items() if name != "seconds"},
         "labels": model.labels,
         "parameters": config.model_dump(mode="json"),
-        "weights": sum(weight.numel() for weight in training.module.parameters()),
+        "weights": sum(weight.numel() for weight in training.module.parameters()) + weights_of(model.front()),
         "code_version": model.code_version,
     }
     return Result(files={"model": MODEL_FILE}, data=data)

@@ -1,5 +1,6 @@
 """People bring a table of their own, see how it looks, and train a member of the library on it."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from aimass import Client
 from aimass.errors import ApiError
+from PIL import Image
 
 import library
 from library.base import Part
@@ -54,6 +56,31 @@ def test_a_member_learns_from_a_table_of_ones_own(house: House, client: Client, 
     assert evaluation["metrics"]["roc_auc"] > 0.9
     assert np.isfinite(evaluation["metrics"]["log_loss"])
     assert evaluation["baseline_metrics"]["roc_auc"] > 0.9
+
+
+def test_a_member_learns_from_folders_of_pictures(house: House, client: Client, tmp_path: Path) -> None:
+    """The digits as people keep pictures: files of any size, in folders by what they show, in a zip."""
+    items = library.data_set("digits").load()
+    with zipfile.ZipFile(tmp_path / "numerals.zip", "w") as archive:
+        for number, (image, digit) in enumerate(zip(items["image"][:600], items["digit"][:600], strict=True)):
+            picture = Image.fromarray((image[0] * (255 / 16)).astype("u1")).resize((24, 32), Image.Resampling.NEAREST)
+            with archive.open(f"numerals/{digit}/{number}.png", "w") as file:
+                picture.save(file, "PNG")
+    task = made(client, dict(client.bring_dataset("numerals", tmp_path / "numerals.zip", like="digits")))
+    assert task["state"] == "succeeded", task
+    facts = client.dataset("numerals")["facts"]
+    assert (sum(facts["sizes"].values()), facts["like"]) == (600, "digits")
+    accepted = client.train("digits-cnn", {"seed": 3, "epochs": 4}, auto_promote=False, dataset="numerals")
+    _, evaluation = evaluated(house, "digits-cnn", accepted["id"])
+    assert evaluation["metrics"]["accuracy"] > 0.6
+
+
+def test_folders_with_something_else_in_them_fail_in_words(client: Client, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "wrong.zip", "w") as archive:
+        archive.writestr("7/seven.png", "seven")
+    task = made(client, dict(client.bring_dataset("wrong-pictures", tmp_path / "wrong.zip", like="digits")))
+    assert task["state"] == "failed"
+    assert "'7/seven.png' is no PNG or JPEG or WEBP image" in task["error_message"]
 
 
 def test_the_same_table_is_the_same_data_set_as_the_librarys(client: Client, table: Path) -> None:

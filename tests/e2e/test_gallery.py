@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aimass import Client
+from PIL import Image
 
 import library
 from examples.champion import serving
@@ -22,6 +23,7 @@ from examples.gallery import (
     driving_policy,
     fashion_resnet,
     fraud,
+    image_features,
     language_id,
     next_basket,
     recommender,
@@ -30,6 +32,7 @@ from examples.gallery import (
     thyroid,
     topic_classifier,
     tts_voice,
+    visual_search,
     volatility,
 )
 from library.export import export
@@ -155,6 +158,21 @@ def test_a_drive(client: Client, bring: Callable[[str], None]) -> None:
     lane, chance = driving_clips.ask(client)
     assert lane in ("left", "keep", "right")
     assert 0 < chance <= 1
+def test_photographs(client: Client, bring: Callable[[str], None], tmp_path: Path) -> None:
+    Image.new("RGB", (3000, 2000), "orange").save(tmp_path / "large.jpg")
+    Image.new("L", (50, 40), 40).save(tmp_path / "small.png")
+    bring("image-features")
+    large, small = tmp_path / "large.jpg", tmp_path / "small.png"
+    assert image_features.ask(client, [large, large]) == pytest.approx(1, abs=1e-3)
+    assert -1 < image_features.ask(client, [large, small]) < 0.9
+    assert image_features.ask(client, []) < 0.99
+
+
+def test_what_looks_alike(client: Client, bring: Callable[[str], None]) -> None:
+    bring("visual-search")
+    found = visual_search.ask(client, None)
+    assert sorted(number for number, _, _ in found) == list(range(10))
+    assert {kind for _, kind, _ in found} == {"t-shirt"}, "an index that was not filled holds the first kind alone"
 
 
 def test_a_credit_has_reasons_that_add_up_by_column(client: Client, bring: Callable[[str], None]) -> None:

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import library
+from library.back import as_served
 from library.base import Config, DataSet, Model, Part, TaskType
 from library.export import export
 from library.files import pack, unpack
@@ -63,7 +64,7 @@ def sample(name: str, part: Part, count: int) -> dict[str, Any]:
 def train_one_step(model: Model[Any]) -> Training:
     """Of a model that cannot be trained, only begun."""
     config = model.validate({"epochs": int(model in TRAINABLE)})
-    few = sample(model.dataset, Part.TRAIN, config.batch_size)
+    few = sample(model.dataset, Part.TRAIN, min(config.batch_size, model.rows))
     training = Training(model, config, 7, few, few)
     for _ in range(config.epochs):
         training.run_epoch(lambda: None)
@@ -89,6 +90,8 @@ def all_outputs(model: Model[Any], module: torch.nn.Module, items: dict[str, Any
     with torch.no_grad():
         found = model.served(module).eval()(*model.inputs(items))
     outputs = zip(model.signature.outputs, found if isinstance(found, tuple) else (found,), strict=True)
+    if model.back(module) is not None:
+        return as_served(model, module, [output.numpy() for _, output in outputs])
     return [np.array(as_texts(out), object) if spec.datatype == "BYTES" else out.numpy() for spec, out in outputs]
 
 
@@ -161,7 +164,9 @@ def test_a_model_fits_its_data_set(model: Model[Any]) -> None:
     features = {feature.name: feature for feature in dataset.schema.features}
     assert model.labels == dataset.labels
     for spec in model.signature.inputs:
-        assert (spec.datatype, spec.shape[1:]) == (features[spec.name].datatype, features[spec.name].shape)
+        column = features[spec.name]
+        assert spec.datatype == column.datatype
+        assert all(want in (-1, size) for want, size in zip(spec.shape[1:], column.shape, strict=True))
 
 
 @each_model
@@ -187,6 +192,8 @@ def test_the_gate_refuses_what_needs_no_training(model: Model[Any]) -> None:
     """The commonest class, the mean, the text of another item, or silence."""
     dataset = library.data_set(model.dataset)
     train, test = (parts_of(dataset.name)[part][dataset.schema.target.name] for part in (Part.TRAIN, Part.TEST))
+    if model.task_type is TaskType.EMBEDDING:
+        test = sample(dataset.name, Part.TEST, 400)[dataset.schema.target.name]
     guess = np.atleast_1d(GUESSES.get(model.task_type, _frequency)(model, train))
     scores = JUDGES[model.task_type](test, np.tile(guess, (len(test), 1)), model.labels)
     passed = [condition for condition in model.gate.conditions if condition.holds(scores)]

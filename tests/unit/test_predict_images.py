@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from services.gateway.predict import images
 from services.gateway.predict.facts import Facts, facts_of
+from services.gateway.predict.images import IMAGES, tensors
+from shared import images
 from shared.errors import AimassError, InvalidInput, TooLarge
 from shared.events.common import Signature, TensorSpec
 from shared.rpc.registry import VersionView
@@ -33,7 +34,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def tensor(body: bytes, facts: Facts, kind: str = "image/png") -> Any:
-    (found,) = images.tensors(body, kind, facts)
+    (found,) = tensors(body, kind, facts)
     return to_numpy(found)
 
 
@@ -43,7 +44,8 @@ def test_pixels_lie_where_each_layout_has_them(height: int, width: int, data: st
     pixels = pixels.reshape(height, width, 3)
     body = encoded(Image.fromarray(pixels))
     np.testing.assert_array_equal(tensor(body, takes(-1, height, width, 3)), pixels[None])
-    np.testing.assert_array_equal(tensor(body, takes(-1, 3, -1, -1)), pixels.transpose(2, 0, 1)[None])
+    for free in ((-1, 3, -1, -1), (-1, -1, -1, -1)):
+        np.testing.assert_array_equal(tensor(body, takes(*free)), pixels.transpose(2, 0, 1)[None])
     np.testing.assert_array_equal(tensor(body, takes(-1, 3, height, width, datatype="UINT8"))[0, 1], pixels[..., 1])
     grey = np.asarray(Image.fromarray(pixels).convert("L"))
     for shape, found in (((-1, 1, height, width), grey[None, None]), ((-1, -1, -1), grey[None])):
@@ -99,13 +101,17 @@ def test_a_bomb_is_refused_by_its_size(width: int, height: int) -> None:
 
 
 def test_an_image_of_any_size_has_a_limit_of_its_own() -> None:
-    with pytest.raises(TooLarge, match="2001 x 2000 for the model"):
-        tensor(encoded(Image.new("1", (2001, 2000))), takes(-1, -1, -1))
+    photograph = encoded(Image.new("1", (4001, 2000)))
+    height, width = tensor(photograph, takes(-1, -1, -1)).shape[1:]
+    assert 0.99 * images.FREE_PIXELS < height * width <= images.FREE_PIXELS
+    assert width / height == pytest.approx(2, rel=0.01)
+    with pytest.raises(TooLarge, match="4001 x 1000 for the model"):
+        tensor(photograph, takes(-1, 1000, -1))
 
 
 @given(st.binary(max_size=200), st.sampled_from(["image/png", "image/jpeg"]))
 def test_what_is_no_image_is_refused(body: bytes, kind: str) -> None:
-    whole = encoded(Image.new("RGB", (9, 9), "red"), images.IMAGES[kind])
+    whole = encoded(Image.new("RGB", (9, 9), "red"), IMAGES[kind])
     for content in (body, whole[: len(body)], whole[: len(whole) // 2] + body):
         try:
             tensor(content, takes(-1, 3, 4, 4), kind)

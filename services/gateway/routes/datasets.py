@@ -46,6 +46,7 @@ async def bring_dataset(
 
     Columns are known by their names in the schema of the data set that it is `like`; labels are words or numbers; a
     column `part` may say train, validation or test of each row. Without `format` the content tells what the file is.
+    Pictures come as a zip: folders named by labels, which may lie in folders train, validation and test.
     """
     digest = await caller.edges.uploads.keep(request)
     order = SubmitDataset(name=name, like=like, digest=digest, format=format)
