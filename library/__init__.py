@@ -28,6 +28,7 @@ MODELS = (
     "library.volatility:Volatility",
     "library.direction:Direction",
     "library.ctr:Ctr",
+    "library.sentence_embedder:SentenceEmbedder",
 )
 DATA_SETS = (
     "library.data.digits:Digits",

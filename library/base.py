@@ -310,6 +310,12 @@ class Model(ABC, Generic[C]):
 
         return Served(module, FINISHES[self.task_type]())
 
+    def graph(self, module: "torch.nn.Module") -> "onnx.ModelProto":
+        """The graph that is served, front and all, of a trained module."""
+        from library.export import graph_of
+
+        return graph_of(self, module)
+
     def loss(self, outputs: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
         """The mean over the batch."""
         from library.objectives import LOSSES

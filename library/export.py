@@ -21,12 +21,17 @@ from shared.tensors import datatype_of
 
 def export(model: Model[Any], module: nn.Module, path: Path) -> Signature:
     """Write the served form of a trained module; -1 in the declared signature becomes a free dimension."""
+    graph = model.graph(module)
+    write_atomically(path, graph.SerializeToString(deterministic=True))
+    return signature_of(path)
+
+
+def graph_of(model: Model[Any], module: nn.Module) -> onnx.ModelProto:
+    """Front, served module and back of a member, as far as it has them."""
     back = model.back(module)
     program = _trace(model, model.served(module).eval(), _made(model, back))
     ClearMetadataAndDocStringPass()(program.model)
-    graph = _with_back(model, _with_front(model, onnx_ir.to_proto(program.model)), back)
-    write_atomically(path, graph.SerializeToString(deterministic=True))
-    return signature_of(path)
+    return _with_back(model, _with_front(model, onnx_ir.to_proto(program.model)), back)
 
 
 def signature_of(path: Path) -> Signature:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
@@ -82,6 +83,15 @@ def weighted_words(train: Any, classes: Any, test: Any, *, pairs: bool, trust: f
     learnt = LogisticRegression(C=trust, max_iter=500).fit(words.fit_transform(train.tolist()), classes)
     answers: NDArray[Any] = learnt.predict_proba(words.transform(test.tolist()))
     return answers
+
+
+def latent_words(train: Any, test: Any, width: int = 20) -> "NDArray[Any]":
+    """Vectors of length `width` by latent semantic analysis: the main directions of TF-IDF over the training part."""
+    words = TfidfVectorizer(sublinear_tf=True, decode_error="ignore", min_df=2, stop_words="english")
+    learnt = words.fit_transform(train.tolist())
+    directions = TruncatedSVD(min(width, learnt.shape[1] - 1), random_state=0).fit(learnt)
+    found: NDArray[Any] = directions.transform(words.transform(test.tolist())).astype("<f4")
+    return found
 
 
 def logistic(train: "NDArray[Any]", target: "NDArray[Any]", test: "NDArray[Any]") -> "NDArray[Any]":

@@ -152,7 +152,7 @@ def test_a_config_outside_its_ranges_is_refused_by_the_name_of_the_field(model: 
 def test_a_model_fits_its_data_set(model: Model[Any]) -> None:
     dataset = library.data_set(model.dataset)
     features = {feature.name: feature for feature in dataset.schema.features}
-    assert model.labels == dataset.labels
+    assert model.labels == dataset.labels or (model.task_type is TaskType.EMBEDDING and not model.labels)
     for spec in model.signature.inputs:
         assert (spec.datatype, spec.shape[1:]) == (features[spec.name].datatype, features[spec.name].shape)
 
@@ -240,10 +240,20 @@ def test_the_exported_file_answers_as_the_module_for_any_batch(model: Model[Any]
 @each_model
 def test_the_same_weights_export_to_the_same_bytes_without_any_path(model: Model[Any], tmp_path: Path) -> None:
     content = exported(model)
-    export(model, train_one_step(model).module, tmp_path / "again")
-    assert content == (tmp_path / "again").read_bytes()
-    assert str(ROOT).encode() not in content
-    assert b".py" not in content
+    if model in TRAINABLE:  # of the others `./justw check-model` sees it: their weights are large
+        export(model, train_one_step(model).module, tmp_path / "again")
+        assert content == (tmp_path / "again").read_bytes()
+    written = without_weights(content)
+    assert str(ROOT).encode() not in written
+    assert b".py" not in written
+
+
+def without_weights(content: bytes) -> bytes:
+    """The graph without what holds any letters by chance."""
+    graph = onnx.load_from_string(content)
+    for weights in graph.graph.initializer:
+        weights.ClearField("raw_data")
+    return graph.SerializeToString()
 
 
 @each_model
