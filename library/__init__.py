@@ -29,6 +29,7 @@ MODELS = (
     "library.direction:Direction",
     "library.ctr:Ctr",
     "library.sentence_embedder:SentenceEmbedder",
+    "library.product_search:ProductSearch",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
@@ -47,6 +48,7 @@ DATA_SETS = (
     "library.data.markets:MarketVariance",
     "library.data.markets:MarketDirection",
     "library.data.impressions:Impressions",
+    "library.data.products:Products",
 )
 
 

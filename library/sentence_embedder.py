@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from library.base import Arrays
+    from library.bert import SentenceBert
 
 WIDTH = 384
 MOST_PIECES = 256
@@ -56,7 +57,10 @@ class SentenceEmbedder(Model[SentenceEmbedderConfig]):
         intended_use="To find texts of like meaning: search, grouping, answers to questions that were asked before.",
         data="Its authors trained it on a billion pairs of sentences; judged here by the source of VADER's sentences.",
         licence="Weights: MIT (of the package), all-MiniLM-L6-v2. Code: as the platform. Data: MIT.",
-        limits="To be measured.",
+        limits="English; the first 256 pieces of the first 4,096 letters count. Precision among the ten nearest on the "
+        "test part 0.825, of latent words 0.675; as int8 on the validation part 0.841 where float32 has 0.844, in half "
+        "the time and a quarter of the file. Text is cut as the reference does: of 30,678 texts 2, of broken encoding, "
+        "differ; the newest letters of Unicode may, and [SEP] in a text is text.",
     )
     weights = (WEIGHTS,)
     config = SentenceEmbedderConfig
@@ -70,11 +74,7 @@ class SentenceEmbedder(Model[SentenceEmbedderConfig]):
         return pieces_front("text", MOST_PIECES)
 
     def build(self, config: SentenceEmbedderConfig) -> "nn.Module":
-        from library.bert import SentenceBert
-
-        module = SentenceBert(config.precision)
-        module.load_state_dict(_state())
-        return module
+        return bert(config.precision)
 
     def graph(self, module: "nn.Module") -> "onnx.ModelProto":
         from library.int8 import weights_as_int8
@@ -93,6 +93,15 @@ def pieces_front(name: str, most: int) -> "onnx.ModelProto":
     from library.word_pieces import word_pieces
 
     return word_pieces(name, vocabulary(), most, MOST_LETTERS)
+
+
+def bert(precision: str) -> "SentenceBert":
+    """The body with its weights."""
+    from library.bert import SentenceBert
+
+    module = SentenceBert(precision)
+    module.load_state_dict(_state())
+    return module
 
 
 @cache

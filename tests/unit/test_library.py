@@ -180,7 +180,9 @@ def test_the_gate_refuses_what_needs_no_training(model: Model[Any]) -> None:
 
 def _frequency(model: Model[Any], train: Any) -> Any:
     """How often each class, or each thing that is ranked, was right."""
-    return np.bincount(train[train >= 0].ravel(), minlength=model.signature.outputs[0].shape[-1]) / len(train)
+    greatest = library.data_set(model.dataset).schema.target.maximum or 0
+    count = max(model.signature.outputs[0].shape[-1], int(greatest) + 1)
+    return np.bincount(train[train >= 0].ravel(), minlength=count) / len(train)
 
 
 @each_model
