@@ -201,7 +201,7 @@ class _Hashes:
     def _key(self, piece: str, alphabet: dict[str, int]) -> int:
         letters = piece.removeprefix(INSIDE) or piece
         found: int = sum(alphabet[letter] * factor for letter, factor in zip(letters, self.factors, strict=False))
-        return found + self.inside * (piece != letters)
+        return found + int(self.inside) * (piece != letters)
 
 
 def _alone(alphabet: dict[str, int]) -> list[int]:
