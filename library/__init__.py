@@ -35,6 +35,8 @@ MODELS = (
     "library.driving_clips:DrivingClips",
     "library.image_features:ImageFeatures",
     "library.visual_search:VisualSearch",
+    "library.sentence_embedder:SentenceEmbedder",
+    "library.product_search:ProductSearch",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
@@ -58,6 +60,7 @@ DATA_SETS = (
     "library.data.highway:HighwayRisk",
     "library.data.highway:HighwayDecisions",
     "library.data.highway:HighwayClips",
+    "library.data.products:Products",
 )
 
 

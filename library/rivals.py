@@ -1,10 +1,13 @@
 """What baselines of several members share."""
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -82,6 +85,36 @@ def weighted_words(train: Any, classes: Any, test: Any, *, pairs: bool, trust: f
     learnt = LogisticRegression(C=trust, max_iter=500).fit(words.fit_transform(train.tolist()), classes)
     answers: NDArray[Any] = learnt.predict_proba(words.transform(test.tolist()))
     return answers
+
+
+def latent_words(train: Any, test: Any, width: int = 20) -> "NDArray[Any]":
+    """Vectors of length `width` by latent semantic analysis: the main directions of TF-IDF over the training part."""
+    words = TfidfVectorizer(sublinear_tf=True, decode_error="ignore", min_df=2, stop_words="english")
+    learnt = words.fit_transform(train.tolist())
+    directions = TruncatedSVD(min(width, learnt.shape[1] - 1), random_state=0).fit(learnt)
+    found: NDArray[Any] = directions.transform(words.transform(test.tolist())).astype("<f4")
+    return found
+
+
+def full_text(texts: Sequence[str], asked: Sequence[str], count: int) -> "NDArray[Any]":
+    """Numbers of the best texts for each question [asked, count] by BM25 of words, a plural's s left out; -1 where no
+    more have a word of it (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009).
+    """
+    words = CountVectorizer(analyzer=_singulars)
+    counts = words.fit_transform(texts).astype(float)
+    lengths = np.asarray(counts.sum(axis=1)).ravel() / counts.sum() * len(texts)
+    frequency = np.asarray((counts > 0).sum(axis=0)).ravel()
+    rare = np.log1p((len(texts) - frequency + 0.5) / (frequency + 0.5))
+    rows, columns = counts.nonzero()
+    weights = counts.data * 2.2 / (counts.data + 1.2 * (0.25 + 0.75 * lengths[rows])) * rare[columns]
+    weighted = sparse.csr_matrix((weights, (rows, columns)), counts.shape)
+    scores = ((words.transform(asked) > 0).astype(float) @ weighted.T).toarray()
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    return np.where(np.take_along_axis(scores, best, axis=1) > 0, best, -1)
+
+
+def _singulars(text: str) -> list[str]:
+    return [word[:-1] if len(word) > 3 and word[-1] == "s" else word for word in re.findall("[a-z0-9]+", text.lower())]
 
 
 def logistic(train: "NDArray[Any]", target: "NDArray[Any]", test: "NDArray[Any]") -> "NDArray[Any]":

@@ -201,13 +201,16 @@ def _as_variance(truth: "Array", predicted: "Array") -> dict[str, float]:
 
 
 def _ranking(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, Any]:
-    """Outputs are a score per thing that may be named; truth is the number of the right one, or several padded by -1.
+    """Outputs are a score per thing that may be named, or numbers of the best, integers, -1 where there are no more;
+    truth is the number of the right one, or several padded by -1.
 
     Of equal scores the right one counts as the last: a model that tells nothing apart finds nothing.
     """
     import numpy as np
 
     right = truth.reshape(len(truth), -1)
+    if outputs.dtype.kind == "i" and outputs.ndim == 2:
+        outputs = _as_scores(outputs, right)
     if outputs.ndim != 2 or right.max() >= outputs.shape[1] or (right < 0).all(axis=1).any():
         raise InvalidInput(f"outputs of shape {list(outputs.shape)} do not hold a score for what {TRUTH} names")
     own = np.where(right >= 0, np.take_along_axis(outputs, right.clip(0), axis=1), -np.inf)
@@ -220,6 +223,16 @@ def _ranking(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, 
         "reciprocal_rank": float((1.0 / (np.where(right >= 0, places, outputs.shape[1]).min(axis=1) + 1)).mean()),
         "items": len(truth),
     }
+
+
+def _as_scores(numbers: "Array", right: "Array") -> "Array":
+    """A score per thing, higher the earlier it was named, and below all where it was not."""
+    import numpy as np
+
+    scores = np.full((len(numbers), 2 + max(numbers.max(), right.max())), -np.inf)
+    places = np.broadcast_to(-np.arange(numbers.shape[1], dtype=float)[::-1], numbers.shape)
+    np.put_along_axis(scores, numbers[:, ::-1], places, axis=1)
+    return scores[:, :-1]
 
 
 def _embedding(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, Any]:

@@ -26,7 +26,9 @@ from examples.gallery import (
     image_features,
     language_id,
     next_basket,
+    product_search,
     recommender,
+    sentence_embedder,
     sentiment,
     spam_filter,
     thyroid,
@@ -74,12 +76,12 @@ def serve(house: House, client: Client) -> Callable[..., None]:
 
 
 @pytest.fixture
-def bring(client: Client, tmp_path: Path) -> Callable[[str], None]:
+def bring(client: Client, tmp_path: Path) -> Callable[..., None]:
     """Have a member's untrained graph answer, so that nobody waits for a training."""
 
-    def bring(name: str) -> None:
+    def bring(name: str, **config: Any) -> None:
         model = library.model(name)
-        export(model, model.build(model.validate({})), tmp_path / "model.onnx")
+        export(model, model.build(model.validate(config)), tmp_path / "model.onnx")
         file = tmp_path / "model.onnx"
         made = client.upload(name, file, task_type=model.task_type, labels=model.labels)
         client.promote(name, made["version"], force="for an example")
@@ -104,6 +106,19 @@ def test_what_is_read_aloud_is_written_down(client: Client, bring: Callable[[str
     spoken = tts_voice.ask(client, tts_voice.TEXT, tmp_path / "spoken.wav")
     heard = words(asr_tiny.ask(client, spoken))
     assert mistakes(words(tts_voice.TEXT), heard) <= 2
+def test_meanings(client: Client, bring: Callable[..., None]) -> None:
+    bring("sentence-embedder", precision="int8")
+    found = sentence_embedder.ask(client, list(sentence_embedder.TEXTS))
+    assert found[0][0] == "Refunds are paid within ten days."
+    assert found[0][1] > 0.3 > found[1][1]
+
+
+def test_products(client: Client, bring: Callable[..., None]) -> None:
+    bring("product-search", precision="int8")
+    (found,) = product_search.ask(client, ["food for my dog"])
+    assert len(found) == 10
+    assert "dog" in found[0][0]
+    assert found[0][1] >= found[-1][1]
 
 
 def test_films(client: Client, bring: Callable[[str], None]) -> None:

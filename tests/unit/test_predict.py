@@ -245,6 +245,9 @@ def test_a_ranking_gives_the_best() -> None:
     items = output("items", [[2, 7, 0]], np.int64)
     (answer,) = labelled.predictions((items, scores), ranking)
     assert answer["items"][:2] == [{"item": 2, "label": "salt", "score": 0.1}, {"item": 7, "score": 0.9}]
+    names = from_numpy("names", np.array([[b"salt", b"rice", b"tea"]], object))
+    (answer,) = labelled.predictions((items, scores, names), ranking, 2)
+    assert answer == {"items": [{"item": 2, "label": "salt", "score": 0.1}, {"item": 7, "label": "rice", "score": 0.9}]}
 
 
 def test_a_version_of_which_little_is_known_answers_by_name() -> None:

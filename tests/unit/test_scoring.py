@@ -194,6 +194,17 @@ def test_a_ranking_is_scored_by_the_place_of_what_was_right(rows: list[tuple[int
     assert found["reciprocal_rank"] == pytest.approx(np.mean([1 / (place + 1) for place in places]))
 
 
+@given(st.lists(st.permutations(range(12)), min_size=1, max_size=8), st.data())
+def test_numbers_of_the_best_are_scored_as_scores_of_all(orders: list[list[int]], data: st.DataObject) -> None:
+    truth = np.array([data.draw(st.permutations([0, 5, 11, -1])) for _ in orders])
+    scores = -np.argsort(orders, axis=1).astype("f4")
+    one, other = (JUDGES[TaskType.RANKING](truth, outputs, ()) for outputs in (scores, np.array(orders)[:, :10]))
+    for name in ("ndcg_at_10", "recall_at_10"):
+        assert one[name] == pytest.approx(other[name])
+    none = JUDGES[TaskType.RANKING](truth, np.full((len(truth), 10), -1), ())
+    assert none["recall_at_10"] == none["ndcg_at_10"] == 0
+
+
 def test_of_several_right_things_all_count() -> None:
     outputs = np.linspace(1, 0, 30, dtype="f4")[None]
     assert JUDGES[TaskType.RANKING](np.array([[0, 1, -1]]), outputs, ())["ndcg_at_10"] == pytest.approx(1)

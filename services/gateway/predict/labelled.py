@@ -92,16 +92,31 @@ def _ranked(arrays: dict[str, Array], facts: Facts, top: int) -> tuple[set[str],
     scored = next((n for n, array in arrays.items() if array.dtype.kind == "f" and array.ndim == 2), None)
     if scored is None:
         return None
-    scores = arrays[scored]
-    named = (n for n, array in arrays.items() if array.dtype.kind in "iuO" and array.shape == scores.shape)
-    if items := next(named, None):
-        pairs = zip(arrays[items], scores, strict=True)
-        return {scored, items}, [{"items": _pairs(row[:top], found[:top], facts)} for row, found in pairs]
+    if found := _ordered(arrays, scored, facts, top):
+        return found
     answers = []
-    for row in scores:
+    for row in arrays[scored]:
         order = _best(row, top)
         answers.append({"items": _pairs(order, row[order], facts, is_whole=len(facts.labels) == len(row))})
     return {scored}, answers
+
+
+def _ordered(
+    arrays: dict[str, Array], scored: str, facts: Facts, top: int
+) -> tuple[set[str], list[dict[str, Any]]] | None:
+    """Items beside their scores; where the model gives numbers and texts of them, the texts are labels."""
+    alike = {
+        n: array for n, array in arrays.items() if array.dtype.kind in "iuO" and array.shape == arrays[scored].shape
+    }
+    items = next(iter(alike), None)
+    if items is None:
+        return None
+    names = next((n for n in alike if arrays[n].dtype.kind == "O" and arrays[items].dtype.kind != "O"), None)
+    answers = [_pairs(row[:top], found[:top], facts) for row, found in zip(arrays[items], arrays[scored], strict=True)]
+    for answer, texts in zip(answers, arrays[names] if names else (), strict=False):
+        for pair, text in zip(answer, texts, strict=False):
+            pair["label"] = plain(text)
+    return {scored, items, names or items}, [{"items": answer} for answer in answers]
 
 
 def _pairs(items: Array, scores: Array, facts: Facts, *, is_whole: bool = True) -> list[dict[str, Any]]:
