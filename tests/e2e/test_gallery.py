@@ -106,6 +106,8 @@ def test_what_is_read_aloud_is_written_down(client: Client, bring: Callable[[str
     spoken = tts_voice.ask(client, tts_voice.TEXT, tmp_path / "spoken.wav")
     heard = words(asr_tiny.ask(client, spoken))
     assert mistakes(words(tts_voice.TEXT), heard) <= 2
+
+
 def test_meanings(client: Client, bring: Callable[..., None]) -> None:
     bring("sentence-embedder", precision="int8")
     found = sentence_embedder.ask(client, list(sentence_embedder.TEXTS))
@@ -173,6 +175,8 @@ def test_a_drive(client: Client, bring: Callable[[str], None]) -> None:
     lane, chance = driving_clips.ask(client)
     assert lane in ("left", "keep", "right")
     assert 0 < chance <= 1
+
+
 def test_photographs(client: Client, bring: Callable[[str], None], tmp_path: Path) -> None:
     Image.new("RGB", (3000, 2000), "orange").save(tmp_path / "large.jpg")
     Image.new("L", (50, 40), 40).save(tmp_path / "small.png")
