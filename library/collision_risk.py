@@ -44,7 +44,7 @@ class CollisionRisk(Model[CollisionRiskConfig]):
         title="Will the car crash within two seconds (simulated)",
         intended_use="To show how a warning is learnt from what the cars around do. Simulated: not for a real car.",
         data="Simulated by highway-env (three lanes, 20 other cars): every other frame of 248 roads to train, of 48 to "
-        "validate and of 100 to test (4,154, 6% before a crash), each road in one part. A planner drives, which is "
+        "validate and of 100 to test (4,154, 7% before a crash), each road in one part. A planner drives, which is "
         "careless, absent or pushing at times.",
         licence="Code and weights: as the platform. Simulator: MIT.",
         limits="Measured on the test part: ROC-AUC 0.946, time to collision 0.865. Only the mistakes that this driver "

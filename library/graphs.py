@@ -51,7 +51,7 @@ def replace(graph: onnx.GraphProto, output: str, make: Callable[[str], Sequence[
     nodes = [*graph.node]
     place = next(number for number, node in enumerate(nodes) if output in node.output)
     nodes[place : place + 1] = make(output)
-    _set(graph.node, nodes)
+    set_all(graph.node, nodes)
 
 
 def insert_after(graph: onnx.GraphProto, output: str, node: onnx.NodeProto) -> None:
@@ -61,7 +61,7 @@ def insert_after(graph: onnx.GraphProto, output: str, node: onnx.NodeProto) -> N
     renamed = onnx.NodeProto.FromString(nodes[place].SerializeToString())
     renamed.output[[*renamed.output].index(output)] = f"{output}_before"
     nodes[place : place + 1] = [renamed, node]
-    _set(graph.node, nodes)
+    set_all(graph.node, nodes)
 
 
 def add_constants(graph: onnx.GraphProto, **arrays: Any) -> None:
@@ -70,11 +70,12 @@ def add_constants(graph: onnx.GraphProto, **arrays: Any) -> None:
 
 def set_ends(graph: onnx.GraphProto, inputs: Sequence[tuple[Any, ...]], outputs: Sequence[tuple[Any, ...]]) -> None:
     """Name, type and shape of what goes in and comes out."""
-    _set(graph.input, [helper.make_tensor_value_info(*end) for end in inputs])
-    _set(graph.output, [helper.make_tensor_value_info(*end) for end in outputs])
+    set_all(graph.input, [helper.make_tensor_value_info(*end) for end in inputs])
+    set_all(graph.output, [helper.make_tensor_value_info(*end) for end in outputs])
 
 
-def _set(field: Any, values: Sequence[Any]) -> None:
+def set_all(field: Any, values: Sequence[Any]) -> None:
+    """Put these messages into a repeated field in place of those that it holds; they may be the same."""
     copies = [type(value).FromString(value.SerializeToString()) for value in values]
     del field[:]
     field.extend(copies)

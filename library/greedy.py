@@ -1,13 +1,14 @@
 """Graphs that say one token after another: a traced step becomes the body of a loop, and its tokens become text."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from library.front import IR_VERSION, OPSET
+from library.graphs import set_all
 
 EAR: Final = "ear_"
 STEP: Final = "step_"
@@ -116,7 +117,11 @@ def _body(step: onnx.GraphProto) -> onnx.GraphProto:
     ]
     long, text, truth = TensorProto.INT64, TensorProto.STRING, TensorProto.BOOL
     shape = [None] * len(values["step_said"].type.tensor_type.shape.dim)
-    carried = [("token", long, ["batch"]), ("said", TensorProto.FLOAT, shape), ("text", text, ["batch"])]
+    carried: list[tuple[str, int, Any]] = [
+        ("token", long, ["batch"]),
+        ("said", TensorProto.FLOAT, shape),
+        ("text", text, ["batch"]),
+    ]
     carried.append(("done", truth, ["batch"]))
     taken = [info("turn", long, []), info("going_in", truth, []), *(info(f"{n}_in", t, s) for n, t, s in carried)]
     given = [info("going_on", truth, []), *(info(f"{n}_out", t, s) for n, t, s in carried)]
@@ -136,8 +141,6 @@ def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
         kept.append(numpy_helper.from_array(half, f"{value.name}_half"))
         casts.append(helper.make_node("Cast", [f"{value.name}_half"], [value.name], to=TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
-    for field, values in ((model.graph.initializer, kept), (model.graph.node, nodes)):
-        copies = [type(value).FromString(value.SerializeToString()) for value in values]
-        del field[:]
-        field.extend(copies)
+    set_all(model.graph.initializer, kept)
+    set_all(model.graph.node, nodes)
     return model

@@ -47,7 +47,8 @@ def _waves(window: int) -> "NDArray[np.float32]":
     times = np.arange(window)
     angles = 2 * np.pi * np.outer(np.arange(window // 2 + 1), times) / window
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * times / window)
-    return (np.concatenate([np.cos(angles), np.sin(angles)]) * hann).astype("<f4")[:, None]
+    waves: NDArray[np.float32] = (np.concatenate([np.cos(angles), np.sin(angles)]) * hann).astype("<f4")[:, None]
+    return waves
 
 
 def mel_filters(rate: int, window: int, bands: int) -> "NDArray[np.float32]":
@@ -58,7 +59,8 @@ def mel_filters(rate: int, window: int, bands: int) -> "NDArray[np.float32]":
     rising = (frequencies - edges[:-2, None]) / widths[:-1, None]
     falling = (edges[2:, None] - frequencies) / widths[1:, None]
     triangles = np.maximum(0, np.minimum(rising, falling))
-    return (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype("<f4")
+    filters: NDArray[np.float32] = (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype("<f4")
+    return filters
 
 
 def _mel(hertz: float) -> float:

@@ -58,7 +58,7 @@ class TtsVoice(Model[TtsVoiceConfig]):
         data="Trained elsewhere on the voice joe (Nabu Casa's voice datasets), from the voice lessac; measured on 50 "
         "sentences of the Universal Declaration of Human Rights by what asr-tiny hears.",
         licence="Code: as the platform. Voice: CC0, package MIT; lessac, which it began with, has terms of its own.",
-        limits="American English, one voice, 22,050 samples a second. Word error rate 0.044 (0.026 to 0.063), 799 words: "
+        limits="American English, one voice, 22,050 Hz. Word error rate 0.044 (0.026 to 0.063), 799 words: "
         "a recogniser's errors count as the voice's. People may take it for a person: say that a machine speaks.",
     )
     config = TtsVoiceConfig

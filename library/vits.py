@@ -47,8 +47,8 @@ def front(numbers: Mapping[str, int]) -> onnx.ModelProto:
 def _sounds(letters: Mapping[str, int]) -> list[onnx.NodeProto]:
     """The number of each letter, and how many a row has; the length of each sound."""
     make = helper.make_node
-    split = {"mark": 0, "pad_value": "", "mincharnum": 1, "separators": [""]}
-    table = {"keys_strings": [*letters], "values_int64s": [*letters.values()], "default_int64": BLANK}
+    split: dict[str, Any] = {"mark": 0, "pad_value": "", "mincharnum": 1, "separators": [""]}
+    table: dict[str, Any] = {"keys_strings": [*letters], "values_int64s": [*letters.values()], "default_int64": BLANK}
     return [
         make("Tokenizer", ["phonemes"], ["letters"], domain=CONTRIB, **split),
         make("LabelEncoder", ["letters"], ["found"], domain=ML, **table),

@@ -40,12 +40,14 @@ class Heads(nn.Module):
 
     def split(self, values: Tensor) -> Tensor:
         """[batch, time, width] to [batch, heads, time, width of a head]."""
-        return values.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, time, width = values.shape
+        return values.reshape(batch, time, self.heads, width // self.heads).transpose(1, 2)
 
     def mixed(self, asked: Tensor, turned: Tensor, values: Tensor) -> Tensor:
         """What each place takes from all others, whose keys are turned: [batch, heads, width of a head, time]."""
         chances = (asked @ turned * asked.shape[-1] ** -0.5).softmax(dim=-1)
-        return (chances @ values).transpose(1, 2).flatten(2)
+        found: Tensor = (chances @ values).transpose(1, 2).flatten(2)
+        return found
 
 
 class SelfAttention(Heads):
@@ -58,7 +60,8 @@ class SelfAttention(Heads):
 
     def forward(self, values: Tensor) -> Tensor:
         asked, keys, found = map(self.split, self.linear_0(self.layer_norm(values)).chunk(3, dim=-1))
-        return values + self.linear_1(self.mixed(asked, keys.transpose(-1, -2), found))
+        changed: Tensor = self.linear_1(self.mixed(asked, keys.transpose(-1, -2), found))
+        return values + changed
 
     def step(self, values: Tensor, keys: Tensor, found: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One more place; keys and values of those before it come in and go out with it."""
@@ -83,7 +86,8 @@ class CrossAttention(Heads):
 
     def forward(self, values: Tensor, turned: Tensor, found: Tensor) -> Tensor:
         asked = self.split(self.linear_0(self.layer_norm(values)))
-        return values + self.linear_2(self.mixed(asked, turned, found))
+        changed: Tensor = self.linear_2(self.mixed(asked, turned, found))
+        return values + changed
 
 
 class FeedForward(nn.Module):

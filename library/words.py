@@ -43,7 +43,7 @@ def _number(value: int) -> list[str]:
 
 def mistakes(said: Sequence[str], heard: Sequence[str]) -> int:
     """The least number of words put in, left out or changed that makes one of the other."""
-    row = [*range(len(heard) + 1)]
+    row: list[int] = [*range(len(heard) + 1)]
     for number, word in enumerate(said, 1):
         before, row = row, [number]
         for place, other in enumerate(heard):
