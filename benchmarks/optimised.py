@@ -33,6 +33,8 @@ WAYS = ("graph", "int8-dynamic", "int8-static", "prune-channels:share=0.25", "pr
 ORIGINAL = "original"
 ROWS = 64
 SECONDS = 600.0
+READY_SECONDS = 30.0
+LIVE = ("staged", "serving")
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -170,12 +172,17 @@ def repeated(rows: Arrays, count: int) -> Arrays:
 
 
 def chosen_version(client: Client, model: str, version: int | None) -> int:
-    """The one named, or the one that serves; raises NotMeasured where none answers."""
-    found = version or serving(client, model)
-    live = {(each["model"], each["version"]) for each in client.deployments(model) if each["ready"]}
-    if found is None or (model, found) not in live:
-        raise NotMeasured(f"{model} has no such version that answers now: train it, or deploy it, first")
-    return found
+    """The one named, or the one that serves; raises NotMeasured where none answers, at once or after a while."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        found = version or serving(client, model)
+        live = [each for each in client.deployments(model) if each["version"] == found and each["state"] in LIVE]
+        if found is not None and any(each["ready"] for each in live):
+            return found
+        if found is not None and not live:
+            break
+        time.sleep(0.3)
+    raise NotMeasured(f"{model} has no such version that answers now: train it, or deploy it, first")
 
 
 def forms_of(
