@@ -337,13 +337,12 @@ class Model(ABC, Generic[C]):
 
     def inputs(self, items: "Arrays") -> "Tensors":
         """The tensors that the module takes, from columns of the data set named as the signature's inputs."""
-        import torch
-
         from library.front import through
+        from library.layers import aligned
 
         columns = {spec.name: items[spec.name] for spec in self.signature.inputs}
         front = self.front()
-        return tuple(map(torch.from_numpy, (through(front, columns, self.rows) if front else columns).values()))
+        return tuple(map(aligned, (through(front, columns, self.rows) if front else columns).values()))
 
     def optimiser(self, module: "torch.nn.Module", config: C) -> "torch.optim.Optimizer":
         """Made before each run; its learning rate is set before each step."""

@@ -1,7 +1,7 @@
 """Graphs that say one token after another: a traced step becomes the body of a loop, and its tokens become text."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import onnx
@@ -9,6 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from library.front import IR_VERSION, OPSET
 from library.graphs import set_all
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 EAR: Final = "ear_"
 STEP: Final = "step_"
@@ -128,14 +131,20 @@ def _body(step: onnx.GraphProto) -> onnx.GraphProto:
     return helper.make_graph(nodes, "say_one_more", taken, given)
 
 
+def _half(array: "NDArray[Any]") -> "NDArray[Any] | None":
+    """In half precision, where that is worth it and loses nothing."""
+    if array.dtype != np.float32 or array.size < HALVED:
+        return None
+    with np.errstate(over="ignore"):
+        half = array.astype("<f2")
+    return half if (array == half).all() else None
+
+
 def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
     """Weights that half precision holds exactly take half the room, and become FP32 again when the file is read."""
     kept, casts = [], []
     for value in model.graph.initializer:
-        array = numpy_helper.to_array(value)
-        with np.errstate(over="ignore"):
-            half = array.astype("<f2")
-        if array.dtype != np.float32 or array.size < HALVED or (array != half).any():
+        if (half := _half(numpy_helper.to_array(value))) is None:
             kept.append(value)
             continue
         kept.append(numpy_helper.from_array(half, f"{value.name}_half"))

@@ -1,12 +1,24 @@
 """Layers that several models of the library use."""
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 L = TypeVar("L", bound=nn.Module)
+ALIGNMENT: Final = 64
+
+
+def aligned(array: "NDArray[Any]") -> Tensor:
+    """The array as a tensor that begins where torch's own do: elsewhere sums of floats differ in their last bits, and
+    equal trainings would make different files.
+    """
+    tensor = torch.from_numpy(array)
+    return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
 
 
 def only(kind: type[L], module: nn.Module) -> L:

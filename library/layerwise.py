@@ -59,7 +59,7 @@ def layers_of(model: Model[Any], served: nn.Module) -> list[Layer]:
     ends: dict[str, tuple[str, str]] = {}
     for node in program_of(model, served).model.graph:
         scopes = ast.literal_eval(node.metadata_props.get(SCOPES, "[]"))
-        for path in kinds.keys() & {scope.removeprefix(WRAPPED) for scope in scopes}:
+        for path in kinds.keys() & {scope.removeprefix(WRAPPED) for scope in scopes if scope.startswith(WRAPPED)}:
             ends.pop(path, None)
             ends[path] = (str(node.outputs[0].name), node.op_type)
     inner_first = sorted(ends, key=lambda path: -path.count("."))

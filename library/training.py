@@ -41,7 +41,6 @@ class Training:
     """A training in progress: `epoch` epochs are done, the last with these `metrics`."""
 
     def __init__(self, model: Model[Any], config: Config, seed: int, train: "Arrays", validation: "Arrays") -> None:
-        seed_everything(seed, 0)
         target = data_set(model.dataset).schema.target.name
         self._model = model
         self._config = config
@@ -49,6 +48,7 @@ class Training:
         train = train if config.epochs or _adapts(model) else {name: column[:1] for name, column in train.items()}
         self._train = (*model.inputs(train), _as_tensor(train[target]))
         self._validation = (*model.inputs(validation), _as_tensor(validation[target]))
+        seed_everything(seed, 0)  # after the inputs: a front that reads weights may draw numbers the first time
         self.module = model.build(config)
         model.adapt(self.module, self._train[:-1], self._train[-1])
         self.epoch = 0

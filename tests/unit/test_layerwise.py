@@ -14,7 +14,7 @@ from onnx import numpy_helper
 import library
 from library.base import Model
 from library.export import export
-from library.layerwise import Apart, Layer, apart, first_beyond, layers_of
+from library.layerwise import WRAPPED, Apart, Layer, apart, first_beyond, layers_of
 from library.optimisation.quantising import static
 from shared.optimisation import Int8Static
 
@@ -46,8 +46,8 @@ def items(model: Model[Any]) -> dict[str, Any]:
 
 def broken(content: bytes, weight: str, factor: float) -> onnx.ModelProto:
     graph = onnx.ModelProto.FromString(content)
-    (tensor,) = (item for item in graph.graph.initializer if item.name == weight)
-    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), weight))
+    (tensor,) = (item for item in graph.graph.initializer if item.name == f"{WRAPPED}{weight}")
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), tensor.name))
     return graph
 
 
