@@ -44,14 +44,21 @@ class Search(nn.Module):
         """What is to be found, by its features [things, features], and of which class each is [things]."""
         self.things, self.classes = things, classes
         self.scale.measure(things)
-        scaled = self.scale(things)
-        _, directions = torch.linalg.eigh(scaled.T @ scaled / len(things))
-        self.known.weight.copy_(directions.T.flip(0)[: len(self.known.weight)])
+        self.known.weight.copy_(_directions(self.scale(things), len(self.known.weight)))
 
     def forward(self, features: Tensor) -> Tensor:
         scaled = self.scale(features)
         vectors: Tensor = self.known(scaled) + self.learnt(scaled)
         return vectors
+
+
+def _directions(rows: Tensor, count: int) -> Tensor:
+    """In which they differ most; rounded, and never of one size, so that the same rows give the same bytes."""
+    wide = rows.double()
+    spread = (wide.T @ wide / len(wide)).round(decimals=9)
+    apart = torch.linspace(0, 1e-6, len(spread), dtype=torch.float64)
+    _, directions = torch.linalg.eigh(spread + torch.diag(apart))
+    return directions.T.flip(0)[:count].float()
 
 
 class Voted(nn.Module):
