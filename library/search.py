@@ -58,7 +58,8 @@ def _directions(rows: Tensor, count: int) -> Tensor:
     spread = (wide.T @ wide / len(wide)).round(decimals=9)
     apart = torch.linspace(0, 1e-6, len(spread), dtype=torch.float64)
     _, directions = torch.linalg.eigh(spread + torch.diag(apart))
-    return directions.T.flip(0)[:count].float()
+    found: Tensor = directions.T.flip(0)[:count].float()
+    return found
 
 
 class Voted(nn.Module):
