@@ -105,8 +105,9 @@ def _blocks() -> Iterator[Inverted]:
 
 def published(levels: tuple[int, ...] = (HEAD,)) -> EfficientNetLite0:
     """With the weights of the archive, which name the same layers in the same order."""
-    module = EfficientNetLite0(levels).eval()
+    with torch.device("meta"):  # a random number taken here would move those of the training that looks at pictures
+        module = EfficientNetLite0(levels).eval()
     weights = torch.load(io.BytesIO(EFFICIENTNET_LITE0.read(FILE)), weights_only=True)
     pairs = zip(module.state_dict(), weights.values(), strict=False)
-    module.load_state_dict(dict(pairs))
+    module.load_state_dict(dict(pairs), assign=True)
     return module
