@@ -43,5 +43,5 @@ def test_a_member_that_fails_is_a_row_that_says_why(house: House) -> None:
 
 
 def test_an_unknown_member_is_refused_with_the_names_of_all(house: House) -> None:
-    with pytest.raises(MemberFailed, match="has no nope; it has breast-cancer-mlp, "):
+    with pytest.raises(MemberFailed, match="has no nope; it has asr-tiny, breast-cancer-mlp, "):
         run_all(house.stack.info, ["nope"], {}, Console(quiet=True), load_seconds=0.3)

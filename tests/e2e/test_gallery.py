@@ -194,8 +194,8 @@ def test_what_looks_alike(client: Client, bring: Callable[[str], None]) -> None:
     assert {kind for _, kind, _ in found} == {"t-shirt"}, "an index that was not filled holds the first kind alone"
 
 
-def test_a_credit_has_reasons_that_add_up_by_column(client: Client, bring: Callable[[str], None]) -> None:
-    bring("credit-score")
+def test_a_credit_has_reasons_that_add_up_by_column(client: Client, serve: Callable[..., None]) -> None:
+    serve("credit-score", epochs=1)
     chance, reasons = credit_score.ask(client, {"Age": 30, "Income": 100})
     assert 0 < chance < 1
     assert {name for name, _ in reasons} == set(client.member("credit-score")["features"][0]["columns"])
@@ -203,9 +203,9 @@ def test_a_credit_has_reasons_that_add_up_by_column(client: Client, bring: Calla
 
 
 @pytest.mark.parametrize("example", [fraud, thyroid])
-def test_rows_of_a_file(client: Client, bring: Callable[[str], None], tmp_path: Path, example: Any) -> None:
+def test_rows_of_a_file(client: Client, serve: Callable[..., None], tmp_path: Path, example: Any) -> None:
     name = example.__name__.rpartition(".")[2]
-    bring(name)
+    serve(name, epochs=1)
     (own,) = example.ask(client, None)
     member = client.member(name)
     cells = [str(value) if isinstance(value, float) else "" for value in member["example"]["inputs"][0]["data"]]
@@ -234,8 +234,8 @@ def test_a_patient(client: Client, serve: Callable[..., None]) -> None:
     assert 25 < diabetes_mlp.ask(client, {"bmi": 20}) < diabetes_mlp.ask(client, {"bmi": 40}) < 346
 
 
-def test_samples_of_a_file(client: Client, bring: Callable[[str], None], tmp_path: Path) -> None:
-    bring("breast-cancer-mlp")
+def test_samples_of_a_file(client: Client, serve: Callable[..., None], tmp_path: Path) -> None:
+    serve("breast-cancer-mlp", seed=1)
     (example,) = breast_cancer_mlp.ask(client, None)
     member = client.member("breast-cancer-mlp")
     columns, values = member["features"][0]["columns"], member["example"]["inputs"][0]["data"]

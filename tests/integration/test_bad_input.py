@@ -90,6 +90,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/predict/{model}": {"items": [[1, 2]]},
     "POST /api/v1/predict/{model}/versions/{version}": {"items": [{"pixels": [1, 2]}]},
     "POST /v1/embeddings": {"model": "unknown", "input": "a text"},
+    "POST /v1/audio/speech": {"model": "unknown", "input": "a text", "voice": "joe"},
+    "POST /api/v1/models/{model}/versions/{version}/optimisations": {"how": {"method": "graph"}},
 }
 
 
