@@ -1,10 +1,13 @@
 """The composition of evaluator."""
 
+from functools import partial
+
 from services.evaluator.data_plane import DataPlane
 from services.evaluator.handlers import HANDLERS, Parts
 from services.evaluator.job import EvaluateJob
 from services.evaluator.settings import Settings
 from shared import bus
+from shared.claims import Claims
 from shared.service import Service
 from shared.tasks.runner import TaskRunner
 
@@ -12,7 +15,8 @@ from shared.tasks.runner import TaskRunner
 def build(settings: Settings | None = None) -> Service:
     settings = settings or Settings()
     service = Service("evaluator", settings)
-    data_plane = DataPlane(lambda: bus.connect("evaluator", settings), settings)
+    claims = Claims(settings.artifacts_url, settings.home_dir)
+    data_plane = DataPlane(partial(bus.connect, "evaluator", settings), claims, settings)
     runner = TaskRunner(service, settings)
     runner.add(EvaluateJob(data_plane))
     service.handle(HANDLERS, Parts(runner))

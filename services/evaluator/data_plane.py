@@ -45,9 +45,8 @@ class Refused(AimassError):
 class DataPlane:
     """Asks versions for their first output, in batches."""
 
-    def __init__(self, connection: Callable[[], Awaitable[Client]], settings: Settings) -> None:
-        self._connect, self._settings = connection, settings
-        self._claims = Claims(settings.artifacts_url, settings.home_dir)
+    def __init__(self, connection: Callable[[], Awaitable[Client]], claims: Claims, settings: Settings) -> None:
+        self._connect, self._claims, self._settings = connection, claims, settings
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
 

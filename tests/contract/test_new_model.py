@@ -5,6 +5,7 @@ import pytest
 from deploy.new_model import LONGEST, MARKER, Refused, check_name
 from tests.contract.tree import BIN, ROOT, Tree
 
+pytestmark = pytest.mark.library
 NAME = "tumour-mlp"
 FILES = ("library/tumour_mlp.py", "tests/unit/test_tumour_mlp.py")
 

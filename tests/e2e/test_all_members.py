@@ -10,6 +10,7 @@ from examples.all_members import MemberFailed, run_all, tell
 from examples.member_row import Row
 from tests.house import House
 
+pytestmark = pytest.mark.library
 MODEL = "diabetes-mlp"
 
 

@@ -41,6 +41,7 @@ from library.export import export
 from library.words import mistakes, words
 from tests.house import House, until
 
+pytestmark = pytest.mark.library
 LETTER = b"""From: anna@example.org
 Subject: =?utf-8?q?Lunch_on_Thursday=3F?=
 Content-Type: text/plain; charset=utf-8

@@ -57,9 +57,9 @@ async def test_answers_of_any_length_are_asked_one_by_one_and_filled_up(
     nats: NatsServer, settings_of: Callable[[str], ServiceSettings]
 ) -> None:
     settings = Settings(**settings_of("evaluator").model_dump())
-    plane, asked = DataPlane(partial(connected, nats.url), settings), []
-    neighbour = await nats_client.connect(nats.url)
     claims = Claims(settings.artifacts_url, settings.home_dir)
+    plane, asked = DataPlane(partial(connected, nats.url), claims, settings), []
+    neighbour = await nats_client.connect(nats.url)
     await neighbour.subscribe("infer.>", cb=partial(reply, claims, asked))
     await settle(neighbour)
     version = Version("p", "voice", 1, "", "speech", "", "", "", "", (), SIGNATURE, (), False)

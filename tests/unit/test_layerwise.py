@@ -18,6 +18,7 @@ from library.layerwise import WRAPPED, Apart, Layer, apart, first_beyond, layers
 from library.optimisation.quantising import static
 from shared.optimisation import Int8Static
 
+pytestmark = pytest.mark.library
 TOLERANCE = 1e-4
 MEMBERS = ("fashion-resnet", "spam-filter")
 

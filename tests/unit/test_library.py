@@ -33,6 +33,7 @@ from shared.names import is_slug
 from shared.tensors import datatype_of
 from tests.unit.task_process import ROOT
 
+pytestmark = pytest.mark.library
 MODELS = list(library.models().values())
 DATA_SETS = list(library.data_sets().values())
 AT_CHANCE = {"direction", "ctr"}

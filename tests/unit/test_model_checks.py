@@ -26,6 +26,7 @@ from deploy.model_checks import (
 from deploy.new_model import MARKER
 from library.base import Model, Part
 
+pytestmark = pytest.mark.library
 GOOD = {"rmse": 50.0, "mae": 40.0, "r2": 0.5}
 RIVAL = {"rmse": 53.0}
 
