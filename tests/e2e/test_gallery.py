@@ -106,7 +106,7 @@ def test_what_is_read_aloud_is_written_down(client: Client, bring: Callable[[str
         bring(name)
     spoken = tts_voice.ask(client, tts_voice.TEXT, tmp_path / "spoken.wav")
     heard = words(asr_tiny.ask(client, spoken))
-    assert mistakes(words(tts_voice.TEXT), heard) < len(heard) / 2, "the voice draws noise, so that no two are equal"
+    assert mistakes(words(tts_voice.TEXT), heard) <= 3  # "free in equal indignity" is heard: no noise is drawn
 
 
 def test_meanings(client: Client, bring: Callable[..., None]) -> None:
