@@ -22,6 +22,7 @@ from deploy import extension
 from deploy.embedded.servers import BusUser
 from shared.streams import SERVICES, STREAMS, Declaration, consumers, permissions
 
+PATIENCE_SECONDS = 30.0
 ROOT = Path(__file__).resolve().parents[1]
 DATABASE = "aimass"
 DATABASE_SERVICES = tuple(service for service in SERVICES if service != "gateway")
@@ -129,13 +130,13 @@ def provision_bus(admin_url: str) -> None:
 async def _provision_bus_for_all(admin_url: str) -> None:
     await provision_bus_over(admin_url, declarations())
     connection = await nats.connect(admin_url)
-    await connection.jetstream().add_consumer(extension.STREAM, extension.CONSUMER)
+    await connection.jetstream(timeout=PATIENCE_SECONDS).add_consumer(extension.STREAM, extension.CONSUMER)
     await connection.close()
 
 
 async def provision_bus_over(admin_url: str, declared: Iterable[Declaration]) -> None:
     connection = await nats.connect(admin_url)
-    jetstream = connection.jetstream()
+    jetstream = connection.jetstream(timeout=PATIENCE_SECONDS)
     for stream in STREAMS:
         try:
             await jetstream.update_stream(stream)

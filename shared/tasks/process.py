@@ -234,8 +234,9 @@ async def task_process(
     watching = asyncio.create_task(started.watch_memory())
     try:
         given = spec.model_dump_json() if isinstance(spec, BaseModel) else json.dumps(spec)
-        process.stdin.write(given.encode())
-        process.stdin.close()
+        if not process.stdin.is_closing():  # else it has died already, and its end will tell
+            process.stdin.write(given.encode())
+            process.stdin.close()
         yield started
     finally:
         watching.cancel()
