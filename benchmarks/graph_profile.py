@@ -13,7 +13,7 @@ from typing import Any
 import onnxruntime
 
 from library.files import unpack
-from library.front import as_text
+from library.graphs.front import as_text
 
 WARM_UP, RUNS = 20, 101
 Operators = list[dict[str, Any]]

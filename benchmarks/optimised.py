@@ -26,7 +26,7 @@ from deploy.embedded.parts import DEFAULT_HOME
 from deploy.embedded.stack import Stack
 from examples.all_members import DTYPES, about, example_of
 from examples.champion import client_of, serving, version_of
-from library.front import as_text
+from library.graphs.front import as_text
 from library.optimisation.graphs import session
 
 WAYS = ("graph", "int8-dynamic", "int8-static", "prune-channels:share=0.25", "prune-weights:share=0.5")

@@ -9,7 +9,7 @@ import sys
 import venv
 from pathlib import Path
 
-from deploy.machine import Unfit, check_space, check_this_platform, check_writable, python_library_folder
+from deploy.machine import UnfitMachine, check_space, check_this_platform, check_writable, python_library_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 MAIN = ROOT / ".venv"
@@ -52,7 +52,7 @@ def make_environment() -> None:
     try:
         venv.create(MAIN, clear=True, with_pip=True, symlinks=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise Unfit(f".venv could not be made: {error}") from error
+        raise UnfitMachine(f".venv could not be made: {error}") from error
     UNFINISHED.unlink()
 
 
@@ -61,9 +61,9 @@ def install_just() -> None:
     command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
     command += ["--no-deps", "--force-reinstall", f"rust-just=={JUST_VERSION}"]
     if subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode != 0:
-        raise Unfit("pip could not install just: its lines above say why.")
+        raise UnfitMachine("pip could not install just: its lines above say why.")
     if not has_just():
-        raise Unfit(f"{JUST} does not run here: is this a file system without programs (noexec)?")
+        raise UnfitMachine(f"{JUST} does not run here: is this a file system without programs (noexec)?")
 
 
 def make() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
         return
     try:
         make()
-    except Unfit as problem:
+    except UnfitMachine as problem:
         sys.exit(f"justw: {problem}")
 
 

@@ -20,7 +20,7 @@ from deploy.bootstrap import ELSEWHERE
 from deploy.machine import (
     GIB,
     VERSION,
-    Unfit,
+    UnfitMachine,
     check_space,
     check_this_platform,
     check_writable,
@@ -167,7 +167,7 @@ def main() -> None:
     try:
         check_writable(MAIN, ELSEWHERE)
         problem = install_once()
-    except Unfit as error:
+    except UnfitMachine as error:
         sys.exit(f"install refused: {error}")
     sys.exit(problem)
 

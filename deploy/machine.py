@@ -1,6 +1,6 @@
 """What a machine and a place must offer before anything is installed or started; standard library only.
 
-Each check raises Unfit with the one line that its reader needs.
+Each check raises UnfitMachine with the one line that its reader needs.
 """
 
 import os
@@ -18,7 +18,7 @@ PYTHON_LIBRARY = f"libpython{VERSION}.so.1.0"
 LEAST_GLIBC = (2, 35)  # the platform tag of Triton's wheel
 
 
-class Unfit(Exception):
+class UnfitMachine(Exception):
     """This machine or this place cannot carry the platform."""
 
 
@@ -35,11 +35,13 @@ def check_platform(system: str, processor: str, glibc: tuple[int, int] | None) -
     """Triton is a wheel of binaries for one kind of machine."""
     needed = f"Linux on x86_64 with glibc {'.'.join(map(str, LEAST_GLIBC))} or newer is needed, for Triton's wheel"
     if (system, processor) != ("Linux", "x86_64"):
-        raise Unfit(f"{needed}; this is {system} on {processor}.")
+        raise UnfitMachine(f"{needed}; this is {system} on {processor}.")
     if glibc is None:
-        raise Unfit(f"{needed}; the C library here is another one, such as musl (Alpine).")
+        raise UnfitMachine(f"{needed}; the C library here is another one, such as musl (Alpine).")
     if glibc < LEAST_GLIBC:
-        raise Unfit(f"{needed}; here it is {'.'.join(map(str, glibc))} (Debian 12 and Ubuntu 22.04 have a newer one).")
+        raise UnfitMachine(
+            f"{needed}; here it is {'.'.join(map(str, glibc))} (Debian 12 and Ubuntu 22.04 have a newer one)."
+        )
 
 
 def check_this_platform() -> None:
@@ -58,7 +60,7 @@ def python_library_folder(folders: Iterable[Path] | None = None, name: str = PYT
     for folder in library_folders() if folders is None else folders:
         if (folder / name).exists():
             return folder
-    raise Unfit(
+    raise UnfitMachine(
         f"Triton needs {name}, which this Python does not bring (it is linked statically): install it "
         f"(Debian and Ubuntu: apt install libpython{VERSION}), or use a Python built with --enable-shared."
     )
@@ -69,22 +71,26 @@ def check_space(place: Path, needed: int, purpose: str) -> None:
     there = nearest_existing(place)
     free = shutil.disk_usage(there).free
     if free < needed:
-        raise Unfit(f"{purpose} needs {needed / GIB:.1f} GiB of free disk at {place}; {free / GIB:.1f} GiB are free.")
+        raise UnfitMachine(
+            f"{purpose} needs {needed / GIB:.1f} GiB of free disk at {place}; {free / GIB:.1f} GiB are free."
+        )
 
 
 def check_writable(place: Path, advice: str) -> None:
     """The place, or where it is to be made, must be a folder that we may write to."""
     there = nearest_existing(place)
     if not there.is_dir():
-        raise Unfit(f"{there} is not a folder: {advice}.")
+        raise UnfitMachine(f"{there} is not a folder: {advice}.")
     if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
-        raise Unfit(f"{there} cannot be written to: {advice}.")
+        raise UnfitMachine(f"{there} cannot be written to: {advice}.")
 
 
 def check_ours(place: Path, advice: str) -> None:
     """What belongs to somebody else would be left half theirs and half ours."""
     if place.exists() and place.stat().st_uid != os.geteuid():
-        raise Unfit(f"{place} belongs to {user_name(place.stat().st_uid)}, not to {user_name(os.geteuid())}: {advice}.")
+        raise UnfitMachine(
+            f"{place} belongs to {user_name(place.stat().st_uid)}, not to {user_name(os.geteuid())}: {advice}."
+        )
 
 
 def nearest_existing(place: Path) -> Path:

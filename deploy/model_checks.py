@@ -18,10 +18,10 @@ import torch
 import library
 from library.base import Config, DataSet, Model, Part
 from library.files import pack, write_atomically
-from library.front import as_text
-from library.layerwise import apart, first_beyond, layers_of
+from library.graphs.front import as_text
+from library.graphs.layerwise import apart, first_beyond, layers_of
 from library.third_party import check_data_set, check_model
-from library.training import Training
+from library.training.epochs import Training
 from services.evaluator.engine import BASELINE, CANDIDATE, TRUTH, BaselineSpec, ScoringSpec
 from services.trainer.engine import MODEL_FILE, TrainingSpec
 from shared.events.common import Signature

@@ -16,13 +16,14 @@ from library.base import DataSet, Feature
 from shared.errors import NotFound
 
 ROOT = Path(__file__).resolve().parents[1]
+MEMBERS = Path("library", "members")
 TEMPLATES = Path(__file__).with_name("templates") / "model"
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LONGEST = 60
 LIST_END = re.compile(r"^(MODELS = \([^)]*?)(?=^\))", re.MULTILINE)
 MARKER = "SAY:"
-LEFT = """made library/{module}.py and tests/unit/test_{module}.py, named in library/__init__.py; what is left by hand:
-  {marker} in library/{module}.py    card and docstrings: what a person must know who uses it
+LEFT = """made library/members/{module}.py and tests/unit/test_{module}.py, named in library/__init__.py; left by hand:
+  {marker} in that file    card and docstrings: what a person must know who uses it
   gate, config              what is good enough, and what a training can be told
   build, example            the network that fits the data, and a call as people make it
 then ./justw check-model {name}, which says whether it is fit for the library"""
@@ -37,7 +38,7 @@ def check_name(name: str, root: Path) -> None:
     module = name.replace("-", "_")
     if not NAME.fullmatch(name) or len(name) > LONGEST or keyword.iskeyword(module):
         raise Refused(f"{name!r} is no name for a model: small letters, digits and single dashes, a letter first")
-    if name in library.models() or (root / "library" / module).exists() or (root / "library" / f"{module}.py").exists():
+    if name in library.models() or (root / MEMBERS / f"{module}.py").exists():
         raise Refused(f"the name {name!r} is taken")
 
 
@@ -88,7 +89,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 def make_files(facts: dict[str, Any], root: Path) -> list[Path]:
     module = facts["name"].replace("-", "_")
-    files = {"member": root / "library" / f"{module}.py", "test": root / "tests" / "unit" / f"test_{module}.py"}
+    files = {"member": root / MEMBERS / f"{module}.py", "test": root / "tests" / "unit" / f"test_{module}.py"}
     for template, path in files.items():
         path.write_text(Template((TEMPLATES / f"{template}.py.txt").read_text()).substitute(facts))
     return list(files.values())
@@ -96,7 +97,7 @@ def make_files(facts: dict[str, Any], root: Path) -> list[Path]:
 
 def add_to_list(facts: dict[str, Any], root: Path) -> None:
     path, module = root / "library" / "__init__.py", facts["name"].replace("-", "_")
-    line = json.dumps(f"library.{module}:{facts['stem']}")
+    line = json.dumps(f"library.members.{module}:{facts['stem']}")
     text, count = LIST_END.subn(rf"\g<1>    {line},\n", path.read_text())
     if count != 1:
         raise Refused(f"{path.relative_to(root)} has no list MODELS = (...) to add the name to")

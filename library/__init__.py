@@ -1,4 +1,4 @@
-"""The model library: adding a member is one file beside this one and one line in MODELS or DATA_SETS.
+"""The model library: adding a member is one file in members/ or data/, and one line in MODELS or DATA_SETS.
 
 A line is an entry point's value, `module:class`; wheels of others bring members by the same form (README.md).
 """
@@ -12,31 +12,31 @@ from library.third_party import Catalogue, add_all
 from shared.errors import NotFound
 
 MODELS = (
-    "library.digits_cnn:DigitsCnn",
-    "library.breast_cancer_mlp:BreastCancerMlp",
-    "library.diabetes_mlp:DiabetesMlp",
-    "library.spam_filter:SpamFilter",
-    "library.fashion_resnet:FashionResnet",
-    "library.recommender:Recommender",
-    "library.credit_score:CreditScore",
-    "library.fraud:Fraud",
-    "library.thyroid:ThyroidModel",
-    "library.sentiment:Sentiment",
-    "library.topic_classifier:TopicClassifier",
-    "library.language_id:LanguageId",
-    "library.next_basket:NextBasket",
-    "library.volatility:Volatility",
-    "library.direction:Direction",
-    "library.ctr:Ctr",
-    "library.asr_tiny:AsrTiny",
-    "library.tts_voice:TtsVoice",
-    "library.collision_risk:CollisionRisk",
-    "library.driving_policy:DrivingPolicy",
-    "library.driving_clips:DrivingClips",
-    "library.image_features:ImageFeatures",
-    "library.visual_search:VisualSearch",
-    "library.sentence_embedder:SentenceEmbedder",
-    "library.product_search:ProductSearch",
+    "library.members.digits_cnn:DigitsCnn",
+    "library.members.breast_cancer_mlp:BreastCancerMlp",
+    "library.members.diabetes_mlp:DiabetesMlp",
+    "library.members.spam_filter:SpamFilter",
+    "library.members.fashion_resnet:FashionResnet",
+    "library.members.recommender:Recommender",
+    "library.members.credit_score:CreditScore",
+    "library.members.fraud:Fraud",
+    "library.members.thyroid:ThyroidModel",
+    "library.members.sentiment:Sentiment",
+    "library.members.topic_classifier:TopicClassifier",
+    "library.members.language_id:LanguageId",
+    "library.members.next_basket:NextBasket",
+    "library.members.volatility:Volatility",
+    "library.members.direction:Direction",
+    "library.members.ctr:Ctr",
+    "library.members.asr_tiny:AsrTiny",
+    "library.members.tts_voice:TtsVoice",
+    "library.members.collision_risk:CollisionRisk",
+    "library.members.driving_policy:DrivingPolicy",
+    "library.members.driving_clips:DrivingClips",
+    "library.members.image_features:ImageFeatures",
+    "library.members.visual_search:VisualSearch",
+    "library.members.sentence_embedder:SentenceEmbedder",
+    "library.members.product_search:ProductSearch",
 )
 DATA_SETS = (
     "library.data.digits:Digits",

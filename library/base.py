@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from library.source import Archive
+    from library.sources.archives import Archive
 
     Arrays = dict[str, NDArray[Any]]
     Tensors = tuple[torch.Tensor, ...]
@@ -134,7 +134,7 @@ class Schema(Declaration):
 class Split(Declaration):
     """How items are divided among the parts, for good, by a fixed seed; the rest is the test part.
 
-    Where items follow each other in time, or belong together, `parts` is overridden instead (`library.split`).
+    Where items follow each other in time, or belong together, `parts` is overridden instead (`library.sources.split`).
     """
 
     seed: int = 20240501
@@ -187,7 +187,7 @@ class DataSet(ABC):
 
     def parts(self) -> "dict[Part, Arrays]":
         """The items of each part; a data set that comes divided overrides this."""
-        from library.split import divide
+        from library.sources.split import divide
 
         return divide(self.load(), self.schema.target.name, self.split)
 
@@ -312,33 +312,33 @@ class Model(ABC, Generic[C]):
 
     def served(self, module: "torch.nn.Module") -> "torch.nn.Module":
         """The module of the exported graph: from the inputs to the outputs of the signature."""
-        from library.layers import Served
-        from library.objectives import FINISHES
+        from library.networks.layers import Served
+        from library.training.objectives import FINISHES
 
         return Served(module, FINISHES[self.task_type]())
 
     def graph(self, module: "torch.nn.Module") -> "onnx.ModelProto":
         """The graph that is served, front and all; made otherwise by a member whose module cannot be traced whole."""
-        from library.export import graph_of
+        from library.graphs.export import graph_of
 
         return graph_of(self, module)
 
     def loss(self, outputs: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
         """The mean over the batch."""
-        from library.objectives import LOSSES
+        from library.training.objectives import LOSSES
 
         return LOSSES[self.task_type](outputs, target)
 
     def metrics(self, outputs: "torch.Tensor", target: "torch.Tensor") -> dict[str, float]:
         """Figures on a whole part, told after each epoch."""
-        from library.objectives import METRICS
+        from library.training.objectives import METRICS
 
         return METRICS[self.task_type](outputs, target)
 
     def inputs(self, items: "Arrays") -> "Tensors":
         """The tensors that the module takes, from columns of the data set named as the signature's inputs."""
-        from library.front import through
-        from library.layers import aligned
+        from library.graphs.front import through
+        from library.networks.layers import aligned
 
         columns = {spec.name: items[spec.name] for spec in self.signature.inputs}
         front = self.front()

@@ -11,12 +11,13 @@ from pydantic import BaseModel
 import library
 from library.base import DataSet, Part
 from library.files import in_order_of, pack, write_atomically
-from library.profile import preview, profile
-from library.reading import read_parts
+from library.sources.profile import preview, profile
+from library.sources.rows import read_parts
 from shared import child
+from shared.limits import restrict
 from shared.names import Slug
 from shared.tables import TableFormat
-from shared.tables.limits import restrict
+from shared.tables.values import slow_to_read
 from shared.worker import Progress, Reporter, Result
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _fetched(dataset: DataSet, reporter: Reporter) -> "Mapping[Part, Arrays]":
 
 
 def _brought(file: str, format_: TableFormat | None, like: DataSet) -> "Mapping[Part, Arrays]":
-    restrict(MEMORY_BYTES, CPU_SECONDS)
+    restrict(MEMORY_BYTES, CPU_SECONDS, slow_to_read(CPU_SECONDS))
     return read_parts(Path(file), format_, like)
 
 

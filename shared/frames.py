@@ -34,7 +34,7 @@ _Item = TypeVar("_Item")
 class Request(NamedTuple):
     """An inference request as it came in, with what must travel along; deadline in ms since the epoch.
 
-    With the flag CLAIMED its body lies in the object store, see shared/claims.py.
+    With the flag CLAIMED its body lies in the object store, see shared/body_store.py.
     """
 
     prediction_id: bytes

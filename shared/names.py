@@ -1,6 +1,7 @@
 """Slugs, ids and subjects: every name that becomes a subject, a path or a Triton name is made here."""
 
 import re
+from collections.abc import Iterable
 from typing import Annotated
 
 import uuid_utils
@@ -10,6 +11,8 @@ SLUG_PATTERN = r"^[a-z0-9_-]{1,64}$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 DEFAULT_PROJECT = "default"
+CHAMPION = "champion"
+MOST_LISTED = 12
 _SLUG = re.compile(SLUG_PATTERN)
 
 
@@ -35,3 +38,10 @@ def is_slug(name: str) -> bool:
 def triton_name(project: str, model: str, version: int) -> str:
     """The name of a version in Triton; dots cannot occur in slugs, so it is unambiguous."""
     return f"{project}.{model}.{version}"
+
+
+def listed(names: Iterable[str], quote: str = "'") -> str:
+    """Names that a file or a person brought, for people: not more than they read."""
+    known = list(names)
+    shown = ", ".join(f"{quote}{name[:64]}{quote}" for name in known[:MOST_LISTED])
+    return f"{shown} and {len(known) - MOST_LISTED} more" if len(known) > MOST_LISTED else shown or "none"

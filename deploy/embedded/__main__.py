@@ -10,7 +10,7 @@ from deploy.embedded.cluster import ClusterFailed
 from deploy.embedded.folders import UnsafeFolder
 from deploy.embedded.parts import DEFAULT_HOME, PARTS
 from deploy.embedded.stack import Stack, StackError
-from deploy.machine import Unfit
+from deploy.machine import UnfitMachine
 
 LOGS = (*PARTS, "supervisord")
 OF_THE_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
@@ -61,7 +61,7 @@ def main() -> None:
     os.umask(0o077)
     try:
         run(parser().parse_args())
-    except (StackError, ClusterFailed, Unfit, UnsafeFolder) as error:
+    except (StackError, ClusterFailed, UnfitMachine, UnsafeFolder) as error:
         sys.exit(str(error))
     except OSError as error:
         if error.errno not in OF_THE_PLACE:

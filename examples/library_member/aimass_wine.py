@@ -83,11 +83,11 @@ class WineLinear(Model[WineLinearConfig]):
     def build(self, config: WineLinearConfig) -> "nn.Module":
         from torch import nn
 
-        from library.layers import Standardise
+        from library.networks.layers import Standardise
 
         return nn.Sequential(Standardise(13), nn.Linear(13, len(self.labels)))
 
     def adapt(self, module: "nn.Module", inputs: "Tensors", target: "Tensor") -> None:
-        from library.layers import Standardise, only
+        from library.networks.layers import Standardise, only
 
         only(Standardise, module).measure(inputs[0])

@@ -10,7 +10,7 @@ from typing import Any
 
 import library
 from library.base import DataSet, Model
-from library.source import cache
+from library.sources.archives import cache
 from shared.errors import AimassError
 
 

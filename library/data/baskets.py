@@ -4,7 +4,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from library.base import DataSet, Feature, Part, Schema
-from library.source import Archive, Registry
+from library.sources.archives import Archive, Registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from library.base import DataSet, Feature, Part, Schema, Split
-from library.source import Archive, Registry
+from library.sources.archives import Archive, Registry
 
 if TYPE_CHECKING:
     from library.base import Arrays
@@ -52,7 +52,7 @@ class CardPayments(DataSet):
         return payments(self.archives[0].read("fraud_analysis/datasets/raw/creditcard.csv"))
 
     def parts(self) -> "dict[Part, Arrays]":
-        from library.split import in_order
+        from library.sources.split import in_order
 
         return in_order(self.load(), self.split)
 

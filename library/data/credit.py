@@ -4,8 +4,8 @@ import lzma
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from library.base import DataSet, Feature, Schema, Split
-from library.data.frames import frame
-from library.source import Archive, Registry
+from library.sources.archives import Archive, Registry
+from library.sources.frames import frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

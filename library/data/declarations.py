@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from library.base import DataSet, Feature, Part, Schema
-from library.source import Archive, Registry
+from library.sources.archives import Archive, Registry
 
 if TYPE_CHECKING:
     from library.base import Arrays
@@ -67,7 +67,7 @@ class Declarations(DataSet):
     def parts(self) -> "dict[Part, Arrays]":
         import numpy as np
 
-        from library.split import by_group
+        from library.sources.split import by_group
 
         return by_group(self.load(), np.array([place for _, place, _ in self._pieces()]), self.split)
 

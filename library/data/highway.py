@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from library.base import Arrays
-    from library.source import Tell
+    from library.sources.archives import Tell
 
 SEEN = 8
 MIDDLE = 4.0

@@ -4,7 +4,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from library.base import DataSet, Feature, Part, Schema, Split
-from library.source import Archive, Registry
+from library.sources.archives import Archive, Registry
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,7 +62,7 @@ class Impressions(DataSet):
         return impressions({(policy, name): files[f"{FOLDER}{policy}/{name}/{name}.csv"] for policy, name in keys})
 
     def parts(self) -> "dict[Part, Arrays]":
-        from library.split import in_order
+        from library.sources.split import in_order
 
         return in_order(self.load(), self.split)
 

@@ -6,7 +6,7 @@ import wave
 from typing import TYPE_CHECKING, Any
 
 from library.base import DataSet, Feature, Part, Schema
-from library.source import Archive, Registry
+from library.sources.archives import Archive, Registry
 from shared.sound import HEARING_RATE
 
 if TYPE_CHECKING:

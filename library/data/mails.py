@@ -6,7 +6,7 @@ from email.headerregistry import HeaderRegistry
 from typing import TYPE_CHECKING, ClassVar
 
 from library.base import DataSet, Feature, Part, Schema
-from library.source import Archive, Registry
+from library.sources.archives import Archive, Registry
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -56,7 +56,7 @@ class Mails(DataSet):
     def parts(self) -> "dict[Part, Arrays]":
         import numpy as np
 
-        from library.split import by_group
+        from library.sources.split import by_group
 
         items = self.load()
         return by_group(items, np.array([_thread(text) for text in items["text"]]), self.split)

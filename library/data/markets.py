@@ -5,7 +5,7 @@ import gzip
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from library.base import DataSet, Feature, Part, Schema, Split
-from library.source import Archive, Registry
+from library.sources.archives import Archive, Registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,7 @@ class Markets(DataSet):
         return {name: column.reshape(-1, *column.shape[2:]) for name, column in self._days().items()}
 
     def parts(self) -> "dict[Part, Arrays]":
-        from library.split import in_order
+        from library.sources.split import in_order
 
         days = in_order(self._days(), self.split)
         return {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from library.base import DataSet, Feature, Part, Schema
-from library.source import Archive, Registry
+from library.sources.archives import Archive, Registry
 
 if TYPE_CHECKING:
     from library.base import Arrays
@@ -54,7 +54,7 @@ class Snippets(DataSet):
     def parts(self) -> "dict[Part, Arrays]":
         import numpy as np
 
-        from library.split import by_group
+        from library.sources.split import by_group
 
         groups = np.array([f"{kind} {number.partition('_')[0]}" for kind, number, _, _ in self._rows()])
         return by_group(self.load(), groups, self.split)

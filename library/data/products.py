@@ -49,7 +49,7 @@ class Products(DataSet):
         return {"text": np.array([name.encode() for name in shelves()], f"S{MOST_BYTES}"), "kinds": target}
 
     def parts(self) -> "dict[Part, Arrays]":
-        from library.split import divide
+        from library.sources.split import divide
 
         return divide(self.load(), "text", self.split)
 

@@ -5,7 +5,7 @@ import io
 from typing import TYPE_CHECKING, ClassVar
 
 from library.base import DataSet, Feature, Part, Schema, Split
-from library.source import Archive, Registry
+from library.sources.archives import Archive, Registry
 
 if TYPE_CHECKING:
     from library.base import Arrays
@@ -87,7 +87,7 @@ class Thyroid(DataSet):
         }
 
     def parts(self) -> "dict[Part, Arrays]":
-        from library.split import in_order
+        from library.sources.split import in_order
 
         return in_order(self.load(), self.split)
 

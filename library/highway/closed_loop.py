@@ -18,9 +18,9 @@ import onnxruntime
 
 import library
 from library.base import Part
-from library.export import export
+from library.graphs.export import export
 from library.highway.simulator import started
-from library.training import Training
+from library.training.epochs import Training
 
 MEMBER = "driving-policy"
 FIRST, ROADS = 90_000, 100

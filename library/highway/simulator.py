@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from library.base import Declaration
-from library.source import DataUnavailable, Tell, cache, locked
+from library.sources.archives import DataUnavailable, Tell, cache, locked
 from shared.environments import Unavailable, environment, reason
 from shared.environments import locked as locked_version
 from shared.names import Digest

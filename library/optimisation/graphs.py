@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 
 from library.files import write_atomically
-from library.front import as_text
+from library.graphs.front import as_text
 from shared.errors import AimassError
 
 if TYPE_CHECKING:

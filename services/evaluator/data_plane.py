@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from services.evaluator.domain import Version
 from services.evaluator.settings import Settings
 from shared import frames, observe, oip
-from shared.claims import Claims
+from shared.body_store import BodyStore
 from shared.errors import AimassError, Unavailable
 from shared.names import new_id
 from shared.streams import infer_subject
@@ -45,8 +45,8 @@ class Refused(AimassError):
 class DataPlane:
     """Asks versions for their first output, in batches."""
 
-    def __init__(self, connection: Callable[[], Awaitable[Client]], claims: Claims, settings: Settings) -> None:
-        self._connect, self._claims, self._settings = connection, claims, settings
+    def __init__(self, connection: Callable[[], Awaitable[Client]], bodies: BodyStore, settings: Settings) -> None:
+        self._connect, self._bodies, self._settings = connection, bodies, settings
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
 
@@ -126,8 +126,8 @@ class DataPlane:
         if not reply.is_claimed:
             return reply
         name = frames.reply_claim(reply.prediction_id)
-        body = await self._claims.fetch(name)
-        await self._claims.drop(name)
+        body = await self._bodies.fetch(name)
+        await self._bodies.drop(name)
         return reply._replace(body=body, is_claimed=False)
 
     async def _connected(self) -> Client:

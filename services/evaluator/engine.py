@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 import library
-from library import words
 from library.base import TaskType
+from library.evaluation import words
+from library.evaluation.intervals import beside, log_loss, precision_at_10, qlike
 from library.files import unpack
-from library.intervals import beside, log_loss, precision_at_10, qlike
 from shared import child
 from shared.errors import InvalidInput
-from shared.names import Slug
+from shared.names import CHAMPION, Slug
 from shared.sound import SPEAKING_RATE
 from shared.worker import Progress, Reporter, Result
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 TRUTH = "y_true"
 CANDIDATE = "candidate"
-CHAMPION = "champion"
 BASELINE = "baseline"
 ROLES = (CANDIDATE, CHAMPION, BASELINE)
 SUM_TOLERANCE = 1e-3
@@ -254,7 +253,7 @@ def _speech(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, A
     """Outputs are samples: what a recogniser hears of each is compared with truth, which is what was to be said."""
     if outputs.dtype.kind != "f" or outputs.ndim != 2 or len(outputs) != len(truth):
         raise InvalidInput(f"outputs of shape {list(outputs.shape)} do not hold samples for each of {len(truth)} items")
-    from library.hearing import heard
+    from library.evaluation.hearing import heard
 
     said = [text.decode("utf-8", "replace") for text in truth.tolist()]
     spoken = (outputs != 0).any(axis=0).sum() / SPEAKING_RATE

@@ -9,12 +9,12 @@ from shared.errors import InvalidInput, Unavailable
 from shared.events.deployment import DeploymentStaged
 from shared.events.models import PromotionRefused, VersionPromoted, VersionRegistered
 from shared.handlers import Handlers
+from shared.names import CHAMPION
 from shared.rpc.evaluator import EvaluationList, EvaluationView, GetEvaluation, ListEvaluations
 from shared.tasks.handlers import TASK_RPC
 from shared.tasks.runner import TaskRunner
 from shared.work import Work as AnyWork
 
-CHAMPION = "champion"
 TRAIN = "train"
 TEST = "test"
 

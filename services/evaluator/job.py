@@ -10,10 +10,11 @@ from services.evaluator import store
 from services.evaluator.admission import KIND, evaluate, known_version
 from services.evaluator.data_plane import Advance, Array, Arrays, DataPlane, NotServed
 from services.evaluator.domain import Judgement, Rivalry, Version, judge, member_of, rivalry, scalars
-from services.evaluator.engine import BASELINE, CANDIDATE, CHAMPION, TRUTH, BaselineSpec, ScoringSpec
+from services.evaluator.engine import BASELINE, CANDIDATE, TRUTH, BaselineSpec, ScoringSpec
 from shared.errors import AimassError
 from shared.events.common import Verdict
 from shared.events.evaluation import EvaluationCompleted, EvaluationFailed
+from shared.names import CHAMPION
 from shared.tasks.run import Job, TaskRun
 from shared.tasks.store import Task
 from shared.work import Work

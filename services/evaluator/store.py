@@ -33,7 +33,7 @@ ON CONFLICT (project, model) DO UPDATE SET version = excluded.version, sequence 
 WHERE champions.sequence < excluded.sequence
 """
 # The champion of a model, and how new the word of it is.
-CHAMPION = "SELECT version, sequence FROM champions WHERE project = $1 AND model = $2"
+READ_CHAMPION = "SELECT version, sequence FROM champions WHERE project = $1 AND model = $2"
 # Whether a version was evaluated beside this champion, or is being so; one that failed or was cancelled was not.
 EVALUATED = """
 SELECT FROM evaluations e JOIN tasks t ON t.id = e.id
@@ -101,7 +101,7 @@ async def set_champion(tx: Connection, project: str, model: str, champion: Champ
 
 
 async def champion(tx: Connection, project: str, model: str) -> Champion:
-    row = await tx.fetchrow(CHAMPION, project, model)
+    row = await tx.fetchrow(READ_CHAMPION, project, model)
     return Champion(**dict(row)) if row else Champion()
 
 

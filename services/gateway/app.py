@@ -23,7 +23,7 @@ from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads
 from shared import bus
 from shared.artifacts import Artifacts
-from shared.claims import DEFERRED, Claims
+from shared.body_store import DEFERRED, BodyStore
 from shared.phonemes import Phonemes
 from shared.service import Loop, Service
 
@@ -35,8 +35,8 @@ def build() -> Service:
     gatekeeper = Gatekeeper(cache)
     plane = DataPlane(partial(bus.connect, "gateway", settings), settings.max_in_flight)
     seconds = (settings.infer_seconds, settings.infer_seconds_max)
-    bodies = InferenceBodies(Claims(settings.artifacts_url, settings.home_dir), settings.infer_bytes)
-    deferred = Claims(settings.artifacts_url, settings.home_dir, DEFERRED)
+    bodies = InferenceBodies(BodyStore(settings.artifacts_url, settings.home_dir), settings.infer_bytes)
+    deferred = BodyStore(settings.artifacts_url, settings.home_dir, DEFERRED)
     deferral = Deferral(deferred, settings.infer_bytes, service.bus)
     inference = InferenceRoutes(plane, bodies, deferral, service.bus, cache.problem, *seconds)
     followers = Followers(settings.max_followers)

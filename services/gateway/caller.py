@@ -16,8 +16,8 @@ from services.gateway.reading import StreamReader
 from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads
 from shared import observe
+from shared.body_store import BodyStore
 from shared.bus import RPC_SECONDS, Bus
-from shared.claims import Claims
 from shared.context import Context
 from shared.errors import InvalidInput
 from shared.phonemes import Phonemes
@@ -37,7 +37,7 @@ class Edges:
     logs: StreamReader
     uploads: Uploads
     ops_ports: OpsPorts
-    deferred: Claims
+    deferred: BodyStore
     predictor: Predictor
     phonemes: Phonemes
 

@@ -18,7 +18,7 @@ from services.inference.settings import Settings
 from services.inference.webhooks.delivery import Delivery
 from services.inference.webhooks.outbound import Outbound
 from shared import bus
-from shared.claims import DEFERRED, Claims
+from shared.body_store import DEFERRED, BodyStore
 from shared.service import Service
 from shared.tasks.runner import TaskRunner
 
@@ -30,8 +30,8 @@ def build(settings: Settings | None = None) -> Service:
     stored = (service.database, service.relay)
     key = settings.triton_access_header_value.get_secret_value()
     triton = Triton(settings.triton_url, settings.triton_grpc, (settings.triton_access_header_name, key))
-    bodies = Claims(settings.artifacts_url, settings.home_dir)
-    deferred = Claims(settings.artifacts_url, settings.home_dir, DEFERRED)
+    bodies = BodyStore(settings.artifacts_url, settings.home_dir)
+    deferred = BodyStore(settings.artifacts_url, settings.home_dir, DEFERRED)
     outbound = Outbound(settings.webhook_timeout_seconds, inside=settings.webhook_inside)
     routing, log = Routing(), PredictionLog(settings.node)
     data_plane = DataPlane(triton, routing, log, bodies, settings)

@@ -24,8 +24,8 @@ from services.inference.resources.domain import Demand
 from services.inference.response_cache import ResponseCache
 from services.inference.settings import Settings
 from shared import frames, observe, oip
+from shared.body_store import BUS_BYTES, BodyStore
 from shared.bus import settle
-from shared.claims import BUS_BYTES, Claims
 from shared.direct import Arrived, DirectClient
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unavailable
 from shared.signatures import batch_size, read_request
@@ -39,7 +39,7 @@ class DataPlane:
     """Answers requests for the models that are held here, and only for those; `on_parked` hears who wants one back."""
 
     def __init__(
-        self, triton: Triton, routing: Routing, log: PredictionLog, bodies: Claims, settings: Settings
+        self, triton: Triton, routing: Routing, log: PredictionLog, bodies: BodyStore, settings: Settings
     ) -> None:
         self._routing, self._log = routing, log
         self._admission = Admission(settings.limits)

@@ -20,7 +20,7 @@ from shared.events.deployment import DeploymentUnstaged
 from shared.events.evaluation import EvaluationCompleted
 from shared.events.models import VersionDeleted, VersionPromoted, VersionRegistered
 from shared.handlers import Handlers
-from shared.names import triton_name
+from shared.names import CHAMPION, triton_name
 from shared.rpc.artifacts import PAGE, ListReferences, References
 from shared.rpc.inference import (
     CancelInference,
@@ -47,8 +47,6 @@ from shared.rpc.inference import (
 from shared.streams import INFERRED
 from shared.tasks.handlers import TASK_RPC
 from shared.work import Work
-
-CHAMPION = "champion"
 
 
 async def on_version_registered(event: VersionRegistered, work: Work[Parts]) -> None:

@@ -8,8 +8,8 @@ from services.inference.domain import Routing
 from services.inference.engine import Triton
 from services.inference.reconciler import Reconciler
 from services.inference.settings import Settings
+from shared.body_store import BodyStore
 from shared.bus import Bus
-from shared.claims import Claims
 from shared.tasks.runner import TaskRunner
 
 
@@ -22,7 +22,7 @@ class Parts:
     data_plane: DataPlane
     triton: Triton
     answering: Answering
-    deferred_bodies: Claims
+    deferred_bodies: BodyStore
     runner: TaskRunner
     bus: Bus
     settings: Settings

@@ -85,7 +85,7 @@ class Reconciler:
         """One comparison of desired and real state; with the database down, by what was known last."""
         reachable = await self._refresh()
         try:
-            async with self._hands():
+            async with self._telling_triton():
                 await self._reconcile()
         finally:
             await self._data_plane.follow()
@@ -125,14 +125,14 @@ class Reconciler:
             await self._unload(name, plan)
 
     @asynccontextmanager
-    async def _hands(self) -> AsyncIterator[None]:
+    async def _telling_triton(self) -> AsyncIterator[None]:
         """Triton told by nobody else; a version that just comes back may take longer than the lease lasts."""
         async with self._living():
-            await self._residency.hands.acquire()
+            await self._residency.triton_lock.acquire()
         try:
             yield
         finally:
-            self._residency.hands.release()
+            self._residency.triton_lock.release()
 
     @asynccontextmanager
     async def _living(self) -> AsyncIterator[None]:

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from services.inference.domain import Deployment
 from shared import frames, observe, oip
+from shared.body_store import BUS_BYTES
 from shared.bus import settle
-from shared.claims import BUS_BYTES
 from shared.classification import classified
 from shared.direct import DirectClient
 from shared.errors import AimassError, InvalidInput, TooLarge

@@ -10,10 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.errors import Conflict, InvalidInput
 from shared.events.common import GateCondition, Signature, TensorSpec
 from shared.events.training import OptimisationCompleted
-from shared.names import Digest, Slug
+from shared.names import CHAMPION, Digest, Slug
 from shared.rpc.registry import VersionView
-
-CHAMPION = "champion"
 
 
 class Described(BaseModel):

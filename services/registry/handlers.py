@@ -4,7 +4,6 @@ from typing import Any
 
 from services.registry import garbage, managing, store, uploads
 from services.registry.domain import (
-    CHAMPION,
     Evaluation,
     Lineage,
     Outcome,
@@ -19,6 +18,7 @@ from shared.events.evaluation import EvaluationCompleted
 from shared.events.models import DatasetRegistered, PromotionRefused, VersionPromoted, VersionRegistered
 from shared.events.training import OptimisationCompleted, TrainingCompleted
 from shared.handlers import Handlers
+from shared.names import CHAMPION
 from shared.rpc.registry import (
     ArchiveModel,
     ArchiveVersion,

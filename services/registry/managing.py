@@ -1,10 +1,11 @@
 """How people keep their models in order: archive, delete, compare."""
 
 from services.registry import store
-from services.registry.domain import CHAMPION, Version, compare
+from services.registry.domain import Version, compare
 from services.registry.parts import Work
 from shared.errors import Conflict
 from shared.events.models import ModelArchived, ModelUnarchived, VersionArchived, VersionDeleted, VersionUnarchived
+from shared.names import CHAMPION
 from shared.rpc.base import Done
 from shared.rpc.inference import ListDeployments
 from shared.rpc.registry import (

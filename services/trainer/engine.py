@@ -18,7 +18,7 @@ from shared.worker import Checkpoint, Metrics, Progress, Reporter, Result
 
 if TYPE_CHECKING:
     from library.base import Config, Model
-    from library.training import Training
+    from library.training.epochs import Training
 
 MODEL_FILE = "model.onnx"
 TICK_SECONDS = 0.5
@@ -113,7 +113,7 @@ def _begin(spec: TrainingSpec, model: "Model[Any]", config: "Config") -> "Traini
     import torch
 
     from library.files import unpack
-    from library.training import Training
+    from library.training.epochs import Training
 
     torch.set_num_threads(spec.threads)
     torch.use_deterministic_algorithms(True)
@@ -134,8 +134,8 @@ def _report_epoch(training: "Training", config: "Config", reporter: Reporter) ->
 
 
 def _finish(training: "Training", model: "Model[Any]", config: "Config") -> Result:
-    from library.export import export
-    from library.front import weights_of
+    from library.graphs.export import export
+    from library.graphs.front import weights_of
 
     signature = export(model, training.module, Path(MODEL_FILE))
     child.log.info("exported %s, %d bytes", MODEL_FILE, Path(MODEL_FILE).stat().st_size)

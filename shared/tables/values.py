@@ -29,6 +29,11 @@ class BadValue(Exception):
         self.row, self.reason = row, reason
 
 
+def slow_to_read(seconds: int) -> Unfit:
+    """What ends the reading of a file that takes more processor time than this."""
+    return Unfit(f"reading this file takes more than {seconds} s: split it, or send it as .npz")
+
+
 def dtype_of(datatype: str) -> "np.dtype[Any]":
     """The array type that holds a datatype; BF16 stays wide until it is encoded."""
     return DTYPES["FP32"] if datatype == "BF16" else DTYPES[datatype]

@@ -7,7 +7,7 @@ from tests.contract.tree import BIN, ROOT, Tree
 
 pytestmark = pytest.mark.library
 NAME = "tumour-mlp"
-FILES = ("library/tumour_mlp.py", "tests/unit/test_tumour_mlp.py")
+FILES = ("library/members/tumour_mlp.py", "tests/unit/test_tumour_mlp.py")
 
 
 def test_a_member_on_a_table_learns(tree: Tree) -> None:
@@ -21,7 +21,7 @@ def test_a_member_on_a_table_learns(tree: Tree) -> None:
 @pytest.mark.parametrize(("name", "dataset"), [("progress-mlp", "diabetes"), ("mail-words", "mails")])
 def test_members_of_other_kinds_are_declared_and_in_form(name: str, dataset: str, tree: Tree) -> None:
     tree.python("-m", "deploy.new_model", name, dataset)
-    path = f"library/{name.replace('-', '_')}.py"
+    path = f"library/members/{name.replace('-', '_')}.py"
     tree.succeed(BIN / "ruff", "check", path)
     tree.succeed(BIN / "ruff", "format", "--check", path)
     told = tree.python("-c", f"import library; print(library.model({name!r}).describe(), library.problems())")
@@ -39,9 +39,7 @@ def test_what_cannot_be_made_is_refused_in_a_line(tree: Tree) -> None:
     assert (tree.path / "library" / "__init__.py").read_text() == before
 
 
-@pytest.mark.parametrize(
-    "name", ["", "Mine", "a b", "../x", "class", "1st", "a--b", "a-", "a_b", "base", "data", "x" * (LONGEST + 1)]
-)
+@pytest.mark.parametrize("name", ["", "Mine", "a b", "../x", "class", "1st", "a--b", "a-", "a_b", "x" * (LONGEST + 1)])
 def test_bad_names_are_refused(name: str) -> None:
     with pytest.raises(Refused):
         check_name(name, ROOT)

@@ -14,7 +14,7 @@ from shared.streams import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2] / "services"
 PURE_FORBIDDEN = {"asyncpg", "nats", "faststream", "fastapi", "starlette", "httpx", "torch", "tritonclient", "aiohttp"}
-CLIENTS = {"Bus", "Claims", "Database", "NatsBroker", "Outbound", "Relay", "Service", "Triton", "create_pool"}
+CLIENTS = {"Bus", "BodyStore", "Database", "NatsBroker", "Outbound", "Relay", "Service", "Triton", "create_pool"}
 SQL = re.compile(r"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH)\s")
 
 

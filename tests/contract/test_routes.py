@@ -28,8 +28,8 @@ from services.gateway.server import Edge
 from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads
 from shared.artifacts import Artifacts
+from shared.body_store import BodyStore
 from shared.bus import Bus
-from shared.claims import Claims
 from shared.credentials import Credential, key_digest
 from shared.permissions import Permission, Role, granted
 from shared.phonemes import Phonemes
@@ -67,13 +67,13 @@ class Parts:
         gatekeeper = Gatekeeper(self.cache)
         readers = (StreamReader(bus, "EVT"), StreamReader(bus, "LOG"))
         uploads = Uploads(Artifacts("memory:///"), Path(), 1000, 1, 1)
-        claims = Claims("memory:///", Path())
-        plane, bodies = DataPlane(never_connected, 10), InferenceBodies(claims, 1000)
-        routes = InferenceRoutes(plane, bodies, Deferral(claims, 1000, bus), bus, self.cache.problem, 10, 60).routes()
+        store = BodyStore("memory:///", Path())
+        plane, bodies = DataPlane(never_connected, 10), InferenceBodies(store, 1000)
+        routes = InferenceRoutes(plane, bodies, Deferral(store, 1000, bus), bus, self.cache.problem, 10, 60).routes()
         self.protocol = InferenceProtocol(routes, gatekeeper)
         ops = OpsPorts({"auth": NOWHERE})
         predictor = Predictor(self.protocol)
-        edges = Edges(bus, gatekeeper, Followers(1), *readers, uploads, ops, claims, predictor, Phonemes())
+        edges = Edges(bus, gatekeeper, Followers(1), *readers, uploads, ops, store, predictor, Phonemes())
         self.control = control_app(edges)
         self.app = Edge(ControlEdge(self.control, gatekeeper), self.protocol)
 

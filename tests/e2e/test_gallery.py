@@ -37,8 +37,8 @@ from examples.gallery import (
     visual_search,
     volatility,
 )
-from library.export import export
-from library.words import mistakes, words
+from library.evaluation.words import mistakes, words
+from library.graphs.export import export
 from tests.house import House, until
 
 pytestmark = pytest.mark.library

@@ -17,7 +17,7 @@ from services.inference.parts import Parts
 from services.inference.settings import Settings
 from shared import frames
 from shared.artifacts import digest_of
-from shared.claims import DEFERRED, Claims
+from shared.body_store import DEFERRED, BodyStore
 from shared.context import Context
 from shared.errors import AimassError
 from shared.events.common import Signature
@@ -56,7 +56,7 @@ def serving() -> Routing:
 class Desk:
     """What accepts, what answers, and what a test asks."""
 
-    def __init__(self, running: Running, bodies: Claims, settings: Settings) -> None:
+    def __init__(self, running: Running, bodies: BodyStore, settings: Settings) -> None:
         self.running, self.bodies, self.settings = running, bodies, settings
         self.service = running.service
 
@@ -106,7 +106,7 @@ class Desk:
                     await task
 
 
-def answering(service: Service, settings: Settings, model: Model, bodies: Claims) -> Answering:
+def answering(service: Service, settings: Settings, model: Model, bodies: BodyStore) -> Answering:
     assert service.database and service.relay
     stands_in, no_delivery = cast(Any, model), lambda: None
     return Answering(settings, service.database, service.relay, serving(), stands_in, bodies, no_delivery)
@@ -118,7 +118,7 @@ async def open_desk(settings: Settings, nats: NatsServer) -> AsyncIterator[Desk]
     service = Service("inference", settings)
     assert service.database
     nobody: Any = None
-    bodies = Claims(settings.artifacts_url, settings.home_dir, DEFERRED)
+    bodies = BodyStore(settings.artifacts_url, settings.home_dir, DEFERRED)
     answers = answering(service, settings, Model(), bodies)
     parts = Parts(serving(), nobody, nobody, nobody, answers, bodies, nobody, service.bus, settings)
     service.handle(HANDLERS, parts)

@@ -20,7 +20,7 @@ from services.inference.handlers import HANDLERS
 from services.inference.parts import Parts
 from services.inference.settings import Settings
 from shared.artifacts import Artifacts
-from shared.claims import Claims
+from shared.body_store import BodyStore
 from shared.context import Context
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.events.common import Signature, TaskState, TensorSpec
@@ -100,7 +100,7 @@ async def house(
         settings = Settings(**given, batch_part_rows=64, batch_patience_seconds=1, batch_keep_days=1, lease_seconds=60)
         service = Service("inference", settings)
         runner = TaskRunner(service, settings)
-        bodies = Claims(settings.artifacts_url, settings.home_dir)
+        bodies = BodyStore(settings.artifacts_url, settings.home_dir)
         runner.add(BatchJob(Caller(service.bus, bodies, settings), settings))
         nobody: Any = None
         parts = Parts(Routing(), nobody, nobody, nobody, nobody, nobody, runner, service.bus, settings)

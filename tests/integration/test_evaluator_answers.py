@@ -15,8 +15,8 @@ from services.evaluator.data_plane import DataPlane
 from services.evaluator.domain import Version
 from services.evaluator.settings import Settings
 from shared import frames, oip
+from shared.body_store import BodyStore
 from shared.bus import settle
-from shared.claims import Claims
 from shared.events.common import Signature
 from shared.settings import ServiceSettings
 from shared.tensors import from_numpy, to_numpy
@@ -31,7 +31,7 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
         yield server
 
 
-async def reply(claims: Claims, asked: list[int], message: Msg) -> None:
+async def reply(bodies: BodyStore, asked: list[int], message: Msg) -> None:
     """As many samples as each item says; long answers lie in the object store."""
     (request,) = frames.decode_requests(message.data)
     given = oip.parse_request(request.body, request.header_length)
@@ -44,7 +44,7 @@ async def reply(claims: Claims, asked: list[int], message: Msg) -> None:
     body, header_length = oip.encode_reply(answer, given)
     found = frames.Reply(request.prediction_id, 200, body, "1", header_length)
     if samples.nbytes > 1000:
-        await claims.keep(frames.reply_claim(request.prediction_id), bytes(body))
+        await bodies.keep(frames.reply_claim(request.prediction_id), bytes(body))
         found = found._replace(body=b"", is_claimed=True)
     await message.respond(frames.encode_replies([found]))
 
@@ -57,10 +57,10 @@ async def test_answers_of_any_length_are_asked_one_by_one_and_filled_up(
     nats: NatsServer, settings_of: Callable[[str], ServiceSettings]
 ) -> None:
     settings = Settings(**settings_of("evaluator").model_dump())
-    claims = Claims(settings.artifacts_url, settings.home_dir)
-    plane, asked = DataPlane(partial(connected, nats.url), claims, settings), []
+    bodies = BodyStore(settings.artifacts_url, settings.home_dir)
+    plane, asked = DataPlane(partial(connected, nats.url), bodies, settings), []
     neighbour = await nats_client.connect(nats.url)
-    await neighbour.subscribe("infer.>", cb=partial(reply, claims, asked))
+    await neighbour.subscribe("infer.>", cb=partial(reply, bodies, asked))
     await settle(neighbour)
     version = Version("p", "voice", 1, "", "speech", "", "", "", "", (), SIGNATURE, (), False)
     try:

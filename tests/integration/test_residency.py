@@ -17,7 +17,7 @@ from services.inference.resources.domain import Bounds
 from services.inference.resources.residency import Residency
 from services.inference.settings import Settings
 from shared import frames, oip
-from shared.claims import Claims
+from shared.body_store import BodyStore
 from shared.errors import AimassError, ModelFailed, Unavailable
 from shared.events.deployment import VersionParked, VersionRestored
 from shared.tensors import from_numpy
@@ -65,7 +65,7 @@ class Node:
             **given,
         )
         self.triton, self.routing = Played(), Routing()
-        bodies = Claims(self.settings.artifacts_url, self.settings.home_dir)
+        bodies = BodyStore(self.settings.artifacts_url, self.settings.home_dir)
         self.plane = DataPlane(cast(Any, self.triton), self.routing, PredictionLog("node"), bodies, self.settings)
         self.residency = Residency(self.settings, cast(Any, None), cast(Any, self.triton), self.routing, self.plane)
         self.residency.repository.prepare()

@@ -25,7 +25,7 @@ from deploy.embedded.parts import PARTS, USUAL_PORTS
 from deploy.embedded.ports import is_free
 from deploy.embedded.servers import BUS_SPACE
 from deploy.embedded.stack import Stack
-from deploy.machine import Unfit
+from deploy.machine import UnfitMachine
 from shared.streams import STREAMS
 from tests.integration import checkouts
 from tests.integration.test_embedded import DOUBLER, DOUBLER_CONFIG
@@ -108,20 +108,20 @@ class TestMachine:
     def test_another_platform_is_refused(
         self, system: str, processor: str, glibc: tuple[int, int] | None, said: str
     ) -> None:
-        with pytest.raises(Unfit, match=said):
+        with pytest.raises(UnfitMachine, match=said):
             machine.check_platform(system, processor, glibc)
 
     def test_the_oldest_fit_platform_is_not_refused(self) -> None:
         machine.check_platform("Linux", "x86_64", machine.LEAST_GLIBC)
 
     def test_a_python_without_its_library_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(Unfit, match="apt install libpython3.11"):
+        with pytest.raises(UnfitMachine, match="apt install libpython3.11"):
             machine.python_library_folder([tmp_path])
 
     def test_too_little_disk_is_refused(self, tmp_path: Path) -> None:
         free = shutil.disk_usage(tmp_path).free
         machine.check_space(tmp_path / "not" / "yet", 1, "It")
-        with pytest.raises(Unfit, match="It needs .* GiB of free disk"):
+        with pytest.raises(UnfitMachine, match="It needs .* GiB of free disk"):
             machine.check_space(tmp_path / "not" / "yet", 2 * free, "It")
 
     def test_the_bus_may_keep_all_that_its_streams_may_hold(self) -> None:
@@ -134,13 +134,13 @@ class TestMachine:
 
     def test_a_file_is_no_folder(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        with pytest.raises(Unfit, match="not a folder: elsewhere"):
+        with pytest.raises(UnfitMachine, match="not a folder: elsewhere"):
             machine.check_writable(tmp_path / "file" / "below", "elsewhere")
 
     def test_a_folder_that_may_not_be_written_to_is_refused(self, tmp_path: Path) -> None:
         closed = tmp_path / "closed"
         closed.mkdir(mode=0o555)
-        with as_somebody_else(), pytest.raises(Unfit, match="cannot be written to: elsewhere"):
+        with as_somebody_else(), pytest.raises(UnfitMachine, match="cannot be written to: elsewhere"):
             machine.check_writable(closed / "below", "elsewhere")
 
     def test_a_folder_of_somebody_else_is_refused(self, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ class TestMachine:
             os.chown(tmp_path, NOBODY, NOBODY)
         theirs = tmp_path if os.geteuid() == 0 else Path("/")
         owner = "nobody" if os.geteuid() == 0 else "root"
-        with pytest.raises(Unfit, match=f"belongs to {owner}, not to"):
+        with pytest.raises(UnfitMachine, match=f"belongs to {owner}, not to"):
             machine.check_ours(theirs, "elsewhere")
 
 

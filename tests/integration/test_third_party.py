@@ -138,18 +138,19 @@ BROKEN = {
         "from library.base import Model\nclass Member(Model):\n def build(self, c): ...\n def example(self): ...",
         "has no attribute 'name'",
     ),
-    "takes_a_name": ("from library.digits_cnn import DigitsCnn as Member", "'digits-cnn' is there already"),
+    "takes_a_name": ("from library.members.digits_cnn import DigitsCnn as Member", "'digits-cnn' is there already"),
     "takes_a_data_set": ("from library.data.digits import Digits as Member", "'digits' is there already"),
     "has_no_data_set": (
-        "from library.digits_cnn import DigitsCnn\nclass Member(DigitsCnn):\n name = 'x'\n dataset = 'nowhere'",
+        "from library.members.digits_cnn import DigitsCnn\nclass Member(DigitsCnn):\n name = 'x'\n dataset = 'nowhere'",
         "no data set 'nowhere'",
     ),
     "reads_no_column": (
-        "from library.digits_cnn import DigitsCnn\nclass Member(DigitsCnn):\n name = 'x'\n dataset = 'diabetes'",
+        "from library.members.digits_cnn import DigitsCnn\n"
+        "class Member(DigitsCnn):\n name = 'x'\n dataset = 'diabetes'",
         "are no columns of its data set",
     ),
     "has_a_hostile_name": (
-        "from library.digits_cnn import DigitsCnn\nclass Member(DigitsCnn):\n name = 'a.>/..'",
+        "from library.members.digits_cnn import DigitsCnn\nclass Member(DigitsCnn):\n name = 'a.>/..'",
         "name",
     ),
 }
@@ -169,7 +170,7 @@ def test_what_is_broken_or_clashes_is_left_out_with_a_reason_and_harms_nobody(
 
 
 def test_between_two_wheels_the_first_by_name_keeps_a_name(install: Install, target: Path, tmp_path: Path) -> None:
-    source = "from library.digits_cnn import DigitsCnn\nclass Member(DigitsCnn):\n name = 'mine'"
+    source = "from library.members.digits_cnn import DigitsCnn\nclass Member(DigitsCnn):\n name = 'mine'"
     for wheel in ("wheel-b", "wheel-a"):
         install(project(tmp_path / wheel, wheel, {wheel.replace("-", "_"): source}))
     answer = listed(target)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from library import folders
 from library.base import DataSet, Feature, Part, Schema, Split
-from library.reading import read_parts
+from library.sources import folders
+from library.sources.rows import read_parts
 from shared.tables.values import Unfit
 
 SHADES = {"dark": 0, "light": 255}

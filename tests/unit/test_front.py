@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils import murmurhash3_32
 
-from library.front import hashed_letters, hashed_words, through
+from library.graphs.front import hashed_letters, hashed_words, through
 
 BUCKETS, MOST = 1000, 8
 WORDS, LETTERS = hashed_words("text", BUCKETS, MOST), hashed_letters("text", BUCKETS, MOST)

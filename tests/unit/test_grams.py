@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import library
 from library.base import Part
-from library.grams import Evidence, Grams
+from library.networks.grams import Evidence, Grams
 
 BUCKETS = 1 << 20
 letters = st.lists(st.integers(1, 5), min_size=1, max_size=12)

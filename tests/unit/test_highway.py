@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from library.base import Part
-from library.collision_risk import time_to_collision
 from library.data.highway import AHEAD, EVERY, HISTORY, MIDDLE, HighwayClips, Rollouts, outcomes
-from library.driving_policy import MIRRORED, DrivingPolicy
 from library.files import pack
 from library.highway.closed_loop import FIRST, compared, holds
 from library.highway.inside.planner import FASTER, KEEP, LEFT, RIGHT, SLOWER, plan
 from library.highway.simulator import INSIDE, Roads, python, started
-from library.source import DataUnavailable
+from library.members.collision_risk import time_to_collision
+from library.members.driving_policy import MIRRORED, DrivingPolicy
+from library.sources.archives import DataUnavailable
 
 KINEMATICS = """
 import json, numpy as np

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from library.base import Part
-from library.ctr import NUMBERS
 from library.data.impressions import COLUMNS, Impressions, impressions
-from library.tables import Chosen, Leaning
+from library.members.ctr import NUMBERS
+from library.networks.tables import Chosen, Leaning
 
 HEAD = ",timestamp,item_id,position,click,propensity_score,user_feature_0,user_feature_1,user_feature_2,user_feature_3"
 AFFINITIES = "user-item_affinity_0,user-item_affinity_1"

@@ -11,11 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from library.back import named
 from library.base import Model, PretrainedConfig, TaskType
-from library.export import export
-from library.index import Index
-from library.layers import Served
+from library.graphs.back import named
+from library.graphs.export import export
+from library.networks.index import Index
+from library.networks.layers import Served
 from shared.events.common import Signature, TensorSpec
 
 THINGS, WIDTH, COUNT = 40, 6, 5

@@ -5,8 +5,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from library.front import IR_VERSION, OPSET
-from library.int8 import weights_as_int8
+from library.graphs.front import IR_VERSION, OPSET
+from library.graphs.int8 import weights_as_int8
 
 WORDS, WIDTH = 500, 64
 

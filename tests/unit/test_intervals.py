@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from library.base import TaskType
-from library.intervals import PER_ITEM, beside, interval, qlike
+from library.evaluation.intervals import PER_ITEM, beside, interval, qlike
 from services.evaluator.engine import JUDGES
 
 numbers = st.lists(st.floats(-10, 10), min_size=1, max_size=60)

@@ -13,8 +13,8 @@ from onnx import numpy_helper
 
 import library
 from library.base import Model
-from library.export import export
-from library.layerwise import WRAPPED, Apart, Layer, apart, first_beyond, layers_of
+from library.graphs.export import export
+from library.graphs.layerwise import WRAPPED, Apart, Layer, apart, first_beyond, layers_of
 from library.optimisation.quantising import static
 from shared.optimisation import Int8Static
 

@@ -18,15 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import library
-from library.back import as_served
 from library.base import Config, DataSet, Model, Part, TaskType
-from library.export import export
 from library.files import pack, unpack
-from library.front import as_text
-from library.layers import Restore, Standardise
-from library.objectives import FINISHES, LOSSES, METRICS, as_texts
+from library.graphs.back import as_served
+from library.graphs.export import export
+from library.graphs.front import as_text
+from library.networks.layers import Restore, Standardise
 from library.prepare import digest_of
-from library.training import Training
+from library.training.epochs import Training
+from library.training.objectives import FINISHES, LOSSES, METRICS, as_texts
 from services.evaluator.engine import JUDGES
 from shared.errors import InvalidInput, NotFound
 from shared.names import is_slug

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from library.bars import MOVES, Moves
 from library.base import Part
 from library.data.markets import MarketDirection, MarketVariance, returns, windows
-from library.direction import COST, Direction, traded
-from library.garch import Garch, fit
+from library.members.direction import COST, Direction, traded
+from library.networks.bars import MOVES, Moves
+from library.networks.garch import Garch, fit
 
 DAYS = 70
 

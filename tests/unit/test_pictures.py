@@ -9,11 +9,11 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 import library
-from library.efficientnet import HEAD, published
-from library.front import through, weights_of
-from library.image_features import SIDES
-from library.pictures import MIDDLE, REACH, seen
-from library.weights import EFFICIENTNET_LITE0
+from library.graphs.front import through, weights_of
+from library.graphs.pictures import MIDDLE, REACH, seen
+from library.members.image_features import SIDES
+from library.networks.efficientnet import HEAD, published
+from library.sources.weights import EFFICIENTNET_LITE0
 
 pytestmark = pytest.mark.usefixtures("weights")
 

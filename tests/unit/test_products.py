@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from library.base import Part
 from library.data.products import KINDS, Products, kinds, shelves
-from library.rivals import full_text
+from library.evaluation.rivals import full_text
 
 
 def test_each_category_is_asked_for_once_and_names_its_own_kinds() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from library.base import DataSet, Feature, Part, Schema
-from library.profile import MOST_COLUMNS, SHOWN_ITEMS, preview, profile
+from library.sources.profile import MOST_COLUMNS, SHOWN_ITEMS, preview, profile
 
 
 class Table(DataSet):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from library.base import DataSet, Feature, Part, Schema, Split
-from library.reading import MOST_TEXT, read_parts
+from library.sources.rows import MOST_TEXT, read_parts
 from shared.tables.values import Unfit
 
 

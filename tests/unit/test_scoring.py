@@ -14,7 +14,7 @@ from sklearn import metrics
 import library
 from library.base import Part, TaskType
 from library.files import pack
-from library.objectives import LOSSES, METRICS
+from library.training.objectives import LOSSES, METRICS
 from services.evaluator.engine import JUDGES
 from shared.errors import InvalidInput
 from tests.unit.task_process import Ended, run

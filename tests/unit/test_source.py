@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from library.source import CACHE_VARIABLE, FETCHERS, INDEX_VARIABLE, Archive, DataUnavailable, Registry
+from library.sources.archives import CACHE_VARIABLE, FETCHERS, INDEX_VARIABLE, Archive, DataUnavailable, Registry
 
 FILES = {"data/one.txt": b"one", "data/two.txt": b"two", "other.txt": b"other"}
 

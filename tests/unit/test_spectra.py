@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from library.spectra import LogMel, mel_filters
+from library.networks.spectra import LogMel, mel_filters
 
 
 def test_bands_cover_all_frequencies_once_and_are_of_equal_area() -> None:

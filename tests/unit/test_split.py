@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from library.base import Part, Split
-from library.split import by_group, divide, in_order
+from library.sources.split import by_group, divide, in_order
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=200), st.integers(0, 2**32 - 1), st.booleans())

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import library
 from library.data.card_payments import COMPONENTS, payments
-from library.data.frames import frame
 from library.data.thyroid import LETTERS, class_of
-from library.rivals import scorecard
-from library.tables import Additive, Ramps, Reasoned
+from library.evaluation.rivals import scorecard
+from library.networks.tables import Additive, Ramps, Reasoned
+from library.sources.frames import frame
 
 cells = st.one_of(st.just(float("nan")), st.floats(-1e4, 1e4, width=32), st.integers(0, 3).map(float))
 tables = st.lists(st.lists(cells, min_size=2, max_size=2), min_size=1, max_size=40)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from library.variables import TYPES, NotReadable, read_variables
+from library.sources.variables import TYPES, NotReadable, read_variables
 
 ARRAYS = st.sampled_from(TYPES).flatmap(lambda kind: arrays.arrays(kind, arrays.array_shapes(min_dims=0, max_side=4)))
 NAMES = st.text(st.sampled_from("abc/_0"), min_size=1, max_size=9)

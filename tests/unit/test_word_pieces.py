@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import library
 from library.base import Part
-from library.sentence_embedder import MOST_LETTERS, MOST_PIECES, pieces_front, vocabulary
-from library.word_pieces import IDEOGRAPHS, LONGEST_WORD, PLANES, UNKNOWN, word_pieces
+from library.graphs.word_pieces import IDEOGRAPHS, LONGEST_WORD, PLANES, UNKNOWN, word_pieces
+from library.members.sentence_embedder import MOST_LETTERS, MOST_PIECES, pieces_front, vocabulary
 
 SMALL = (
     "[PAD]",

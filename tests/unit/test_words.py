@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from library.words import counts, figures, mistakes, words
+from library.evaluation.words import counts, figures, mistakes, words
 
 TEXTS = st.lists(st.sampled_from("abc"), max_size=6)
 

@@ -1,4 +1,4 @@
-"""Bodies of predictions: small ones in memory, large ones straight into the object store, see shared/claims.py."""
+"""Bodies of predictions: small ones in memory, large ones straight into the object store, see shared/body_store.py."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -8,7 +8,7 @@ from services.gateway.bodies import check_size, part, read_body
 from services.gateway.open_inference.compression import decompressed
 from services.gateway.open_inference.protocol import Call
 from shared import frames, observe, oip
-from shared.claims import BUS_BYTES, Claims
+from shared.body_store import BUS_BYTES, BodyStore
 from shared.errors import AimassError, InvalidInput, TooLarge
 
 HEADER_LENGTH: Final = oip.HEADER_LENGTH.lower().encode()
@@ -38,8 +38,8 @@ class Body(NamedTuple):
 class InferenceBodies:
     """Takes bodies of requests in and gets bodies of replies, and drops from the store what nobody needs any more."""
 
-    def __init__(self, claims: Claims, limit: int) -> None:
-        self._claims, self._limit = claims, limit
+    def __init__(self, store: BodyStore, limit: int) -> None:
+        self._store, self._limit = store, limit
         self._dropping: set[asyncio.Task[None]] = set()
 
     async def take(self, call: Call) -> Body:
@@ -59,7 +59,7 @@ class InferenceBodies:
         _check_header(header_length, len(data))
         if len(data) <= self._most_in_memory(header_length):
             return Body(data, header_length)
-        await self._claims.keep(frames.request_claim(call.prediction_id), data)
+        await self._store.keep(frames.request_claim(call.prediction_id), data)
         return Body(data, header_length, is_claimed=True)
 
     async def _take_long(self, call: Call, start: bytes, header_length: int | None) -> Body:
@@ -73,7 +73,7 @@ class InferenceBodies:
         data = b"".join(chunks)
         if not more:
             return await self._take_whole(call, data, header_length)
-        await self._claims.keep(frames.request_claim(call.prediction_id), self._pass_on(call, data, header_length))
+        await self._store.keep(frames.request_claim(call.prediction_id), self._pass_on(call, data, header_length))
         return Body(data, header_length, is_claimed=True)
 
     async def _pass_on(self, call: Call, start: bytes, header_length: int | None) -> AsyncIterator[bytes]:
@@ -90,7 +90,7 @@ class InferenceBodies:
 
     def _most_in_memory(self, header_length: int | None) -> int:
         """JSON goes over the bus as long as it can, since all of it must be at hand to be understood."""
-        return BUS_BYTES if header_length is None else self._claims.threshold
+        return BUS_BYTES if header_length is None else self._store.threshold
 
     def _check(self, size: int, header_length: int | None) -> None:
         check_size(size, self._limit)
@@ -100,19 +100,19 @@ class InferenceBodies:
     async def fetch(self, reply: frames.Reply) -> frames.Reply:
         """The reply with its body, which is in the store."""
         name = frames.reply_claim(reply.prediction_id)
-        body = await self._claims.fetch(name)
-        self._in_background(self._claims.drop(name))
+        body = await self._store.fetch(name)
+        self._in_background(self._store.drop(name))
         return reply._replace(body=body, is_claimed=False)
 
     def forget(self, call: Call) -> None:
         """The request whose body is in the store is answered, or never will be."""
-        self._in_background(self._claims.drop(frames.request_claim(call.prediction_id)))
+        self._in_background(self._store.drop(frames.request_claim(call.prediction_id)))
 
     async def sweep(self) -> None:
         """Drop, for ever, what others have left behind."""
         while True:
             try:
-                if found := await self._claims.sweep(SWEEP_AGE_SECONDS):
+                if found := await self._store.sweep(SWEEP_AGE_SECONDS):
                     observe.log().info("bodies left behind were dropped", bodies=found)
             except AimassError as error:
                 observe.log().warning("bodies left behind are not dropped now", error=error.message)

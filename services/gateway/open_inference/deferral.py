@@ -12,8 +12,8 @@ from starlette.types import Message, Receive
 from services.gateway.open_inference.bodies import Body, InferenceBodies
 from services.gateway.open_inference.protocol import Answer, Call, json_answer
 from shared import frames
+from shared.body_store import BodyStore
 from shared.bus import Bus
-from shared.claims import Claims
 from shared.context import Context
 from shared.errors import AimassError, InvalidInput
 from shared.names import is_slug
@@ -51,9 +51,9 @@ class Measured:
 class Deferral:
     """Hands requests over; after the 202 nothing of them is here any more."""
 
-    def __init__(self, claims: Claims, limit: int, bus: Bus) -> None:
-        self._claims, self._bus = claims, bus
-        self._bodies = InferenceBodies(claims, limit)
+    def __init__(self, store: BodyStore, limit: int, bus: Bus) -> None:
+        self._store, self._bus = store, bus
+        self._bodies = InferenceBodies(store, limit)
 
     async def accept(self, call: Call, context: Context, seconds: float) -> Answer:
         """Keep the body, which comes within these seconds, and let inference accept the request.
@@ -66,7 +66,7 @@ class Deferral:
             body = await self._bodies.take(call)
         try:
             if not body.is_claimed:
-                await self._claims.keep(frames.request_claim(call.prediction_id), body.data)
+                await self._store.keep(frames.request_claim(call.prediction_id), body.data)
             accepted = await self._bus.ask(asked := _order(call, body, measured, webhook), context)
         except AimassError as error:
             if not error.transient:

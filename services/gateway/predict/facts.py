@@ -1,6 +1,6 @@
 """What must be known of a version to translate for it: its signature, its labels, and the columns of its data set."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
@@ -60,10 +60,3 @@ def _columns(name: str, shape: tuple[int, ...], declared: tuple[str, ...]) -> tu
     if len(declared) == size:
         return declared
     return tuple(f"{name}.{number}" for number in range(size)) if shape and 1 < size <= MOST_NUMBERED else ()
-
-
-def listed(names: Iterable[str], most: int = 12) -> str:
-    """Names for people, not more than they read."""
-    known = list(names)
-    shown = ", ".join(f'"{name[:64]}"' for name in known[:most])
-    return f"{shown} and {len(known) - most} more" if len(known) > most else shown or "nothing"

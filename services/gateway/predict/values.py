@@ -6,12 +6,14 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import numpy as np
 
-from services.gateway.predict.facts import Facts, Input, listed
+from services.gateway.predict.facts import Facts, Input
 from shared.errors import InvalidInput
+from shared.names import listed
 from shared.signatures import MAX_BATCH
 from shared.tensors import DTYPES, Tensor, from_numpy
 
 SHOWN: Final = 40
+QUOTE: Final = '"'
 BATCHES: Final = "/api/v1/models/{model}/batches"
 
 
@@ -53,7 +55,7 @@ def _named(item: Item, facts: Facts) -> Mapping[str, Any]:
             _check_names(item, facts)
         return item.value
     if len(facts.inputs) != 1:
-        names = listed(wanted.name for wanted in facts.inputs)
+        names = listed((wanted.name for wanted in facts.inputs), QUOTE)
         raise InvalidInput(f"{item.label} must be an object: {_model(facts)} takes {names}", field=item.label)
     return {facts.inputs[0].name: item.value}
 
@@ -64,7 +66,7 @@ def _check_names(item: Item, facts: Facts) -> None:
     given_twice = {name for wanted in facts.inputs if wanted.name in item.value for name in wanted.columns}
     for name in item.value:
         if name not in known or (name in given_twice and name not in (wanted.name for wanted in facts.inputs)):
-            names = listed(name for wanted in facts.inputs for name in wanted.columns or (wanted.name,))
+            names = listed((name for wanted in facts.inputs for name in wanted.columns or (wanted.name,)), QUOTE)
             what = "is given already" if name in known else "is unknown"
             message = f'{item.label}: "{name[:64]}" {what}; {_model(facts)} takes {names}'
             raise InvalidInput(message, field=f"{item.label}.{name[:64]}")
@@ -104,7 +106,7 @@ def _row(wanted: Input, label: str, values: Mapping[str, Any], facts: Facts) -> 
     for column in wanted.columns or (wanted.name,):
         where = f"{label}.{column}"
         if column not in values:
-            names = listed(wanted.columns or (name.name for name in facts.inputs))
+            names = listed(wanted.columns or (name.name for name in facts.inputs), QUOTE)
             raise InvalidInput(f'{label}: "{column}" is missing; {_model(facts)} takes {names}', field=where)
         row.append(convert(values[column], where))
     return wanted.shape, row

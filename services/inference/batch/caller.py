@@ -13,8 +13,8 @@ import numpy as np
 
 from services.inference.settings import Settings
 from shared import frames, observe, oip
+from shared.body_store import BUS_BYTES, BodyStore
 from shared.bus import Bus
-from shared.claims import BUS_BYTES, Claims
 from shared.errors import AimassError, Unavailable
 from shared.names import new_id
 from shared.streams import infer_subject
@@ -54,7 +54,7 @@ class Target:
 class Caller:
     """Asks versions for all their outputs."""
 
-    def __init__(self, bus: Bus, bodies: Claims, settings: Settings) -> None:
+    def __init__(self, bus: Bus, bodies: BodyStore, settings: Settings) -> None:
         self._bus, self._bodies, self._settings = bus, bodies, settings
 
     async def outputs(self, target: Target, start: int, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from shared.events.common import Signature, TensorSpec
+from shared.names import listed
 from shared.tables.base import Rows
 from shared.tables.values import Array, Unfit
-
-LISTED: Final = 12
 
 
 class Feed(NamedTuple):
@@ -31,7 +30,7 @@ def feeds(signature: Signature, names: Sequence[str], numeric: Sequence[str], wo
         return [_only(signature.inputs[0], names, numeric, word)]
     for spec, feed in zip(signature.inputs, found, strict=True):
         if feed is None:
-            raise Unfit(f"the file has no {word} '{spec.name}': {_hint(spec, word)}; it has {_listed(names)}")
+            raise Unfit(f"the file has no {word} '{spec.name}': {_hint(spec, word)}; it has {listed(names)}")
     return [feed for feed in found if feed is not None]
 
 
@@ -65,10 +64,10 @@ def _only(spec: TensorSpec, names: Sequence[str], numeric: Sequence[str], word: 
         return Feed(spec, tuple(numeric), is_split=True)
     if word == "column":
         others = [name for name in names if name not in numeric]
-        counted = f"the file has {len(numeric)} columns of numbers ({_listed(numeric)}; others: {_listed(others)})"
+        counted = f"the file has {len(numeric)} columns of numbers ({listed(numeric)}; others: {listed(others)})"
         hint = "leave out what is no feature, put numbers into what is one"
         raise Unfit(f"{counted}, the model's only input takes {size or 'a list of'}: {hint}, or {_hint(spec, word)}")
-    raise Unfit(f"the file has no {word} '{spec.name}': {_hint(spec, word)}; it has {_listed(names)}")
+    raise Unfit(f"the file has no {word} '{spec.name}': {_hint(spec, word)}; it has {listed(names)}")
 
 
 def _size(spec: TensorSpec) -> int | None:
@@ -83,14 +82,9 @@ def _hint(spec: TensorSpec, word: str) -> str:
     return f"name a {word} '{spec.name}' ({spec.datatype} {shape} a row){one_each}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(f"'{name[:64]}'" for name in names[:LISTED])
-    return f"{shown} and {len(names) - LISTED} more" if len(names) > LISTED else shown or "none"
-
-
 def sources(feed: Feed) -> str:
     """Of what an input is made, for the log."""
-    return f"{len(feed.columns)} columns, {_listed(feed.columns)}" if feed.is_split else f"'{feed.columns[0]}'"
+    return f"{len(feed.columns)} columns, {listed(feed.columns)}" if feed.is_split else f"'{feed.columns[0]}'"
 
 
 def gathered(feed: Feed, rows: Rows) -> Array:

@@ -7,6 +7,7 @@ from services.inference.domain import Deployment
 from services.inference.parts import Parts
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.events.common import TaskState
+from shared.names import CHAMPION
 from shared.rpc.inference import BatchResult, GetBatchResult, SubmitBatch
 from shared.rpc.registry import GetDataset, GetModel
 from shared.rpc.trainer import TaskAccepted
@@ -16,7 +17,6 @@ from shared.tasks.run import accept
 from shared.tasks.state import short
 from shared.work import Work
 
-CHAMPION = "champion"
 TAKEN = ("loading", "staged", "serving")
 
 

@@ -13,11 +13,11 @@ from services.inference.batch import columns, part_files
 from services.inference.batch.domain import Read
 from shared import child
 from shared.events.common import Signature
+from shared.limits import restrict
 from shared.tables import TableFormat
 from shared.tables.base import Rows
-from shared.tables.limits import restrict
 from shared.tables.opening import open_table, recognise
-from shared.tables.values import Unfit
+from shared.tables.values import Unfit, slow_to_read
 from shared.tensors import from_numpy
 from shared.worker import Progress, Reporter, Result
 
@@ -51,7 +51,7 @@ class ReadingSpec(BaseModel):
 def main(raw: dict[str, Any], reporter: Reporter) -> Result:
     """Write the file's rows as parts; raises Unfit for what the model does not take."""
     spec = ReadingSpec.model_validate(raw)
-    restrict(spec.limits.memory, spec.limits.cpu_seconds)
+    restrict(spec.limits.memory, spec.limits.cpu_seconds, slow_to_read(spec.limits.cpu_seconds))
     try:
         return Result(data=Reading(spec, reporter).read().model_dump())
     except MemoryError:

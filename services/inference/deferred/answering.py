@@ -19,7 +19,7 @@ from services.inference.domain import Routing
 from services.inference.replies import refusal
 from services.inference.settings import Settings
 from shared import frames, observe
-from shared.claims import Claims
+from shared.body_store import BodyStore
 from shared.db import Database
 from shared.errors import AimassError, NotFound
 from shared.events.inference import InferenceCompleted, InferenceFailed
@@ -42,7 +42,7 @@ class Answering:
         relay: Relay,
         routing: Routing,
         data_plane: DataPlane,
-        bodies: Claims,
+        bodies: BodyStore,
         wake_delivery: Callable[[], None],
     ) -> None:
         self._settings, self._database, self._relay = settings, database, relay

@@ -7,7 +7,7 @@ from services.inference.deferred import store
 from services.inference.deferred.domain import id_of, is_needed
 from services.inference.settings import Settings
 from shared import observe
-from shared.claims import Claims
+from shared.body_store import BodyStore
 from shared.db import Database
 from shared.errors import AimassError
 
@@ -20,7 +20,7 @@ STRAY_SECONDS: Final = 3600.0
 class Cleaning:
     """One loop of a node; several nodes that clean do not hinder each other."""
 
-    def __init__(self, settings: Settings, database: Database, bodies: Claims) -> None:
+    def __init__(self, settings: Settings, database: Database, bodies: BodyStore) -> None:
         self._database, self._bodies = database, bodies
         self._keep_seconds = settings.deferred_answer_hours * 3600
 

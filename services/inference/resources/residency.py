@@ -43,7 +43,7 @@ RETRY_SECONDS = 2
 
 
 class Residency:
-    """Loads, parks, restores and scales the versions of a node; `hands` is held by whoever tells Triton to.
+    """Loads, parks, restores and scales the versions of a node; `triton_lock` is held by whoever tells Triton to.
 
     A version that is parked is still deployed: its files lie ready, and its requests wait until it is back.
     """
@@ -53,7 +53,7 @@ class Residency:
     ) -> None:
         self._settings, self._relay = settings, relay
         self._triton, self._routing, self._data_plane = triton, routing, data_plane
-        self.hands = asyncio.Lock()
+        self.triton_lock = asyncio.Lock()
         self.repository = Repository(settings.triton_repository, settings.triton_backend)
         self._artifacts = Artifacts(settings.artifacts_url)
         self._processes = Processes(settings.triton_repository)
@@ -116,15 +116,15 @@ class Residency:
             await self._measure()
         try:
             for name in sorted(self._asked, key=self._asked.__getitem__):
-                async with self.hands:
+                async with self.triton_lock:
                     await self._attend(name)
             for name in sorted(self._routing.parked - self._asked.keys()):
-                async with self.hands:
+                async with self.triton_lock:
                     await self._bring_pinned(name)
-            async with self.hands:
+            async with self.triton_lock:
                 await self._park_all(self._room(needed=0))
             for name in sorted(self._routing.ready & self._routing.wanted.keys()):
-                async with self.hands:
+                async with self.triton_lock:
                     await self._scale(name)
         finally:
             metrics.show(self._routing, self.facts())

@@ -14,7 +14,7 @@ from services.inference.webhooks import domain, store
 from services.inference.webhooks.outbound import Outbound
 from services.inference.webhooks.store import Due
 from shared import observe
-from shared.claims import Claims
+from shared.body_store import BodyStore
 from shared.db import Database
 from shared.errors import AimassError
 from shared.events.inference import DeliveryAbandoned
@@ -31,7 +31,7 @@ class Delivery:
     """One loop of a node; who takes a delivery has it for the time of one attempt, by the database's clock."""
 
     def __init__(
-        self, settings: Settings, database: Database, relay: Relay, bodies: Claims, outbound: Outbound
+        self, settings: Settings, database: Database, relay: Relay, bodies: BodyStore, outbound: Outbound
     ) -> None:
         self._settings, self._database, self._relay = settings, database, relay
         self._bodies, self._outbound = bodies, outbound

@@ -1,0 +1,1 @@
+"""What members build their modules of: layers and whole networks in torch."""
