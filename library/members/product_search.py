@@ -2,7 +2,7 @@
 
 from functools import cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic import Field
 
@@ -28,7 +28,6 @@ class ProductSearchConfig(PretrainedConfig):
     """What product-search can be told; it is served as it came."""
 
     epochs: int = Field(default=0, ge=0, le=0, json_schema_extra=NOT_TUNED)
-    precision: Literal["float32", "int8"] = Field(default="float32", description="of the weights as served")
 
 
 class ProductSearch(Model[ProductSearchConfig]):
@@ -68,12 +67,12 @@ class ProductSearch(Model[ProductSearchConfig]):
     def front(self) -> "onnx.ModelProto":
         return pieces_front("text", MOST_PIECES)
 
-    def build(self, config: ProductSearchConfig) -> "nn.Module":
+    def build(self, config: ProductSearchConfig) -> "nn.Module":  # noqa: ARG002
         import torch
 
         from library.networks.text_search import TextSearch
 
-        return TextSearch(bert(config.precision), torch.from_numpy(_vectors()), FOUND)
+        return TextSearch(bert(), torch.from_numpy(_vectors()), FOUND)
 
     def served(self, module: "nn.Module") -> "nn.Module":
         from library.networks.text_search import Found
@@ -84,12 +83,6 @@ class ProductSearch(Model[ProductSearchConfig]):
         from library.graphs.back import named
 
         return named("numbers_again", "names", kinds(), FOUND)
-
-    def graph(self, module: "nn.Module") -> "onnx.ModelProto":
-        from library.graphs.int8 import weights_as_int8
-
-        found = super().graph(module)
-        return weights_as_int8(found) if cast("TextSearch", module).body.precision == "int8" else found
 
     def loss(self, outputs: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
         from library.networks.text_search import loss
@@ -134,5 +127,5 @@ def _encoded() -> "NDArray[Any]":
 
     (pieces,) = through(pieces_front("text", MOST_PIECES), {"text": np.array(kinds(), object)}).values()
     with torch.no_grad():
-        vectors: NDArray[Any] = bert("float32").eval()(torch.from_numpy(pieces)).numpy()
+        vectors: NDArray[Any] = bert().eval()(torch.from_numpy(pieces)).numpy()
     return vectors

@@ -34,14 +34,10 @@ def _by_head(vectors: Tensor) -> Tensor:
 
 
 class SentenceBert(nn.Module):
-    """Numbers of word pieces [batch, n], 0 where there is none, to the mean of their vectors [batch, width].
+    """Numbers of word pieces [batch, n], 0 where there is none, to the mean of their vectors [batch, width]."""
 
-    `precision` is that of the weights in the exported graph.
-    """
-
-    def __init__(self, precision: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.precision = precision
         self.pieces, self.places = nn.Embedding(PIECES, WIDTH, padding_idx=0), nn.Embedding(PLACES, WIDTH)
         self.kind = nn.Parameter(torch.zeros(WIDTH))
         self.begun = nn.LayerNorm(WIDTH, EPSILON)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from library.optimise import OptimisationSpec
+from library.optimisation.process import OptimisationSpec
 from services.trainer.domain import Improved, optimised
 from shared.errors import NotFound
 from shared.rpc.registry import GetDataset
@@ -10,7 +10,7 @@ from shared.tasks.run import Job, TaskFailed, TaskRun
 from shared.tasks.store import Task
 from shared.work import Work
 
-OPTIMISE = "library.optimise"
+OPTIMISE = "library.optimisation.process"
 GIVEN = "given.onnx"
 VALIDATION = "validation"
 

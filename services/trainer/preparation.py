@@ -8,7 +8,7 @@ from shared.tasks.run import Job, TaskRun
 from shared.tasks.store import Task
 from shared.work import Work
 
-PREPARE = "library.prepare"
+PREPARE = "library.preparation"
 GIVEN = "given"
 
 

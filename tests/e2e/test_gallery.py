@@ -110,14 +110,14 @@ def test_what_is_read_aloud_is_written_down(client: Client, bring: Callable[[str
 
 
 def test_meanings(client: Client, bring: Callable[..., None]) -> None:
-    bring("sentence-embedder", precision="int8")
+    bring("sentence-embedder")
     found = sentence_embedder.ask(client, list(sentence_embedder.TEXTS))
     assert found[0][0] == "Refunds are paid within ten days."
     assert found[0][1] > 0.3 > found[1][1]
 
 
 def test_products(client: Client, bring: Callable[..., None]) -> None:
-    bring("product-search", precision="int8")
+    bring("product-search")
     (found,) = product_search.ask(client, ["food for my dog"])
     assert len(found) == 10
     assert "dog" in found[0][0]

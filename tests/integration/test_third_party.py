@@ -109,7 +109,7 @@ async def test_a_wheel_brings_a_model_and_its_data_set(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(target)]))
     work = tmp_path / "work"
     work.mkdir()
-    prepared = await task("library.prepare", {"dataset": "wine"}, work)
+    prepared = await task("library.preparation", {"dataset": "wine"}, work)
     assert prepared.data["sizes"] == {"train": 90, "validation": 35, "test": 53}
     spec = {"task_id": "t", "model": "wine-linear", "config": {"epochs": 1}, "train": "train.npz"}
     trained = await task("services.trainer.engine", spec | {"validation": "validation.npz"}, work)
@@ -125,7 +125,7 @@ async def test_the_process_of_a_task_knows_no_wheel_that_the_service_does_not(
     monkeypatch.chdir(target)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), "", "."]))
     with pytest.raises(AssertionError, match="no data set 'wine'"):
-        await task("library.prepare", {"dataset": "wine"}, tmp_path)
+        await task("library.preparation", {"dataset": "wine"}, tmp_path)
 
 
 BROKEN = {

@@ -24,7 +24,7 @@ from library.graphs.back import as_served
 from library.graphs.export import export
 from library.graphs.front import as_text
 from library.networks.layers import Restore, Standardise
-from library.prepare import digest_of
+from library.preparation import digest_of
 from library.training.epochs import Training
 from library.training.objectives import FINISHES, LOSSES, METRICS, as_texts
 from services.evaluator.engine import JUDGES

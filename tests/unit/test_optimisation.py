@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from library import optimise
 from library.files import pack
 from library.optimisation import graphs, pruning
 from library.optimisation.graphs import NotOptimised
+from library.optimisation.process import optimise
 from services.trainer.domain import improved, optimised
 from shared.errors import Conflict, InvalidInput
 from shared.optimisation import Optimisation
@@ -40,7 +40,7 @@ class Silent:
 @pytest.fixture(autouse=True)
 def without_limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The limits would hold for this process for good; they are tried on a stack."""
-    monkeypatch.setattr(optimise, "restrict", lambda *_: None)
+    monkeypatch.setattr("library.optimisation.process.restrict", lambda *_: None)
     monkeypatch.chdir(tmp_path)
 
 
@@ -51,7 +51,7 @@ def made(model: Served, rows: Arrays | None = None, **how: Any) -> Result:
         file = "rows.npz"
         Path(file).write_bytes(pack(rows))
     spec = {"file": "given.onnx", "how": how, "calibration": file, "validation": file}
-    return optimise.optimise(spec, Silent())  # type: ignore[arg-type]
+    return optimise(spec, Silent())  # type: ignore[arg-type]
 
 
 def answers(model: onnx.ModelProto, rows: Arrays) -> Any:

@@ -23,7 +23,7 @@ from services.trainer.engine import Pace
 from shared.worker import REPORT_FD, Checkpoint, Metrics, Progress, Reporter, Result
 from tests.unit.task_process import ROOT, Ended, TaskProcess, run
 
-PREPARE = "library.prepare"
+PREPARE = "library.preparation"
 TRAIN = "services.trainer.engine"
 DIGITS_DIGEST = "80dff3675a10ecbfc562b1585142b5a8fdede653626c802730d2f12347b43909"
 SMALL = {"epochs": 3, "channels": 8, "hidden": 16, "batch_size": 128}

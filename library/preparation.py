@@ -1,4 +1,4 @@
-"""The process that prepares a data set: `python -m library.prepare`, spec {"dataset": name} and what is brought."""
+"""The process that prepares a data set: `python -m library.preparation`, spec {"dataset": name} and what is brought."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The process that optimises a version: `python -m library.optimise`; spec and reports as in shared/worker.py."""
+"""The process that optimises a version: `python -m library.optimisation.process`; spec as in shared/worker.py."""
 
 import zlib
 from pathlib import Path
