@@ -57,7 +57,7 @@ class SentenceEmbedder(Model[SentenceEmbedderConfig]):
         data="Its authors trained it on a billion pairs of sentences; judged here by the source of VADER's sentences.",
         licence="Weights: MIT (of the package), all-MiniLM-L6-v2. Code: as the platform. Data: MIT.",
         limits="English; the first 256 pieces of the first 4,096 letters count. Precision among the ten nearest on the "
-        "test part 0.825, of latent words 0.675; as int8-dynamic 0.834 where it has 0.837 (3,000 of the validation part), "
+        "test part 0.825, of latent words 0.675; as int8-dynamic 0.834 where it has 0.837 (3,000 for validation), "
         "in half the time and a quarter of the file. Text is cut as the reference does: of 30,678 texts 2, of broken "
         "encoding, differ; the newest letters of Unicode may, and [SEP] in a text is text.",
     )
