@@ -28,6 +28,7 @@ MODELS = (
     "library.members.volatility:Volatility",
     "library.members.direction:Direction",
     "library.members.ctr:Ctr",
+    "library.members.coupon_redemption:CouponRedemption",
     "library.members.asr_tiny:AsrTiny",
     "library.members.tts_voice:TtsVoice",
     "library.members.collision_risk:CollisionRisk",
@@ -61,6 +62,7 @@ DATA_SETS = (
     "library.data.highway:HighwayDecisions",
     "library.data.highway:HighwayClips",
     "library.data.products:Products",
+    "library.data.coupons:Coupons",
 )
 
 

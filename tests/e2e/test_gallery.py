@@ -14,6 +14,7 @@ from examples.gallery import (
     asr_tiny,
     breast_cancer_mlp,
     collision_risk,
+    coupon_redemption,
     credit_score,
     ctr,
     diabetes_mlp,
@@ -201,6 +202,14 @@ def test_a_credit_has_reasons_that_add_up_by_column(client: Client, serve: Calla
     assert 0 < chance < 1
     assert {name for name, _ in reasons} == set(client.member("credit-score")["features"][0]["columns"])
     assert abs(reasons[0][1]) >= abs(reasons[-1][1])
+
+
+def test_a_letter_with_coupons_has_reasons(client: Client, serve: Callable[..., None]) -> None:
+    serve("coupon-redemption", epochs=1)
+    often, reasons = coupon_redemption.ask(client, {"answered": 0.8, "redeemed": 3, "since_redeemed": 7})
+    seldom, _ = coupon_redemption.ask(client, {"answered": 0, "redeemed": 0})
+    assert 0 < seldom < often < 1
+    assert {name for name, _ in reasons} == set(client.member("coupon-redemption")["features"][0]["columns"])
 
 
 @pytest.mark.parametrize("example", [fraud, thyroid])
