@@ -1,0 +1,1 @@
+"""A real clip through a model of one's own: what moves in it, and how many people pass."""
