@@ -10,14 +10,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks import log_rows, report, surroundings
-from benchmarks.cases import CASES, QUICK, place_of
+from benchmarks.cases import CASES, QUICK, Case, place_of
 from benchmarks.load import find_wrk
 from benchmarks.measure import Plan, Watch, compare
 from benchmarks.peers import PEERS, Peer, chosen
@@ -31,16 +31,22 @@ from shared.environments import Unavailable
 LEAST_WIDTH = 120
 LONGEST_SECONDS = 60
 MOST_ROUNDS = 20
+MOST_CONNECTIONS = 256
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What of it all is measured, and how long."""
+    """What of it all is measured, and how long; of each case the numbers of connections that are named, or all."""
 
     cases: Sequence[str]
     peers: Sequence[Peer]
     seconds: int
     rounds: int
+    connections: frozenset[int] = frozenset()
+
+    def narrowed(self, case: Case) -> Case:
+        kept = tuple(count for count in case.connections if not self.connections or count in self.connections)
+        return replace(case, connections=kept)
 
 
 def measure(stack: Stack, choice: Choice, console: Console) -> Path:
@@ -54,7 +60,7 @@ def measure(stack: Stack, choice: Choice, console: Console) -> Path:
     with place_of(stack.info, bench) as place:
         for name in choice.cases:
             try:
-                results.cases.append(compare(CASES[name](place), plan))
+                results.cases.append(compare(choice.narrowed(CASES[name](place)), plan))
             except Unavailable as error:
                 results.left_out[name] = str(error)
                 console.print(f"{name} is left out: {error}")
@@ -118,6 +124,10 @@ def _peers(names: str) -> tuple[Peer, ...]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _connections(counts: str) -> frozenset[int]:
+    return frozenset(map(_up_to(MOST_CONNECTIONS), counts.split(",")))
+
+
 def _up_to(most: int) -> Callable[[str], int]:
     """The load is bounded."""
 
@@ -136,6 +146,7 @@ def parser() -> argparse.ArgumentParser:
         "--peers", type=_peers, nargs="?", const=PEERS, default=(), help=f"other servers too: all, or some of {names}"
     )
     made.add_argument("--cases", type=_cases, default=QUICK, help=f"all, or some of {', '.join(CASES)}")
+    made.add_argument("--connections", type=_connections, default=frozenset(), help="only these, such as 1,64")
     made.add_argument("--seconds", type=_up_to(LONGEST_SECONDS), default=4, help="of each run")
     made.add_argument("--rounds", type=_up_to(MOST_ROUNDS), default=3, help="runs of each")
     made.add_argument("--home", help="the state folder of the stack", default=DEFAULT_HOME)
@@ -149,7 +160,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a peer is stopped then too
     with alone(stack.home.path / BENCH):
         stack.up()
-        choice = Choice(arguments.cases, arguments.peers, arguments.seconds, arguments.rounds)
+        choice = Choice(arguments.cases, arguments.peers, arguments.seconds, arguments.rounds, arguments.connections)
         console = Console(width=max(LEAST_WIDTH, Console().width), markup=False, highlight=False)
         show(measure(stack, choice, console), console)
 

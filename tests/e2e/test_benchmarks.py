@@ -32,7 +32,11 @@ def measured(house: House, broken: Peer) -> Path:
     """One second of each load; where a generator is missing there is nothing to measure."""
     if shutil.which("wrk") is None:
         pytest.skip("wrk is missing: apt-get install wrk")
-    return measure(house.stack, Choice(("mlp", "grpc"), (broken,), seconds=1, rounds=1), Console(file=io.StringIO()))
+    return measure(
+        house.stack,
+        Choice(("mlp", "grpc"), (broken,), seconds=1, rounds=1, connections=frozenset({1, 16})),
+        Console(file=io.StringIO()),
+    )
 
 
 @pytest.fixture
@@ -44,7 +48,7 @@ def place(house: House, tmp_path: Path) -> Iterator[Place]:
 def test_results_are_whole(measured: Path, house: House) -> None:
     results = Results.read(measured)
     mlp = results.cases[0]
-    assert [*mlp.rows()] == [1, 16, 64, 256]
+    assert [*mlp.rows()] == [1, 16]
     for rows in mlp.rows().values():
         assert [*rows] == [TRITON, GATEWAY]
         assert all(row.median.requests > 0 and row.failed == 0 for row in rows.values())
