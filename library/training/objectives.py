@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from library.base import TaskType
 from library.evaluation import words
+from library.evaluation.intervals import precision_at_10
 
 TOP = 10
 CHUNK = 512
@@ -55,17 +56,7 @@ def _contrasts(outputs: Tensor, target: Tensor) -> Tensor:
 
 
 def _neighbours(outputs: Tensor, target: Tensor) -> dict[str, float]:
-    """Precision among the ten nearest."""
-    vectors = functional.normalize(outputs, dim=1)
-    found = [_precision(vectors, target, start) for start in range(0, len(target), CHUNK)]
-    return {"precision_at_10": torch.cat(found).mean().item()}
-
-
-def _precision(vectors: Tensor, target: Tensor, start: int) -> Tensor:
-    likeness = vectors[start : start + CHUNK] @ vectors.T
-    likeness[torch.arange(len(likeness)), start + torch.arange(len(likeness))] = -2
-    nearest = likeness.topk(min(TOP, len(target) - 1), dim=1).indices
-    return (target[nearest] == target[start : start + CHUNK, None]).double().mean(dim=1)
+    return {"precision_at_10": float(precision_at_10(target.numpy(), outputs.numpy()).mean())}
 
 
 class _Directions(nn.Module):
