@@ -39,6 +39,7 @@ def provision_database(admin_dsn: str, passwords: Mapping[str, str], root: Path 
             close_to_everyone(database)
             for service, password in passwords.items():
                 create_role(database, service, password)
+            add_extensions(database, passwords)
         for service, password in passwords.items():
             migrate(service, service_url(admin_dsn, service, password), root)
 
@@ -76,10 +77,18 @@ def create_role(database: Connection, service: str, password: str) -> None:
         sql.SQL("ALTER ROLE {role} PASSWORD {verifier}"),
         sql.SQL("GRANT CONNECT ON DATABASE {database} TO {role}"),
         sql.SQL("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {role}"),
-        sql.SQL("ALTER ROLE {role} SET search_path = {role}"),
+        sql.SQL("ALTER ROLE {role} SET search_path = {role}, extensions"),
     ):
         names = {"role": role, "verifier": sql.Literal(verifier), "database": sql.Identifier(DATABASE)}
         database.execute(statement.format(**names))
+
+
+def add_extensions(database: Connection, services: Iterable[str]) -> None:
+    """Vectors, in a schema that is every service's to use; only the admin may add them."""
+    database.execute("CREATE SCHEMA IF NOT EXISTS extensions")
+    database.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA extensions")
+    for service in services:
+        database.execute(sql.SQL("GRANT USAGE ON SCHEMA extensions TO {}").format(sql.Identifier(service)))
 
 
 def migrate(service: str, url: str, root: Path) -> None:

@@ -19,6 +19,7 @@ TASK_SERVICES = {
     "optimise": "trainer",
     "evaluate": "evaluator",
     "batch": "inference",
+    "index": "inference",
 }
 
 DAY = 24 * 3600.0

@@ -12,12 +12,13 @@ from aimass.asking import Asking
 from aimass.connection import API, Connection
 from aimass.errors import DeadlineExceeded, Unavailable
 from aimass.later import Later
+from aimass.searching import Searching
 
 LONGEST_LIST = 1000
 ENDED = ("succeeded", "failed", "cancelled")
 
 
-class Client(Asking, Later):
+class Client(Asking, Later, Searching):
     """Talks to one gateway with one API key, or with an access token in its place.
 
     `authorization` is the header's value, for other clients. Every method raises an ApiError when the platform

@@ -20,6 +20,7 @@ from services.gateway.routes import (
     datasets,
     deployments,
     events,
+    indexes,
     inferences,
     insight,
     keys,
@@ -42,7 +43,7 @@ PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, users.JWKS, users.LOGIN}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
 THEMES = (
-    *(tasks, predict, openai, audio, datasets, batches, models, optimisations, uploads, inferences, webhooks),
+    *(tasks, predict, openai, audio, datasets, batches, indexes, models, optimisations, uploads, inferences, webhooks),
     *(insight, deployments, events, keys, users, operators),
 )
 

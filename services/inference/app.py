@@ -14,6 +14,7 @@ from services.inference.parts import Parts
 from services.inference.prediction_log import PredictionLog
 from services.inference.reconciler import Reconciler
 from services.inference.resources.residency import Residency
+from services.inference.search.job import IndexJob
 from services.inference.settings import Settings
 from services.inference.webhooks.delivery import Delivery
 from services.inference.webhooks.outbound import Outbound
@@ -40,9 +41,12 @@ def build(settings: Settings | None = None) -> Service:
     delivery = Delivery(settings, *stored, deferred, outbound)
     answering = Answering(settings, *stored, routing, data_plane, deferred, delivery.wake)
     runner = TaskRunner(service, settings)
-    runner.add(BatchJob(Caller(service.bus, bodies, settings), settings))
+    caller = Caller(service.bus, bodies, settings)
+    runner.add(BatchJob(caller, settings))
+    runner.add(IndexJob(caller, settings))
     service.handle(
-        HANDLERS, Parts(routing, reconciler, data_plane, triton, answering, deferred, runner, service.bus, settings)
+        HANDLERS,
+        Parts(routing, reconciler, data_plane, triton, answering, deferred, runner, caller, service.bus, settings),
     )
     service.add_loop("reconciler", partial(_reconcile, settings, data_plane, reconciler))
     service.add_loop("resources", residency.run)

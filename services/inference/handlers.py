@@ -13,6 +13,7 @@ from services.inference.deferred.handlers import (
 from services.inference.domain import Deployment
 from services.inference.parts import Parts
 from services.inference.resources.handlers import get_resources, set_resources
+from services.inference.search.handlers import build_index, delete_index, get_index, list_indexes, search_index
 from services.inference.webhooks.handlers import create_webhook, delete_webhook, list_webhooks
 from shared.errors import NotFound, Unavailable
 from shared.events.common import Verdict
@@ -23,12 +24,15 @@ from shared.handlers import Handlers
 from shared.names import CHAMPION, triton_name
 from shared.rpc.artifacts import PAGE, ListReferences, References
 from shared.rpc.inference import (
+    BuildIndex,
     CancelInference,
     CreateWebhook,
     DeferInference,
+    DeleteIndex,
     DeleteWebhook,
     DeploymentList,
     GetBatchResult,
+    GetIndex,
     GetInference,
     GetInferenceAnswer,
     GetInferenceStatistics,
@@ -37,9 +41,11 @@ from shared.rpc.inference import (
     GetServedModel,
     InferenceStatistics,
     ListDeployments,
+    ListIndexes,
     ListInferences,
     ListWebhooks,
     ModelConfiguration,
+    SearchIndex,
     ServedModel,
     SetResources,
     SubmitBatch,
@@ -181,6 +187,11 @@ HANDLERS = Handlers(
         SetResources: set_resources,
         SubmitBatch: submit_batch,
         GetBatchResult: get_batch_result,
+        BuildIndex: build_index,
+        ListIndexes: list_indexes,
+        GetIndex: get_index,
+        DeleteIndex: delete_index,
+        SearchIndex: search_index,
         **TASK_RPC,
     },
     memory_rpc={

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from services.inference.batch.caller import Caller
 from services.inference.data_plane import DataPlane
 from services.inference.deferred.answering import Answering
 from services.inference.domain import Routing
@@ -24,5 +25,6 @@ class Parts:
     answering: Answering
     deferred_bodies: BodyStore
     runner: TaskRunner
+    caller: Caller
     bus: Bus
     settings: Settings

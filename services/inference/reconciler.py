@@ -12,6 +12,7 @@ from services.inference.domain import Deployment, Plan, Routing
 from services.inference.engine import Triton
 from services.inference.resources import store as resources
 from services.inference.resources.residency import Residency
+from services.inference.search import store as indexes
 from services.inference.settings import Settings
 from services.inference.store import Route
 from shared import observe
@@ -301,7 +302,7 @@ class Reconciler:
         place = (deployment.project, deployment.model, deployment.version)
         async with self._of(deployment) as work:
             await store.find(work.tx, *place)
-            if await batches.in_use(work.tx, *place):
+            if await batches.in_use(work.tx, *place) or await indexes.in_use(work.tx, *place):
                 return
             if await store.set_state(work.tx, deployment, "unstaged", reason):
                 key = {"model": deployment.model, "version": deployment.version, "digest": deployment.digest}

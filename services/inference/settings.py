@@ -65,6 +65,7 @@ class Settings(TaskSettings):
     batch_patience_seconds: float = Field(default=60, gt=0, description="a version may be away for so long")
     batch_memory: int = Field(default=2 * 1024**3, ge=256 * 1024**2, description="address space of a reading process")
     batch_cpu_seconds: int = Field(default=600, ge=1, description="processor time of a reading process")
+    index_documents: int = Field(default=200_000, ge=1, description="documents of a search index")
     batch_keep_days: float = Field(default=7, gt=0, description="results are kept for so long")
 
     @property

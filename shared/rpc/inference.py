@@ -14,6 +14,7 @@ from shared.tables import TableFormat
 
 InferenceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 InferenceState = Literal["queued", "running", "done", "failed", "cancelled"]
+SearchMode = Literal["hybrid", "text", "vector"]
 WebhookUrl = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 
@@ -251,6 +252,79 @@ class GetBatchResult(Request[BatchResult]):
     """Say where the result of a batch is."""
 
     task_id: str
+
+
+class BuildIndex(Request[TaskAccepted]):
+    """Accept the building of a search index from a file that is kept as an artifact, with columns `id` and `text`.
+
+    Without a number the version that serves is asked for the vectors.
+    """
+
+    idempotent: ClassVar[bool] = True
+    name: Slug
+    model: Slug
+    version: int | None = None
+    digest: Digest
+    format: TableFormat | None = None
+
+
+class IndexView(Reply):
+    """A search index: how many documents it has, whose vectors, and the task that made it."""
+
+    name: str
+    model: str
+    version: int
+    dimensions: int
+    documents: int
+    task_id: str
+    updated_at: datetime | None = None
+
+
+class IndexList(Reply):
+    """Indexes of a project, by name."""
+
+    indexes: list[IndexView] = []
+
+
+class ListIndexes(Request[IndexList]):
+    """Show the search indexes of the project."""
+
+
+class GetIndex(Request[IndexView]):
+    """Show one search index."""
+
+    name: Slug
+
+
+class DeleteIndex(Request[Done]):
+    """Delete a search index and its documents."""
+
+    name: Slug
+
+
+class FoundDocument(Reply):
+    """A document that was found: its place by meaning and by words, none where it is not among the first 100."""
+
+    id: str
+    text: str
+    score: float
+    vector_rank: int | None = None
+    text_rank: int | None = None
+
+
+class SearchAnswer(Reply):
+    """What was found, the best first."""
+
+    documents: list[FoundDocument] = []
+
+
+class SearchIndex(Request[SearchAnswer]):
+    """Find documents by meaning, by words, or by both."""
+
+    name: Slug
+    query: str
+    limit: int
+    mode: SearchMode
 
 
 class NodeResources(Reply):

@@ -5,7 +5,7 @@ import typing
 from pathlib import Path
 
 import pytest
-from aimass import types
+from aimass import searching, types
 from pydantic import BaseModel
 
 from services.gateway.routes import predict
@@ -33,6 +33,8 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (types.Delivery, inference.DeliveryView),
     (types.Webhook, inference.WebhookView),
     (types.NewWebhook, inference.WebhookCreated),
+    (searching.SearchIndex, inference.IndexView),
+    (searching.FoundDocument, inference.FoundDocument),
     (types.Answers, predict.Prediction),
     (types.Prediction, monitor.PredictionView),
     (types.Event, monitor.TimelineEntry),

@@ -184,7 +184,9 @@ async def test_unknown_things(whole: Whole) -> None:
             continue
         query = {found["name"]: "1" for found in operation.parameters if found.get("required")}
         is_upload = operation.method == "POST" and operation.path.endswith(("/versions", "/imports"))
-        has_rows = operation.method == "POST" and operation.path.endswith(("/batches", "/datasets/{name}"))
+        has_rows = operation.method == "POST" and operation.path.endswith(
+            ("/batches", "/datasets/{name}", "/indexes/{name}")
+        )
         given = {"content": b"no model"} if is_upload or has_rows else operation.given()
         values = {"task_id": f"batch-{new_id()}"} if operation.path.endswith("/result") else {}
         reply = await whole.send(operation.method, operation.url(**values), params=query, **given)
@@ -207,12 +209,15 @@ async def test_wrong_methods(whole: Whole) -> None:
             assert set(reply.headers["allow"].split(", ")) & methods
 
 
+FILES = ("/versions", "/imports", "/datasets/{name}", "/indexes/{name}")
+
+
 @ROUNDS
 @given(name=NAMES, pick=ANY)
 async def test_hostile_names(whole: Whole, name: str, pick: int) -> None:
     places = [(operation, which) for operation in operations(whole) for which in operation.names]
     operation, which = places[pick % len(places)]
-    takes_file = operation.method == "POST" and operation.path.endswith(("/versions", "/imports", "/datasets/{name}"))
+    takes_file = operation.method == "POST" and operation.path.endswith(FILES)
     given = {"content": b"x"} if takes_file else operation.given()
     reply = await whole.send(operation.method, operation.url(**{which: name}), **given)
     check(reply, *((404, 422) if which == "page" or operation.path.startswith("/v1/") else (422,)))

@@ -87,7 +87,7 @@ def inference() -> Service:
     """Answers requests about deployments, and reaches no Triton."""
     settings = InferenceSettings()
     service = Service("inference", settings)
-    service.handle(INFERENCE, InferenceParts(Routing(), *[cast(Any, None)] * 7, settings))
+    service.handle(INFERENCE, InferenceParts(Routing(), *[cast(Any, None)] * 8, settings))
     return service
 
 

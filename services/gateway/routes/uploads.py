@@ -25,7 +25,7 @@ from shared.rpc.registry import (
 )
 
 ROUTES = Routes("uploads")
-STREAMED = re.compile(rf"{PREFIX}/(models/[^/]+/(versions|imports|batches)|datasets/[^/]+)")
+STREAMED = re.compile(rf"{PREFIX}/(models/[^/]+/(versions|imports|batches)|datasets/[^/]+|indexes/[^/]+)")
 CHECK_SECONDS = 20.0
 BINARY: dict[str, Any] = {
     "requestBody": {

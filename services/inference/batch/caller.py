@@ -71,6 +71,10 @@ class Caller:
         alone = [await self.outputs(target, start + row, rows_of(inputs, slice(row, row + 1))) for row in range(rows)]
         return joined(alone)
 
+    async def once(self, target: Target, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The outputs for a few rows, for somebody who waits; raises Unavailable, NotServed or RowsRefused."""
+        return await self._ask(target, inputs)
+
     async def _ask_patiently(self, target: Target, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Ask, and again while the version is busy or away, as long as a batch may wait for it."""
         deadline = time.monotonic() + self._settings.batch_patience_seconds

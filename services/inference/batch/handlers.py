@@ -24,7 +24,7 @@ async def submit_batch(request: SubmitBatch, work: Work[Parts]) -> TaskAccepted:
     """Accept a batch on one version, which stays the batch's own whatever is promoted meanwhile."""
     digest = await _input(request, work)
     number = await _number(request, work)
-    deployment = await _deployment(work, request.model, number)
+    deployment = await deployment_of(work, request.model, number)
     given = request.model_dump(include={"alias", "dataset", "part", "format", "output"}, exclude_defaults=True)
     plan = Plan(
         version=number,
@@ -60,19 +60,24 @@ async def _number(request: SubmitBatch, work: Work[Parts]) -> int:
         if request.alias not in model.aliases:
             raise NotFound(f"model '{request.model}' has no alias '{request.alias}'", field="alias")
         return model.aliases[request.alias]
-    route = await deployments.find_route(work.tx, work.project, request.model)
+    return await serving_number(work, request.model)
+
+
+async def serving_number(work: Work[Parts], model: str) -> int:
+    """The version that serves."""
+    route = await deployments.find_route(work.tx, work.project, model)
     if route is None or route.version is None:
-        raise NotFound(f"model '{request.model}' has no promoted version yet: name one, or promote one", field="model")
+        raise NotFound(f"model '{model}' has no promoted version yet: name one, or promote one", field="model")
     return route.version
 
 
-async def _deployment(work: Work[Parts], model: str, number: int) -> Deployment:
+async def deployment_of(work: Work[Parts], model: str, number: int) -> Deployment:
     """The version's deployment, locked, so that it is not let go before it is known to be in use."""
     deployment = await deployments.find(work.tx, work.project, model, number)
     if deployment is None or deployment.state not in TAKEN:
         raise NotFound(f"version {number} of model '{model}' is not deployed", field="version")
     if not is_batched(deployment.signature):
-        message = "has no free first axis for rows, so it takes no batch: ask it one by one"
+        message = "has no free first axis for rows: ask it one by one"
         raise InvalidInput(f"version {number} of model '{model}' {message}", field="version")
     return deployment
 

@@ -1,0 +1,81 @@
+"""Search indexes: texts of a project, found by meaning and by words."""
+
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+
+from services.gateway.access import authorise
+from services.gateway.caller import CallerOf
+from services.gateway.routes.batches import FILE, SUBMIT_SECONDS
+from services.gateway.routes.declare import PREFIX, Routes
+from services.gateway.routes.models import MOST
+from services.gateway.routes.tasks import IdempotencyKey
+from shared.names import Slug
+from shared.permissions import Permission
+from shared.rpc.inference import (
+    BuildIndex,
+    DeleteIndex,
+    GetIndex,
+    IndexList,
+    IndexView,
+    ListIndexes,
+    SearchAnswer,
+    SearchIndex,
+    SearchMode,
+)
+from shared.rpc.trainer import TaskAccepted
+from shared.tables import TableFormat
+
+ROUTES = Routes("indexes")
+SEARCH_SECONDS = 12.0
+
+
+@ROUTES.add("POST", "/indexes/{name}", Permission.DATASETS_WRITE, status_code=202, extra=FILE)
+async def build_index(
+    name: Slug,
+    request: Request,
+    caller: CallerOf,
+    response: Response,
+    model: Annotated[Slug, Query(description="one that makes vectors of texts, such as sentence-embedder")],
+    version: Annotated[int | None, Query(ge=1, le=MOST)] = None,
+    format: TableFormat | None = None,  # noqa: A002
+    idempotency_key: IdempotencyKey = "",
+) -> TaskAccepted:
+    """Build a search index, or build it anew, from a file of documents with columns `id` and `text`, as a task; this
+    needs the permission 'infer' too. Until it has ended the index answers by the documents that it had.
+    """
+    authorise(caller.principal, Permission.INFER)
+    digest = await caller.edges.uploads.keep(request)
+    order = BuildIndex(name=name, model=model, version=version, digest=digest, format=format)
+    accepted = await caller.ask(order, idempotency_key=idempotency_key, seconds=SUBMIT_SECONDS)
+    response.headers["Location"] = f"{PREFIX}/tasks/{accepted.id}"
+    return accepted
+
+
+@ROUTES.add("GET", "/indexes", Permission.DATASETS_READ)
+async def list_indexes(caller: CallerOf) -> IndexList:
+    """The search indexes of the project by name."""
+    return await caller.ask(ListIndexes())
+
+
+@ROUTES.add("GET", "/indexes/{name}", Permission.DATASETS_READ)
+async def get_index(name: Slug, caller: CallerOf) -> IndexView:
+    return await caller.ask(GetIndex(name=name))
+
+
+@ROUTES.add("DELETE", "/indexes/{name}", Permission.DATASETS_WRITE, status_code=204, response_class=Response)
+async def delete_index(name: Slug, caller: CallerOf) -> None:
+    """Delete an index with its documents; its model stays."""
+    await caller.ask(DeleteIndex(name=name))
+
+
+@ROUTES.add("GET", "/indexes/{name}/search", Permission.DATASETS_READ)
+async def search_index(
+    name: Slug,
+    caller: CallerOf,
+    q: Annotated[str, Query(min_length=1, max_length=4096)],
+    limit: Annotated[int, Query(ge=1, le=100)] = 10,
+    mode: SearchMode = "hybrid",
+) -> SearchAnswer:
+    """Find documents: by meaning (`vector`), by words (`text`), or by both, whose orders are fused by their places."""
+    return await caller.ask(SearchIndex(name=name, query=q, limit=limit, mode=mode), seconds=SEARCH_SECONDS)
