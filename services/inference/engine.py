@@ -19,7 +19,8 @@ from tritonclient.utils import InferenceServerException
 
 from services.inference.connections import Pool, Response
 from services.inference.layouts import Layouts
-from shared import oip
+from services.inference.numbers import Numbers, with_numbers, without_numbers
+from shared import observe, oip
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, ModelFailed, Unavailable
 from shared.events.common import Signature, TensorSpec
 from shared.signatures import batch_size, fits, is_batched
@@ -35,7 +36,9 @@ MESSAGE_LIMIT: Final = 300
 DIRECTLY: Final = [("grpc.enable_http_proxy", 0)]
 GONE: Final = ("StatusCode.UNAVAILABLE", "StatusCode.CANCELLED")
 
-_CRASHED: Final = re.compile(r"stub process .*(unhealthy|not healthy|failed)", re.IGNORECASE)
+_CRASHED: Final = re.compile(
+    r"stub process .*(unhealthy|not healthy|failed)|obtain the health mutex|retrieve the response error", re.IGNORECASE
+)
 _PRIVATE: Final = re.compile(r"\[request id: [^\]]*\] ?|\S*/\S+|\S*shm\S*|\b0x[0-9a-f]+", re.IGNORECASE)
 
 
@@ -45,13 +48,25 @@ class Crashed(Unavailable):
     code = "model_crashed"
 
 
+class Confused(Crashed):
+    """The model's process answered another request; it is being loaded again."""
+
+
 class Triton:
     """One Triton server, over HTTP and at `grpc`, a host and port.
 
-    `access_header` is the name and value that open its repository API.
+    `access_header` is the name and value that open its repository API; `numbered` says that models give back the numbers
+    of rows, as those of its Python backend do.
     """
 
-    def __init__(self, url: str, grpc: str, access_header: tuple[str, str], connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self,
+        url: str,
+        grpc: str,
+        access_header: tuple[str, str],
+        connections: int = CONNECTIONS,
+        numbered: bool = True,
+    ) -> None:
         address = urlsplit(url)
         self._host, self._grpc = address.netloc, grpc
         self._access = dict([access_header])
@@ -60,6 +75,7 @@ class Triton:
         self._crashed: set[str] = set()
         self._loads: Counter[str] = Counter()
         self._layouts: Layouts[oip.InferReply] = Layouts()
+        self._numbers = Numbers() if numbered else None
 
     async def close(self) -> None:
         """Close every connection; calls in flight fail as Unavailable."""
@@ -68,22 +84,39 @@ class Triton:
     async def infer(self, name: str, request: oip.InferRequest, signature: Signature, timeout: float) -> oip.InferReply:
         """Ask a loaded version; the request must fit the signature, and the reply is checked against it.
 
+        One whose process has crashed is not asked before it is loaded again: its answers may be anyone's.
+
         Raises Unavailable, DeadlineExceeded, InvalidInput or ModelFailed.
         """
+        if name in self._crashed:
+            raise Crashed()
         loads = self._loads[name]
         try:
+            return await self._answered(name, request, signature, timeout)
+        except Crashed as error:
+            observe.log().error("a model's process is not to be asked", model=name, reason=error.message)
+            if loads != self._loads[name]:
+                raise Unavailable("the model was loaded again meanwhile; try again") from error
+            self._crashed.add(name)
+            raise
+
+    async def _answered(
+        self, name: str, request: oip.InferRequest, signature: Signature, timeout: float
+    ) -> oip.InferReply:
+        numbers = self._numbers.take(request, signature) if self._numbers else None
+        sent = with_numbers(request, numbers) if numbers else request
+        try:
             async with asyncio.timeout(timeout):
-                response = await self._pool.exchange(_message(self._host, name, request, signature))
+                response = await self._pool.exchange(_message(self._host, name, sent, signature))
         except TimeoutError:
             raise DeadlineExceeded(f"the model did not answer within {timeout:.3g} s") from None
         if response.status != 200:
-            error = _refusal(response)
-            if isinstance(error, Crashed):
-                if loads != self._loads[name]:
-                    raise Unavailable("the model was loaded again meanwhile; try again")
-                self._crashed.add(name)
-            raise error
-        return _checked(self._decoded(response), request, signature)
+            raise _refusal(response)
+        reply = self._decoded(response)
+        own = without_numbers(reply, numbers) if numbers else reply
+        if own is None:
+            raise Confused()
+        return _checked(own, request, signature)
 
     def _decoded(self, response: Response) -> oip.InferReply:
         """What the answer holds; one whose header was met before is not parsed again."""

@@ -147,8 +147,14 @@ class Residency:
             observe.log().warning("a version waits", model=name, reason=self._no_room(deployment).message)
             return False
         await self._park_all(room, name)
+        await asyncio.to_thread(self._begin_anew, name)
         await self._load(name)
         return True
+
+    def _begin_anew(self, name: str) -> None:
+        """Nothing is left of processes that have crashed, hang, or answer what they were not asked."""
+        self._processes.end(name)
+        self.repository.renew(name)
 
     async def _lay_down(self, deployment: Deployment) -> None:
         name, digest = deployment.name, deployment.digest
