@@ -88,7 +88,7 @@ class Triton:
 
         Raises Unavailable, DeadlineExceeded, InvalidInput or ModelFailed.
         """
-        if name in self._crashed:
+        if self.has_crashed(name):
             raise Crashed()
         loads = self._loads[name]
         try:
@@ -172,6 +172,10 @@ class Triton:
     def suspect(self, name: str) -> None:
         """Count a version as crashed until it is loaded again: its process hangs."""
         self._crashed.add(name)
+
+    def has_crashed(self, name: str) -> bool:
+        """Whether a version is not asked before it is loaded again."""
+        return name in self._crashed
 
     async def load(self, name: str, timeout: float = LOAD_SECONDS) -> None:
         """Load a version and return when it is ready; raises ModelFailed with the reason."""

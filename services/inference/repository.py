@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -75,7 +76,8 @@ class Repository:
 
     def renew(self, name: str) -> None:
         """Let Triton replace the processes of a version at its next load: it keeps them where no file is newer."""
-        os.utime(self._folder(name) / ONNX)
+        with suppress(FileNotFoundError):  # what others have laid down
+            os.utime(self._folder(name) / ONNX)
 
     def remove(self, name: str) -> None:
         """Forget a version; Triton must have unloaded it."""
