@@ -95,7 +95,7 @@ def options(threads: int) -> Any:
 
 
 def arrays(request: Any) -> Arrays:
-    """What a request brings; first a copy of its numbers, as Triton may write anew where a request lay that it gave up."""
+    """What a request brings, its numbers first: Triton may write anew where a request lay that it gave up."""
     tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
     numbers = {NUMBERS: tensors.pop(NUMBERS).copy()} if NUMBERS in tensors else {}
     return numbers | {name: decoded(array) for name, array in tensors.items()}

@@ -55,8 +55,8 @@ class Confused(Crashed):
 class Triton:
     """One Triton server, over HTTP and at `grpc`, a host and port.
 
-    `access_header` is the name and value that open its repository API; `numbered` says that models give back the numbers
-    of rows, as those of its Python backend do.
+    `access_header` is the name and value that open its repository API; `numbered` says that models give back the
+    numbers of rows, as those of its Python backend do.
     """
 
     def __init__(

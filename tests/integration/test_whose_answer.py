@@ -1,6 +1,6 @@
 """Whose answer comes, on a real Triton whose model processes are held up, killed and unloaded in the midst of calls.
 
-The model gives back each row's number as often as it was asked, and zeros beyond, so that every answer tells its request.
+The model says each row's number as often as it was asked, then zeros, so that every answer tells its request.
 """
 
 import asyncio
