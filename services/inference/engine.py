@@ -6,9 +6,9 @@ Models are loaded over gRPC: over HTTP a load would stop every answer until it i
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -48,6 +48,14 @@ class Crashed(Unavailable):
     code = "model_crashed"
 
 
+class Overdue(DeadlineExceeded):
+    """The model did not answer in time; `rest` ends when it does, or with Crashed where its process is given up."""
+
+    def __init__(self, message: str, rest: "asyncio.Task[oip.InferReply]") -> None:
+        super().__init__(message)
+        self.rest = rest
+
+
 class Confused(Crashed):
     """The model's process answered another request; it is being loaded again."""
 
@@ -76,6 +84,7 @@ class Triton:
         self._loads: Counter[str] = Counter()
         self._layouts: Layouts[oip.InferReply] = Layouts()
         self._numbers = Numbers() if numbered else None
+        self._resting: set[asyncio.Task[oip.InferReply]] = set()
 
     async def close(self) -> None:
         """Close every connection; calls in flight fail as Unavailable."""
@@ -90,9 +99,52 @@ class Triton:
         """
         if self.has_crashed(name):
             raise Crashed()
-        loads = self._loads[name]
+        numbers = self._numbers.take(request, signature) if self._numbers else None
+        sent = with_numbers(request, numbers) if numbers else request
+        read = partial(self._read, name, self._loads[name], request, numbers, signature)
+        message, answer = f"the model did not answer within {timeout:.3g} s", None
         try:
-            return await self._answered(name, request, signature, timeout)
+            async with asyncio.timeout(timeout):
+                answer = await self._pool.send(_message(self._host, name, sent, signature))
+                response = await asyncio.shield(answer)
+        except TimeoutError:
+            if answer is None:
+                raise DeadlineExceeded(message) from None
+            raise Overdue(message, self._rest(answer, read)) from None
+        except asyncio.CancelledError:
+            if answer is not None:
+                answer.cancel()
+            raise
+        return read(response)
+
+    def _rest(
+        self, answer: "asyncio.Future[Response]", read: Callable[[Response], oip.InferReply]
+    ) -> "asyncio.Task[oip.InferReply]":
+        async def wait() -> oip.InferReply:
+            return read(await answer)
+
+        rest = asyncio.create_task(wait())
+        self._resting.add(rest)
+        rest.add_done_callback(self._forget)
+        return rest
+
+    def _forget(self, rest: "asyncio.Task[oip.InferReply]") -> None:
+        self._resting.discard(rest)
+        if not rest.cancelled():
+            rest.exception()  # nobody need hear of it
+
+    def _read(
+        self,
+        name: str,
+        loads: int,
+        request: oip.InferRequest,
+        numbers: Tensor | None,
+        signature: Signature,
+        response: Response,
+    ) -> oip.InferReply:
+        """The answer to a request, from what has come since a version was loaded so many times."""
+        try:
+            return self._own(request, numbers, signature, response)
         except Crashed as error:
             observe.log().error("a model's process is not to be asked", model=name, reason=error.message)
             if loads != self._loads[name]:
@@ -100,16 +152,9 @@ class Triton:
             self._crashed.add(name)
             raise
 
-    async def _answered(
-        self, name: str, request: oip.InferRequest, signature: Signature, timeout: float
+    def _own(
+        self, request: oip.InferRequest, numbers: Tensor | None, signature: Signature, response: Response
     ) -> oip.InferReply:
-        numbers = self._numbers.take(request, signature) if self._numbers else None
-        sent = with_numbers(request, numbers) if numbers else request
-        try:
-            async with asyncio.timeout(timeout):
-                response = await self._pool.exchange(_message(self._host, name, sent, signature))
-        except TimeoutError:
-            raise DeadlineExceeded(f"the model did not answer within {timeout:.3g} s") from None
         if response.status != 200:
             raise _refusal(response)
         reply = self._decoded(response)

@@ -257,7 +257,7 @@ async def test_each_instance_has_a_call_of_its_own() -> None:
     assert admission.all == 0
 
 
-@pytest.mark.parametrize("lost_seconds", [0.5])
+@pytest.mark.parametrize("lost_seconds", [0.05])
 async def test_a_hung_model_is_let_be_and_then_loaded_anew(house: House, send: Send, triton: TritonServer) -> None:
     await stage(house, affine())
     one = np.ones((1, 4), np.float32)

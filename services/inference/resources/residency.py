@@ -148,14 +148,18 @@ class Residency:
             return False
         await self._park_all(room, name)
         if self._triton.has_crashed(name):
-            await asyncio.to_thread(self._begin_anew, name)
+            await self._begin_anew(name)
         await self._load(name)
         return True
 
-    def _begin_anew(self, name: str) -> None:
-        """Nothing is left of processes that have crashed, hang, or answer what they were not asked."""
-        self._processes.end(name)
-        self.repository.renew(name)
+    async def _begin_anew(self, name: str) -> None:
+        """Nothing is left of processes that have crashed, hang, or answer what they were not asked.
+
+        While Triton loads or unloads a version they are let be: it would wait for ever for one that was killed.
+        """
+        if (await self._triton.states()).get(name) == "READY":
+            await asyncio.to_thread(self._processes.end, name)
+        await asyncio.to_thread(self.repository.renew, name)
 
     async def _lay_down(self, deployment: Deployment) -> None:
         name, digest = deployment.name, deployment.digest
