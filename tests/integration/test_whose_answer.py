@@ -288,3 +288,23 @@ async def test_a_version_heals_after_every_crash(crowd: Crowd, triton: TritonSer
             while not crowd.counts["200"]:
                 await crowd.ask_once()
         crowd.counts.clear()
+
+
+async def test_a_process_that_is_given_up_after_its_caller_has_left_is_replaced(
+    crowd: Crowd, triton: TritonServer
+) -> None:
+    """Nobody asks in the meantime: who did would be sent to it."""
+    (stub,) = stubs_of(triton)
+    freeze(stub.pid)
+    x, n = np.ones((1, 1), np.float32), np.ones((1, 1), np.int64)
+    body, header_length = oip.encode_request(asked_for(x, n))
+    deadline = int((time.time() + 0.2) * 1000)
+    late = frames.Request(new_id_bytes(), deadline, body, header_length, version="1")
+    message = await crowd.house.connection.request("infer.default.affine", frames.encode_requests([late]), timeout=60)
+    assert frames.decode_replies(message.data)[0].status == 504
+    async with asyncio.timeout(60):
+        while stubs_of(triton) in ([], [stub]):
+            await asyncio.sleep(0.1)
+        while not crowd.counts["200"]:
+            await crowd.ask_once()
+    assert not stub.is_running() or stub.status() == psutil.STATUS_ZOMBIE
