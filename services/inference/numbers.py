@@ -1,6 +1,6 @@
 """Whose answer came: each row travels with a number that the model's process gives back beside the row's answer.
 
-Triton's Python backend may hand over the answer to a request that it has given up: docs/decisions/0033-whose-answer.md.
+Triton's Python backend may hand over the answer to a request that it has given up: docs/decisions/0034-whose-answer.md.
 """
 
 import secrets

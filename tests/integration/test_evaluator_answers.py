@@ -79,8 +79,8 @@ async def test_answers_of_any_length_are_asked_one_by_one_and_filled_up(
 class Slow:
     """Answers one request at a time, each after a while, and never one that came in the meantime."""
 
-    def __init__(self, claims: Claims) -> None:
-        self.claims, self.busy = claims, False
+    def __init__(self, bodies: BodyStore) -> None:
+        self.bodies, self.busy = bodies, False
         self.granted: list[float] = []
         self.working: set[asyncio.Task[None]] = set()
 
@@ -94,15 +94,15 @@ class Slow:
     async def answer(self, message: Msg) -> None:
         await asyncio.sleep(0.3)
         self.busy = False
-        await reply(self.claims, [], message)
+        await reply(self.bodies, [], message)
 
 
 async def test_a_slow_version_is_asked_less_at_once_and_waited_for(
     nats: NatsServer, settings_of: Callable[[str], ServiceSettings]
 ) -> None:
     settings = Settings(**settings_of("evaluator").model_dump(), request_seconds=0.2, patience_seconds=0.1)
-    claims = Claims(settings.artifacts_url, settings.home_dir)
-    plane, slow = DataPlane(partial(connected, nats.url), claims, settings), Slow(claims)
+    bodies = BodyStore(settings.artifacts_url, settings.home_dir)
+    plane, slow = DataPlane(partial(connected, nats.url), bodies, settings), Slow(bodies)
     neighbour = await nats_client.connect(nats.url)
     await neighbour.subscribe("infer.>", cb=slow.receive)
     await settle(neighbour)
