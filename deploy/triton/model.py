@@ -18,13 +18,17 @@ import triton_python_backend_utils as triton
 
 MODEL_FILE = "model.onnx"
 THREADS = "intra_op_num_threads"
+NUMBERS = "aimass.numbers"
 MESSAGE_LIMIT = 300
 
 Arrays = dict[str, Any]
 
 
 class TritonPythonModel:
-    """Loads the session once; runs the requests of a batch together where their shapes allow it."""
+    """Loads the session once; runs the requests of a batch together where their shapes allow it.
+
+    Numbers of rows that a request brings go back with the rows' answers: who asked sees by them whose answers they are.
+    """
 
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
@@ -63,13 +67,17 @@ class TritonPythonModel:
     def _run(self, requests: list[Any]) -> list[Any]:
         feeds = [arrays(request) for request in requests]
         wanted = [request.requested_output_names() for request in requests]
-        names = list(dict.fromkeys(name for names in wanted for name in names))
-        results = dict(zip(names, self._session.run(names, joined(feeds)), strict=True))
+        names = list(dict.fromkeys(name for names in wanted for name in names if name != NUMBERS))
+        given = joined(feeds)
+        results = {NUMBERS: given.pop(NUMBERS)} if NUMBERS in given else {}
+        results |= zip(names, self._session.run(names, given), strict=True)
         parts = split(results, feeds) if len(requests) > 1 else [results]
         return [self._response(part, names) for part, names in zip(parts, wanted, strict=True)]
 
     def _response(self, results: Arrays, names: list[str]) -> Any:
-        return triton.InferenceResponse([triton.Tensor(name, self._plain(name, results[name])) for name in names])
+        """Numbers are wanted of every request, also of one that has brought none."""
+        found = [name for name in names if name in results]
+        return triton.InferenceResponse([triton.Tensor(name, self._plain(name, results[name])) for name in found])
 
     def _plain(self, name: str, array: Any) -> Any:
         if name in self._strings:
@@ -87,7 +95,10 @@ def options(threads: int) -> Any:
 
 
 def arrays(request: Any) -> Arrays:
-    return {tensor.name(): decoded(tensor.as_numpy()) for tensor in request.inputs()}
+    """What a request brings, its numbers first: Triton may write anew where a request lay that it gave up."""
+    tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+    numbers = {NUMBERS: tensors.pop(NUMBERS).copy()} if NUMBERS in tensors else {}
+    return numbers | {name: decoded(array) for name, array in tensors.items()}
 
 
 def decoded(array: Any) -> Any:

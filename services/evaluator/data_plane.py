@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import math
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import nats.errors
@@ -16,14 +17,14 @@ from services.evaluator.domain import Version
 from services.evaluator.settings import Settings
 from shared import frames, observe, oip
 from shared.body_store import BodyStore
-from shared.errors import AimassError, Unavailable
+from shared.errors import AimassError, DeadlineExceeded, Unavailable
 from shared.names import new_id
 from shared.streams import infer_subject
 from shared.tensors import from_numpy, to_numpy
 
 RETRY_SECONDS = 0.3
 BATCH_BYTES = frames.MAX_FRAME_BYTES // 2
-NOT_NOW = (429, 503, 504)
+NOT_NOW = (429, 503)
 MESSAGE_CHARACTERS = 300
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -42,6 +43,41 @@ class Refused(AimassError):
     code = "refused"
 
 
+class Late(Unavailable):
+    """The version did not answer in time."""
+
+
+class Pace:
+    """How many calls of an evaluation are under way, and for how long; `heard` is when the version last answered."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.at_once, self.seconds = settings.concurrency, settings.request_seconds
+        self.heard = -math.inf
+        self._longest = max(settings.request_seconds, settings.request_seconds_max)
+        self._gate = asyncio.Semaphore(self.at_once)
+        self._surplus = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[float]:
+        """Wait for a turn; it lasts so many seconds."""
+        await self._gate.acquire()
+        try:
+            yield self.seconds
+        finally:
+            if self._surplus:
+                self._surplus -= 1
+            else:
+                self._gate.release()
+
+    def slow_down(self, seconds: float) -> bool:
+        """Half as many calls, and twice the time; whether there is hope in it for a call that took so long in vain."""
+        if seconds == self.seconds < self._longest:
+            fewer = max(1, self.at_once // 2)
+            self._surplus += self.at_once - fewer
+            self.at_once, self.seconds = fewer, min(2 * seconds, self._longest)
+        return seconds < self.seconds
+
+
 class DataPlane:
     """Asks versions for their first output, in batches."""
 
@@ -56,13 +92,12 @@ class DataPlane:
         Raises Unavailable or NotServed when the version did not answer for `patience_seconds`, Refused when it
         answered but not with outputs.
         """
-        gate = asyncio.Semaphore(self._settings.concurrency)
+        pace = Pace(self._settings)
 
         async def ask(batch: Arrays) -> Array:
-            async with gate:
-                found = await self._ask_patiently(version, batch)
-                advance(len(found))
-                return found
+            found = await self._ask_patiently(version, batch, pace)
+            advance(len(found))
+            return found
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -81,24 +116,32 @@ class DataPlane:
         for start in range(0, count, size):
             yield {name: column[start : start + size] for name, column in columns.items()}
 
-    async def _ask_patiently(self, version: Version, batch: Arrays) -> Array:
-        """Ask, and ask again while Triton or inference is away or has not met the version yet."""
-        deadline = time.monotonic() + self._settings.patience_seconds
+    async def _ask_patiently(self, version: Version, batch: Arrays, pace: Pace) -> Array:
+        """Ask, and ask again while Triton or inference is away, has not met the version yet, or needs longer."""
+        begun = time.monotonic()
         while True:
-            try:
-                return await self._ask(version, batch)
-            except (Unavailable, NotServed):
-                if time.monotonic() > deadline:
-                    raise
+            async with pace.turn() as seconds:
+                try:
+                    found = await self._ask(version, batch, seconds)
+                except (Unavailable, NotServed) as error:
+                    waited = time.monotonic() - max(begun, pace.heard)
+                    is_slow = isinstance(error, Late) and pace.slow_down(seconds)
+                    if waited > self._settings.patience_seconds and not is_slow:
+                        raise
+                else:
+                    pace.heard = time.monotonic()
+                    return found
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _ask(self, version: Version, batch: Arrays) -> Array:
+    async def _ask(self, version: Version, batch: Arrays, seconds: float) -> Array:
         client = await self._connected()
         prediction_id = bytes.fromhex(new_id().replace("-", ""))
-        frame = self._frame(prediction_id, version, batch)
+        frame = self._frame(prediction_id, version, batch, seconds)
         subject = infer_subject(version.project, version.model)
         try:
-            message = await client.request(subject, frame, timeout=self._settings.request_seconds)
+            message = await client.request(subject, frame, timeout=seconds)
+        except nats.errors.TimeoutError as error:
+            raise Late(f"'{version.model}' did not answer within {seconds:.3g} s") from error
         except nats.errors.Error as error:
             raise Unavailable(f"the data plane does not answer for '{version.model}' now") from error
         reply = await self._whole(frames.decode_replies(message.data)[0])
@@ -106,13 +149,13 @@ class DataPlane:
             raise Refused("the answer is of another request")
         return _read(reply, version, len(next(iter(batch.values()))))
 
-    def _frame(self, prediction_id: bytes, version: Version, batch: Arrays) -> bytes:
+    def _frame(self, prediction_id: bytes, version: Version, batch: Arrays, seconds: float) -> bytes:
         tensors = tuple(from_numpy(spec.name, batch[spec.name], spec.datatype) for spec in version.signature.inputs)
         output = oip.RequestedOutput(version.signature.outputs[0].name, True)
         body, header_length = oip.encode_request(oip.InferRequest(tensors, (output,)))
         request = frames.Request(
             prediction_id,
-            deadline=int((time.time() + self._settings.request_seconds) * 1000),
+            deadline=int((time.time() + seconds) * 1000),
             body=body,
             header_length=header_length,
             flags=frames.EVALUATION,
@@ -153,6 +196,8 @@ def _joined(found: list[Array]) -> Array:
 def _read(reply: frames.Reply, version: Version, rows: int) -> Array:
     """The first output of an answer, checked to be of this version and of as many rows as were asked."""
     label = f"version {version.version} of '{version.model}'"
+    if reply.status == DeadlineExceeded.status:
+        raise Late(f"{label} did not answer in time: {_reason(reply)}")
     if reply.status in NOT_NOW:
         raise Unavailable(f"{label} is not ready now: {_reason(reply)}")
     if reply.status == 404:

@@ -30,7 +30,12 @@ def build(settings: Settings | None = None) -> Service:
     assert service.database and service.relay
     stored = (service.database, service.relay)
     key = settings.triton_access_header_value.get_secret_value()
-    triton = Triton(settings.triton_url, settings.triton_grpc, (settings.triton_access_header_name, key))
+    triton = Triton(
+        settings.triton_url,
+        settings.triton_grpc,
+        (settings.triton_access_header_name, key),
+        numbered=settings.triton_backend == "python",
+    )
     bodies = BodyStore(settings.artifacts_url, settings.home_dir)
     deferred = BodyStore(settings.artifacts_url, settings.home_dir, DEFERRED)
     outbound = Outbound(settings.webhook_timeout_seconds, inside=settings.webhook_inside)

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind
 from services.inference import merging
 from services.inference.admission import OPEN_SECONDS, Admission
 from services.inference.domain import Deployment
-from services.inference.engine import Crashed, Triton
+from services.inference.engine import Crashed, Overdue, Triton
 from services.inference.replies import unforeseen
 from services.inference.resources.meter import Meter
 from shared import frames, observe, oip
@@ -55,8 +55,9 @@ class Calls:
 
     `done` hears of every request once.
 
-    A call is lost when the connection breaks or no answer comes for `lost_seconds`; `lost` hears of a version that does
-    not answer.
+    A call whose callers have left is waited for, so that Triton has no more to do than what is under way. It is lost
+    when the connection breaks, or no answer comes for another `lost_seconds`; `lost` hears of a version that does not
+    answer.
     """
 
     def __init__(
@@ -157,6 +158,7 @@ class Calls:
         """Ask for all in one call; where that is refused, for each alone, so that no one pays for another's request."""
         if not batch:
             return
+        started = time.monotonic()
         try:
             outputs = await self._watched(batch)
         except (InvalidInput, ModelFailed) as error:
@@ -168,6 +170,8 @@ class Calls:
         except AimassError as error:
             for waiting in batch:
                 self._end(waiting, error)
+            if isinstance(error, Overdue):
+                await self._outlast(batch, started, error.rest)
         except Exception as error:
             told = unforeseen(error)
             for waiting in batch:
@@ -188,7 +192,7 @@ class Calls:
         except (Unavailable, DeadlineExceeded) as error:
             if isinstance(error, Crashed):
                 self._let_go(name, error)
-            elif isinstance(error, Unavailable) or time.monotonic() - started >= self._lost_seconds:
+            elif isinstance(error, Unavailable):
                 self._on_lost(name)
             raise
         except (InvalidInput, ModelFailed):
@@ -196,6 +200,21 @@ class Calls:
             raise
         self._admission.on_answered(name, time.monotonic() - started, len(batch))
         return found
+
+    async def _outlast(self, batch: Sequence[Waiting], started: float, rest: "asyncio.Task[oip.InferReply]") -> None:
+        """Ask no more of a version while it works on what nobody waits for; its process may be given up over that."""
+        name = batch[0].deployment.name
+        try:
+            async with asyncio.timeout(self._lost_seconds):
+                await rest
+        except Crashed as error:
+            self._let_go(name, error)
+        except (TimeoutError, Unavailable):
+            self._on_lost(name)
+        except (InvalidInput, ModelFailed):  # an answer as well, which nobody is there to hear
+            self._admission.on_answered(name, time.monotonic() - started, len(batch))
+        else:
+            self._admission.on_answered(name, time.monotonic() - started, len(batch))
 
     def _on_lost(self, name: str) -> None:
         """Once calls were lost in a row nobody waits any longer, and the version is to be loaded anew."""

@@ -1,6 +1,6 @@
 """Kept-alive HTTP/1.1 connections to one server, each with one request in flight at most.
 
-A call that is cancelled or fails closes its connection: no later call can meet an answer that is not its own.
+An answer that is cancelled or fails closes its connection: no later call can meet one that is not its own.
 """
 
 import asyncio
@@ -40,13 +40,15 @@ class Connection(asyncio.Protocol):
         open_ = self._transport is not None and not self._transport.is_closing()
         return open_ and self._waiter is None and self._keep_alive
 
-    async def exchange(self, parts: Sequence[Raw]) -> Response:
-        """Send a request and wait for its answer."""
+    def send(self, parts: Sequence[Raw]) -> "asyncio.Future[Response]":
+        """Send a request; what comes back is its answer, or Unavailable."""
+        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         if self._transport is None or not self.is_free:
-            raise Unavailable("the connection to Triton is closed")
-        self._waiter = asyncio.get_running_loop().create_future()
-        self._transport.writelines(parts)
-        return await self._waiter
+            answer.set_exception(Unavailable("the connection to Triton is closed"))
+        else:
+            self._waiter = answer
+            self._transport.writelines(parts)
+        return answer
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -106,17 +108,20 @@ class Pool:
         self._open: set[Connection] = set()
         self._slots = asyncio.Semaphore(limit)
 
-    async def exchange(self, parts: Sequence[Raw]) -> Response:
-        """Send a request on a free connection and return its answer.
+    async def send(self, parts: Sequence[Raw]) -> "asyncio.Future[Response]":
+        """Send a request on a free connection, which its answer takes until it is there or cancelled.
 
-        Raises Unavailable when the server cannot be reached or breaks off.
+        Raises Unavailable when the server cannot be reached; so does the answer where it breaks off.
         """
-        async with self._slots:
+        await self._slots.acquire()
+        try:
             connection = await self._take()
-            try:
-                return await connection.exchange(parts)
-            finally:
-                self._give_back(connection)
+        except BaseException:
+            self._slots.release()
+            raise
+        answer = connection.send(parts)
+        answer.add_done_callback(lambda _: self._give_back(connection))
+        return answer
 
     def close(self) -> None:
         for connection in self._open:
@@ -138,6 +143,7 @@ class Pool:
         return connection
 
     def _give_back(self, connection: Connection) -> None:
+        self._slots.release()
         if connection.is_free:
             self._free.append(connection)
         else:

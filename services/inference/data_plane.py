@@ -115,9 +115,9 @@ class DataPlane:
             await connection.unlisten(subscription)
 
     def _on_lost(self, name: str) -> None:
-        """A version does not answer: let other nodes, now, and not when the reconciler comes to it."""
+        """A version does not answer: ask it no more, and let others, now, and not when the reconciler comes to it."""
+        self._routing.ready -= {name}
         if name in self._routing.elsewhere:
-            self._routing.ready -= {name}
             self._in_background(self.leave_to_others())
 
     async def leave_to_others(self) -> None:

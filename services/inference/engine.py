@@ -6,9 +6,9 @@ Models are loaded over gRPC: over HTTP a load would stop every answer until it i
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -19,7 +19,8 @@ from tritonclient.utils import InferenceServerException
 
 from services.inference.connections import Pool, Response
 from services.inference.layouts import Layouts
-from shared import oip
+from services.inference.numbers import Numbers, with_numbers, without_numbers
+from shared import observe, oip
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, ModelFailed, Unavailable
 from shared.events.common import Signature, TensorSpec
 from shared.signatures import batch_size, fits, is_batched
@@ -35,7 +36,9 @@ MESSAGE_LIMIT: Final = 300
 DIRECTLY: Final = [("grpc.enable_http_proxy", 0)]
 GONE: Final = ("StatusCode.UNAVAILABLE", "StatusCode.CANCELLED")
 
-_CRASHED: Final = re.compile(r"stub process .*(unhealthy|not healthy|failed)", re.IGNORECASE)
+_CRASHED: Final = re.compile(
+    r"stub process .*(unhealthy|not healthy|failed)|obtain the health mutex|retrieve the response error", re.IGNORECASE
+)
 _PRIVATE: Final = re.compile(r"\[request id: [^\]]*\] ?|\S*/\S+|\S*shm\S*|\b0x[0-9a-f]+", re.IGNORECASE)
 
 
@@ -45,13 +48,33 @@ class Crashed(Unavailable):
     code = "model_crashed"
 
 
+class Overdue(DeadlineExceeded):
+    """The model did not answer in time; `rest` ends when it does, or with Crashed where its process is given up."""
+
+    def __init__(self, message: str, rest: "asyncio.Task[oip.InferReply]") -> None:
+        super().__init__(message)
+        self.rest = rest
+
+
+class Confused(Crashed):
+    """The model's process answered another request; it is being loaded again."""
+
+
 class Triton:
     """One Triton server, over HTTP and at `grpc`, a host and port.
 
-    `access_header` is the name and value that open its repository API.
+    `access_header` is the name and value that open its repository API; `numbered` says that models give back the
+    numbers of rows, as those of its Python backend do.
     """
 
-    def __init__(self, url: str, grpc: str, access_header: tuple[str, str], connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self,
+        url: str,
+        grpc: str,
+        access_header: tuple[str, str],
+        connections: int = CONNECTIONS,
+        numbered: bool = True,
+    ) -> None:
         address = urlsplit(url)
         self._host, self._grpc = address.netloc, grpc
         self._access = dict([access_header])
@@ -60,6 +83,8 @@ class Triton:
         self._crashed: set[str] = set()
         self._loads: Counter[str] = Counter()
         self._layouts: Layouts[oip.InferReply] = Layouts()
+        self._numbers = Numbers() if numbered else None
+        self._resting: set[asyncio.Task[oip.InferReply]] = set()
 
     async def close(self) -> None:
         """Close every connection; calls in flight fail as Unavailable."""
@@ -68,22 +93,75 @@ class Triton:
     async def infer(self, name: str, request: oip.InferRequest, signature: Signature, timeout: float) -> oip.InferReply:
         """Ask a loaded version; the request must fit the signature, and the reply is checked against it.
 
+        One whose process has crashed is not asked before it is loaded again: its answers may be anyone's.
+
         Raises Unavailable, DeadlineExceeded, InvalidInput or ModelFailed.
         """
-        loads = self._loads[name]
+        if self.has_crashed(name):
+            raise Crashed()
+        numbers = self._numbers.take(request, signature) if self._numbers else None
+        sent = with_numbers(request, numbers) if numbers else request
+        read = partial(self._read, name, self._loads[name], request, numbers, signature)
+        message, answer = f"the model did not answer within {timeout:.3g} s", None
         try:
             async with asyncio.timeout(timeout):
-                response = await self._pool.exchange(_message(self._host, name, request, signature))
+                answer = await self._pool.send(_message(self._host, name, sent, signature))
+                response = await asyncio.shield(answer)
         except TimeoutError:
-            raise DeadlineExceeded(f"the model did not answer within {timeout:.3g} s") from None
+            if answer is None:
+                raise DeadlineExceeded(message) from None
+            raise Overdue(message, self._rest(answer, read)) from None
+        except asyncio.CancelledError:
+            if answer is not None:
+                answer.cancel()
+            raise
+        return read(response)
+
+    def _rest(
+        self, answer: "asyncio.Future[Response]", read: Callable[[Response], oip.InferReply]
+    ) -> "asyncio.Task[oip.InferReply]":
+        async def wait() -> oip.InferReply:
+            return read(await answer)
+
+        rest = asyncio.create_task(wait())
+        self._resting.add(rest)
+        rest.add_done_callback(self._forget)
+        return rest
+
+    def _forget(self, rest: "asyncio.Task[oip.InferReply]") -> None:
+        self._resting.discard(rest)
+        if not rest.cancelled():
+            rest.exception()  # nobody need hear of it
+
+    def _read(
+        self,
+        name: str,
+        loads: int,
+        request: oip.InferRequest,
+        numbers: Tensor | None,
+        signature: Signature,
+        response: Response,
+    ) -> oip.InferReply:
+        """The answer to a request, from what has come since a version was loaded so many times."""
+        try:
+            return self._own(request, numbers, signature, response)
+        except Crashed as error:
+            observe.log().error("a model's process is not to be asked", model=name, reason=error.message)
+            if loads != self._loads[name]:
+                raise Unavailable("the model was loaded again meanwhile; try again") from error
+            self._crashed.add(name)
+            raise
+
+    def _own(
+        self, request: oip.InferRequest, numbers: Tensor | None, signature: Signature, response: Response
+    ) -> oip.InferReply:
         if response.status != 200:
-            error = _refusal(response)
-            if isinstance(error, Crashed):
-                if loads != self._loads[name]:
-                    raise Unavailable("the model was loaded again meanwhile; try again")
-                self._crashed.add(name)
-            raise error
-        return _checked(self._decoded(response), request, signature)
+            raise _refusal(response)
+        reply = self._decoded(response)
+        own = without_numbers(reply, numbers) if numbers else reply
+        if own is None:
+            raise Confused()
+        return _checked(own, request, signature)
 
     def _decoded(self, response: Response) -> oip.InferReply:
         """What the answer holds; one whose header was met before is not parsed again."""
@@ -139,6 +217,10 @@ class Triton:
     def suspect(self, name: str) -> None:
         """Count a version as crashed until it is loaded again: its process hangs."""
         self._crashed.add(name)
+
+    def has_crashed(self, name: str) -> bool:
+        """Whether a version is not asked before it is loaded again."""
+        return name in self._crashed
 
     async def load(self, name: str, timeout: float = LOAD_SECONDS) -> None:
         """Load a version and return when it is ready; raises ModelFailed with the reason."""

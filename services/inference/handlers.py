@@ -11,6 +11,7 @@ from services.inference.deferred.handlers import (
     list_inferences,
 )
 from services.inference.domain import Deployment
+from services.inference.numbers import NUMBERS
 from services.inference.parts import Parts
 from services.inference.resources.handlers import get_resources, set_resources
 from services.inference.search.handlers import build_index, delete_index, get_index, list_indexes, search_index
@@ -161,6 +162,8 @@ async def get_model_configuration(request: GetModelConfiguration, parts: Parts) 
     config = await parts.triton.configuration(deployment.name)
     for group in config.get("instance_group", []):
         group["name"] = group["name"].replace(deployment.name, deployment.model)
+    for kind in ("input", "output"):
+        config[kind] = [tensor for tensor in config[kind] if tensor["name"] != NUMBERS]
     return ModelConfiguration(config=config | {"name": deployment.model})
 
 

@@ -5,10 +5,12 @@ import os
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from services.inference.numbers import DATATYPE, NUMBERS
 from shared.errors import DigestMismatch, InvalidInput
 from shared.events.common import Signature, TensorSpec
 from shared.names import is_slug
@@ -17,6 +19,7 @@ from shared.signatures import MAX_BATCH, is_batched
 RUNTIME: Final = Path(__file__).parents[2] / "deploy" / "triton" / "model.py"
 STAGING: Final = ".staging"
 CONFIG: Final = "config.pbtxt"
+ONNX: Final = "1/model.onnx"
 THREADS: Final = {"python": "intra_op_num_threads", "onnxruntime": "intra_op_thread_count"}
 
 _COUNT: Final = re.compile(rb"(KIND_CPU count: )(\d+)( )")
@@ -51,7 +54,7 @@ class Repository:
             raise DigestMismatch(f"the artifact of '{name}' does not match its digest {digest}")
         files = {
             CONFIG: config(name, signature, threads, self._backend, instances).encode(),
-            "1/model.onnx": artifact,
+            ONNX: artifact,
             **({"1/model.py": RUNTIME.read_bytes()} if self._backend == "python" else {}),
         }
         target = self._folder(name)
@@ -70,6 +73,11 @@ class Repository:
         """
         path = self._folder(name) / CONFIG
         _write(path, _COUNT.sub(rb"\g<1>%d\g<3>" % count, path.read_bytes()))
+
+    def renew(self, name: str) -> None:
+        """Let Triton replace the processes of a version at its next load: it keeps them where no file is newer."""
+        with suppress(FileNotFoundError):  # what others have laid down
+            os.utime(self._folder(name) / ONNX)
 
     def remove(self, name: str) -> None:
         """Forget a version; Triton must have unloaded it."""
@@ -116,6 +124,7 @@ def config(name: str, signature: Signature, threads: int, backend: str = "python
         f"max_batch_size: {MAX_BATCH if batched else 0}",
         *(_tensor("input", spec, batched) for spec in signature.inputs),
         *(_tensor("output", spec, batched) for spec in signature.outputs),
+        *(_numbers() if backend == "python" else ()),
         f"instance_group [ {{ kind: KIND_CPU count: {instances} }} ]",
         f'parameters {{ key: "{THREADS[backend]}" value {{ string_value: "{threads}" }} }}',
         *(["dynamic_batching { }"] if batched else []),
@@ -126,6 +135,8 @@ def config(name: str, signature: Signature, threads: int, backend: str = "python
 def _tensor(kind: str, spec: TensorSpec, batched: bool) -> str:
     if spec.datatype not in _TYPES:
         raise InvalidInput(f"{kind} '{spec.name}' is {spec.datatype}, which the ONNX runtime model does not take")
+    if spec.name == NUMBERS:
+        raise InvalidInput(f"{kind} {spec.name!r} has a name that the platform uses itself")
     if not spec.name.isprintable():
         raise InvalidInput(f"the name {spec.name!r} of an {kind} must be printable")
     if not spec.shape:
@@ -133,6 +144,12 @@ def _tensor(kind: str, spec: TensorSpec, batched: bool) -> str:
     name = json.dumps(spec.name, ensure_ascii=False)
     dimensions = _dimensions(spec.shape[1:] if batched else spec.shape)
     return f"{kind} [ {{ name: {name} data_type: {_TYPES[spec.datatype]} {dimensions} }} ]"
+
+
+def _numbers() -> tuple[str, str]:
+    """Optional, so that Triton can be asked directly."""
+    tensor = f'name: "{NUMBERS}" data_type: {_TYPES[DATATYPE]} dims: [ 1 ]'
+    return f"input [ {{ {tensor} optional: true }} ]", f"output [ {{ {tensor} }} ]"
 
 
 def _dimensions(sizes: tuple[int, ...]) -> str:

@@ -28,7 +28,9 @@ class Settings(TaskSettings):
     max_waiting_project: int = Field(default=1024, ge=1, description="of a project")
     max_waiting_version: int = Field(default=512, ge=1, description="of a version")
     max_wait_seconds: float = Field(default=2, gt=0, description="who would probably wait longer is refused at once")
-    lost_seconds: float = Field(default=5, gt=0, description="a call to Triton is lost without an answer for so long")
+    lost_seconds: float = Field(
+        default=5, gt=0, description="a call to Triton is lost without an answer so long after its deadline"
+    )
     calls_at_once: int = Field(default=1, ge=1, description="calls to Triton under way for one version")
     memory_mb: int = Field(default=0, ge=0, description="for all models of a node, in MiB; 0 for no limit")
     idle_seconds: float = Field(default=1, ge=0, description="a version not asked for so long may make room")

@@ -1,5 +1,7 @@
 """Answers that have any length, or are larger than a message of the bus, as evaluator reads them."""
 
+import asyncio
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -72,3 +74,43 @@ async def test_answers_of_any_length_are_asked_one_by_one_and_filled_up(
     assert [np.count_nonzero(row) for row in found] == [3, 1000, 1]
     assert found.shape == (3, 1000) and found[:, 0].tolist() == [3, 1000, 1]
     assert not any((Path(settings.artifacts_url.removeprefix("file://")) / "claims").iterdir())
+
+
+class Slow:
+    """Answers one request at a time, each after a while, and never one that came in the meantime."""
+
+    def __init__(self, bodies: BodyStore) -> None:
+        self.bodies, self.busy = bodies, False
+        self.granted: list[float] = []
+        self.working: set[asyncio.Task[None]] = set()
+
+    async def receive(self, message: Msg) -> None:
+        (request,) = frames.decode_requests(message.data)
+        self.granted.append(request.deadline / 1000 - time.time())
+        if not self.busy:
+            self.busy = True
+            self.working.add(asyncio.create_task(self.answer(message)))
+
+    async def answer(self, message: Msg) -> None:
+        await asyncio.sleep(0.3)
+        self.busy = False
+        await reply(self.bodies, [], message)
+
+
+async def test_a_slow_version_is_asked_less_at_once_and_waited_for(
+    nats: NatsServer, settings_of: Callable[[str], ServiceSettings]
+) -> None:
+    settings = Settings(**settings_of("evaluator").model_dump(), request_seconds=0.2, patience_seconds=0.1)
+    bodies = BodyStore(settings.artifacts_url, settings.home_dir)
+    plane, slow = DataPlane(partial(connected, nats.url), bodies, settings), Slow(bodies)
+    neighbour = await nats_client.connect(nats.url)
+    await neighbour.subscribe("infer.>", cb=slow.receive)
+    await settle(neighbour)
+    version = Version("p", "voice", 1, "", "speech", "", "", "", "", (), SIGNATURE, (), False)
+    try:
+        found = await plane.outputs(version, {"count": np.arange(1, 9)}, lambda _: None)
+    finally:
+        await plane.close()
+        await neighbour.close()
+    assert [np.count_nonzero(row) for row in found] == [*range(1, 9)]
+    assert max(slow.granted[:4]) <= 0.2 < 0.3 < max(slow.granted)

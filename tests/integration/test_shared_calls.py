@@ -16,7 +16,7 @@ from services.inference import data_plane
 from services.inference.admission import Admission
 from services.inference.calls import Calls, Outputs, Waiting
 from services.inference.domain import Deployment
-from services.inference.engine import Crashed
+from services.inference.engine import Crashed, Overdue
 from services.inference.merging import merge_key
 from services.inference.settings import Settings
 from shared import frames, oip
@@ -210,6 +210,33 @@ async def test_nobody_waits_for_a_version_whose_process_has_crashed() -> None:
     assert triton.lost == ["default.m.1"]
 
 
+async def test_nothing_is_asked_while_a_call_is_at_work_whose_callers_have_left() -> None:
+    rest = asyncio.get_running_loop().create_future()
+    triton: Any = Counted(lambda number: Overdue("late", asyncio.ensure_future(rest)) if number == 1 else None)
+    outcomes: dict[bytes, Outputs | AimassError] = {}
+    calls = calls_to(triton, Admission(Settings(database_url=SecretStr("")).limits), outcomes)
+    asked = [waiting(number) for number in range(3)]
+    triton.gate.set()
+    for one in asked:
+        calls.add(one)
+        calls.start("default.m.1")
+    await asyncio.sleep(0.05)
+    assert (triton.rows, [type(found) for found in outcomes.values()]) == ([1], [Overdue])
+    rest.set_result(oip.InferReply("m", "1", ()))
+    await calls.drain(5)
+    assert (triton.rows, len(outcomes), triton.lost) == ([1, 2], 3, [])
+
+
+async def test_nobody_waits_for_a_version_that_crashes_over_a_call_whose_callers_have_left() -> None:
+    rest = asyncio.get_running_loop().create_future()
+    rest.set_exception(Crashed())
+    triton: Any = Counted(lambda _: Overdue("late", asyncio.ensure_future(rest)))
+    outcomes = await answered(triton, 100)
+    assert triton.rows == [1]
+    assert [type(found) for found in outcomes] == [Overdue] + [Crashed] * 99
+    assert triton.lost == ["default.m.1"]
+
+
 async def test_nothing_is_asked_of_a_version_that_is_held_until_it_is_released() -> None:
     triton: Any = Counted(lambda _: None)
     outcomes: dict[bytes, Outputs | AimassError] = {}
@@ -257,7 +284,7 @@ async def test_each_instance_has_a_call_of_its_own() -> None:
     assert admission.all == 0
 
 
-@pytest.mark.parametrize("lost_seconds", [0.5])
+@pytest.mark.parametrize("lost_seconds", [0.05])
 async def test_a_hung_model_is_let_be_and_then_loaded_anew(house: House, send: Send, triton: TritonServer) -> None:
     await stage(house, affine())
     one = np.ones((1, 4), np.float32)

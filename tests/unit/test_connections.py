@@ -61,24 +61,28 @@ async def pool_to(peer: Peer, limit: int = 1, max_body: int = 1000) -> AsyncIter
             writer.close()
 
 
+async def exchange(pool: Pool) -> Response:
+    return await (await pool.send(REQUEST))
+
+
 async def test_a_connection_is_used_again() -> None:
     async with pool_to(replying(answer(b"one", "Inference-Header-Content-Length: 3"), answer(b"two"))) as pool:
-        assert await pool.exchange(REQUEST) == Response(200, "3", b"one")
-        assert await pool.exchange(REQUEST) == Response(200, None, b"two")
+        assert await exchange(pool) == Response(200, "3", b"one")
+        assert await exchange(pool) == Response(200, None, b"two")
 
 
 async def test_a_chunked_answer_is_joined() -> None:
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"
     async with pool_to(replying(chunks)) as pool:
-        assert (await pool.exchange(REQUEST)).body == b"abc"
+        assert (await exchange(pool)).body == b"abc"
 
 
 @pytest.mark.parametrize("headers", [(), ("Connection: close",)])
 async def test_a_connection_that_its_peer_ends_is_not_used_again(headers: tuple[str, ...]) -> None:
     async with pool_to(replying(answer(b"x", *headers), close=bool(headers))) as pool:
-        assert (await pool.exchange(REQUEST)).body == b"x"
+        assert (await exchange(pool)).body == b"x"
         if headers:
-            assert (await pool.exchange(REQUEST)).body == b"x"
+            assert (await exchange(pool)).body == b"x"
 
 
 @pytest.mark.parametrize(
@@ -96,20 +100,20 @@ async def test_a_broken_answer_is_unavailable_and_the_next_call_connects_anew(
     async with pool_to(replying(reply, close=close)) as pool:
         for _ in range(2):
             with pytest.raises(Unavailable, match=message):
-                await pool.exchange(REQUEST)
+                await exchange(pool)
 
 
 async def test_an_answer_nobody_asked_for_ends_its_connection() -> None:
     async with pool_to(replying(answer(b"mine") + answer(b"stray"))) as pool:
         for _ in range(3):
-            assert (await pool.exchange(REQUEST)).body == b"mine"
+            assert (await exchange(pool)).body == b"mine"
 
 
 async def test_nobody_to_connect_to_is_unavailable() -> None:
     async with pool_to(replying()) as pool:
         pass
     with pytest.raises(Unavailable, match="not reachable"):
-        await pool.exchange(REQUEST)
+        await exchange(pool)
 
 
 async def test_a_cancelled_call_takes_its_connection_along() -> None:
@@ -125,11 +129,11 @@ async def test_a_cancelled_call_takes_its_connection_along() -> None:
         await reader.read()
 
     async with pool_to(slow_first) as pool:
-        call = asyncio.ensure_future(pool.exchange(REQUEST))
+        call = asyncio.ensure_future(exchange(pool))
         while not served:
             await asyncio.sleep(0)
         call.cancel()
-        assert (await pool.exchange(REQUEST)).body == b"2"
+        assert (await exchange(pool)).body == b"2"
 
 
 async def test_callers_above_the_limit_wait_for_a_connection() -> None:
@@ -143,13 +147,13 @@ async def test_callers_above_the_limit_wait_for_a_connection() -> None:
             writer.write(answer(b"x"))
 
     async with pool_to(counting, limit=3) as pool:
-        answers = await asyncio.gather(*(pool.exchange(REQUEST) for _ in range(20)))
+        answers = await asyncio.gather(*(exchange(pool) for _ in range(20)))
     assert (len(answers), connections) == (20, 3)
 
 
 async def test_closing_the_pool_fails_calls_in_flight() -> None:
     async with pool_to(replying()) as pool:
-        call = asyncio.ensure_future(pool.exchange(REQUEST))
+        call = asyncio.ensure_future(exchange(pool))
         await asyncio.sleep(0.01)
         pool.close()
         with pytest.raises(Unavailable):

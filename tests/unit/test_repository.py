@@ -1,5 +1,6 @@
 """Triton's model repository: whole folders, checked digests, and the configuration that Triton reads."""
 
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -68,6 +69,15 @@ def test_another_count_of_instances_touches_no_other_file(repository: Repository
     assert repository.instances(NAME) == 3
 
 
+def test_a_version_is_renewed_by_a_newer_file_of_the_same_content(repository: Repository, tmp_path: Path) -> None:
+    repository.write(NAME, signature(), b"onnx", DIGEST)
+    path = tmp_path / "models" / NAME / "1" / "model.onnx"
+    os.utime(path, (1, 1))
+    repository.renew(NAME)
+    assert (path.read_bytes(), path.stat().st_mtime > 1) == (b"onnx", True)
+    repository.renew("default.absent.1")
+
+
 def test_other_content_replaces_the_folder(repository: Repository, tmp_path: Path) -> None:
     repository.write(NAME, signature(), b"onnx", DIGEST)
     repository.write(NAME, signature("INT64"), b"other", sha256(b"other").hexdigest())
@@ -119,6 +129,16 @@ def test_a_model_without_a_batch_axis_gets_none() -> None:
 
 def test_rows_of_scalars_travel_as_a_column() -> None:
     assert "dims: [ 1 ] reshape: { shape: [ ] }" in config(NAME, signature("FP32", -1), 1)
+
+
+def test_numbers_of_rows_go_in_and_come_back(tmp_path: Path) -> None:
+    text = config(NAME, signature(), 1)
+    numbers = 'name: "aimass.numbers" data_type: TYPE_INT64 dims: [ 1 ]'
+    assert f"input [ {{ {numbers} optional: true }} ]" in text
+    assert f"output [ {{ {numbers} }} ]" in text
+    assert "aimass" not in config(NAME, signature(), 1, "onnxruntime")
+    with pytest.raises(InvalidInput, match="the platform uses itself"):
+        config(NAME, signature(name="aimass.numbers"), 1)
 
 
 def test_names_cannot_break_out_of_the_configuration() -> None:

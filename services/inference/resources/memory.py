@@ -1,6 +1,7 @@
-"""What models really take: the resident memory of the processes in which Triton's Python backend runs them."""
+"""The processes in which Triton's Python backend runs models: what memory they take, and their end."""
 
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,13 @@ class Processes:
             except psutil.Error:
                 self._known.pop(process, None)  # it has just ended
         return {name: (sum(each), len(each)) for name, each in found.items() if name}
+
+    def end(self, name: str) -> None:
+        """Kill the processes of a version, also those that hang; Triton does not."""
+        for process in psutil.process_iter():
+            if self._model(process) == name:
+                with suppress(psutil.Error):  # it has ended by itself
+                    process.kill()
 
     def _stubs(self) -> dict[psutil.Process, str]:
         """Command lines are read once a process."""

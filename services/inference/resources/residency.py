@@ -147,8 +147,19 @@ class Residency:
             observe.log().warning("a version waits", model=name, reason=self._no_room(deployment).message)
             return False
         await self._park_all(room, name)
+        if self._triton.has_crashed(name):
+            await self._begin_anew(name)
         await self._load(name)
         return True
+
+    async def _begin_anew(self, name: str) -> None:
+        """Nothing is left of processes that have crashed, hang, or answer what they were not asked.
+
+        While Triton loads or unloads a version they are let be: it would wait for ever for one that was killed.
+        """
+        if (await self._triton.states()).get(name) == "READY":
+            await asyncio.to_thread(self._processes.end, name)
+        await asyncio.to_thread(self.repository.renew, name)
 
     async def _lay_down(self, deployment: Deployment) -> None:
         name, digest = deployment.name, deployment.digest
@@ -161,7 +172,7 @@ class Residency:
     async def drop(self, name: str) -> None:
         """Forget a version that nobody wants any more."""
         if name not in self._routing.parked:
-            await self._triton.unload(name)
+            await self._unload(name)
         await asyncio.to_thread(self.repository.remove, name)
         self._routing.ready -= {name}
         self._routing.parked -= {name}
@@ -174,7 +185,7 @@ class Residency:
     async def settle(self, ready: set[str]) -> frozenset[str]:
         """What is ready of that, once what was parked and is there all the same is unloaded."""
         for name in sorted(ready & self._routing.parked):
-            await self._triton.unload(name)
+            await self._unload(name)
         return frozenset(ready - self._routing.parked)
 
     def facts(self) -> dict[str, dict[str, Any]]:
@@ -285,6 +296,11 @@ class Residency:
         self._data_plane.set_instances(name, count)
         await self._measure()
 
+    async def _unload(self, name: str) -> None:
+        """Also one whose process has crashed unnoticed: Triton ends with it when it is loaded anew."""
+        await asyncio.to_thread(self.repository.renew, name)
+        await self._triton.unload(name)
+
     async def _park_all(self, room: Room, to: str = "") -> None:
         why = f"to make room for {to}" if to else "the models outgrew the budget"
         for name in room.parks:
@@ -296,7 +312,7 @@ class Residency:
     async def _park(self, name: str, why: str) -> None:
         unused = self._meter.clock() - self._meter.used(name)
         self._mark_parked(name, f"{why}: not asked for {unused:.1f} s, longest of all, within {in_mib(self._budget)}")
-        await self._triton.unload(name)
+        await self._unload(name)
 
     def _mark_parked(self, name: str, reason: str) -> None:
         """From now on its requests wait, and it comes back with as few instances as may be."""
