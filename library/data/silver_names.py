@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_WORDS: Final = 64
 LEAST_WORDS: Final = 4
 MOST_SENTENCES: Final = 200
-FEW: Final = 100
+FEW: Final = slice(200, 300)
 PROSE: Final = re.compile(r"[\"'(]?[A-Z].*[.!?][\"')]*")
 SHARE_OF_LETTERS: Final = 0.9
 NAMED: Final = ("person", "organisation", "place", "group", "date", "money")
@@ -56,13 +56,13 @@ class SilverNames(DataSet):
     silver: ClassVar[dict[str, Names]] = {
         "few": Names(
             title="newspapers",
-            texts="f292c9443eec742ad5d1eebbf1e0a5d8aa24fd4578bea1c1dcef599bd5510cd0",
-            sha256="47adf5a9914faf7b91fb14e628b9e3e3e1195b3a1aa3f6a76db66614c7eacb9d",
+            texts="9b72516e4f8ad0553e56a816e39f59ec407a33ff23150799586638efa52eb065",
+            sha256="5bd161ffe706618ecbbfcbc61a09366bbc87069f5abf7ee8552385e9686fe70e",
         ),
         "newspaper": Names(
             title="newspapers",
-            texts="d88fd874438ca91ce84adf884717f678eb2410899d083813d55f90a284406d5a",
-            sha256="053e8fa58b8ada3cc70eb866e86cd0bf0fdcbc5080cf2d78421d9afd79914add",
+            texts="83944f4e1c43a66a9010e2a58f046131a2d120d5a25a638dca612baf99333cd0",
+            sha256="cf252d90cc55c93303bac76d445715e6b481e36cbe4db9959ecca5eed434a708",
         ),
         "film": Names(
             title="films",
@@ -117,11 +117,12 @@ class SilverNames(DataSet):
 
 @cache
 def texts_of(kind: str) -> tuple[tuple[str, str], ...]:
-    """Groups and texts of a source, those of MOST_WORDS at most, each text once; `few` are of the first newspapers."""
+    """Groups and texts of a source, those of MOST_WORDS at most, each text once; `few` are those of some newspapers,
+    with names of all kinds."""
     found = _mails() if kind == "mail" else _snippets("newspaper" if kind == "few" else kind)
     if kind in ("few", "newspaper"):
-        first = [*dict.fromkeys(group for group, _ in found)][:FEW]
-        found = [row for row in found if (row[0] in first) == (kind == "few")]
+        few = [*dict.fromkeys(group for group, _ in found)][FEW]
+        found = [row for row in found if (row[0] in few) == (kind == "few")]
     own = {text: group for group, text in reversed(found)}
     fits = {text for text, words in zip(own, words_of([*own]), strict=True) if LEAST_WORDS <= len(words) <= MOST_WORDS}
     return tuple((group, text) for text, group in reversed(own.items()) if text in fits)

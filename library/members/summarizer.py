@@ -53,7 +53,7 @@ class Summarizer(Model[SummarizerConfig]):
             TensorSpec(name="summary", datatype="BYTES", shape=(-1,)),
         ),
     )
-    gate = Gate(conditions=(Condition(metric="reciprocal_rank", threshold=0.68),))
+    gate = Gate(conditions=(Condition(metric="reciprocal_rank", threshold=0.65),))
     baseline = Baseline(method="the first sentences of four words or more", metric="reciprocal_rank")
     card = Card(title="The sentences that tell most", intended_use="x", data="x", licence="x", limits="x")
     config = SummarizerConfig
