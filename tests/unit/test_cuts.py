@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from library.graphs.cuts import (
@@ -21,6 +21,7 @@ from library.graphs.cuts import (
 )
 from library.graphs.front import through
 
+pytestmark = pytest.mark.library
 MANY = 1000
 WORDS, SENTENCES = spaced_words("text", MANY), sentences("text", 5, 6)
 letters = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
@@ -31,6 +32,7 @@ def through_front(front: Any, given: list[str]) -> dict[str, Any]:
     return through(front, {"text": np.array(given, object)})
 
 
+@settings(max_examples=25)  # each makes sessions
 @given(texts)
 def test_words_together_are_the_text(given: list[str]) -> None:
     found = through_front(WORDS, given)
@@ -46,6 +48,7 @@ def test_words_together_are_the_text(given: list[str]) -> None:
             )
 
 
+@settings(max_examples=25)  # each makes sessions
 @given(texts)
 def test_rows_do_not_depend_on_their_neighbours(given: list[str]) -> None:
     found = through_front(SENTENCES, given)
