@@ -118,7 +118,8 @@ class SilverNames(DataSet):
 @cache
 def texts_of(kind: str) -> tuple[tuple[str, str], ...]:
     """Groups and texts of a source, those of MOST_WORDS at most, each text once; `few` are those of some newspapers,
-    with names of all kinds."""
+    with names of all kinds in each part.
+    """
     found = _mails() if kind == "mail" else _snippets("newspaper" if kind == "few" else kind)
     if kind in ("few", "newspaper"):
         few = [*dict.fromkeys(group for group, _ in found)][FEW]
