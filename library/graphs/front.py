@@ -31,7 +31,7 @@ def through(
     count = len(next(iter(columns.values())))
     names = names or [output.name for output in front.graph.output]
     found = [session.run(names, _piece(columns, start, rows)) for start in range(0, count, rows)]
-    return {name: _joined([piece[index] for piece in found]) for index, name in enumerate(names)}
+    return {name: joined([piece[index] for piece in found]) for index, name in enumerate(names)}
 
 
 def _piece(columns: "Arrays", start: int, rows: int) -> "Arrays":
@@ -46,7 +46,8 @@ def as_text(column: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     return np.array(texts, object).reshape(column.shape)
 
 
-def _joined(pieces: "list[np.ndarray[Any, Any]]") -> "np.ndarray[Any, Any]":
+def joined(pieces: "list[np.ndarray[Any, Any]]") -> "np.ndarray[Any, Any]":
+    """The rows of all, nothing after those that are shorter."""
     if len({piece.shape[1:] for piece in pieces}) == 1:
         return np.concatenate(pieces)
     longest = np.max([piece.shape[1:] for piece in pieces], axis=0)
