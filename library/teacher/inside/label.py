@@ -3,7 +3,9 @@
 TEXTS is a JSON list; FILE gets arrays: number of the text, first letter, letter after the last, number of the kind.
 """
 
+import ctypes
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import numpy as np
 
 NOT_ASKED = ["tagger", "parser", "attribute_ruler", "lemmatizer", "senter"]
 TOLD_EVERY = 1000
+PR_SET_PDEATHSIG = 1
 
 
 def main(texts: Path, file: Path, kinds: list[str]) -> None:
@@ -27,4 +30,5 @@ def main(texts: Path, file: Path, kinds: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # nobody else wants what it finds
     main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
