@@ -38,6 +38,8 @@ MODELS = (
     "library.members.visual_search:VisualSearch",
     "library.members.sentence_embedder:SentenceEmbedder",
     "library.members.product_search:ProductSearch",
+    "library.members.ner:Ner",
+    "library.members.summarizer:Summarizer",
 )
 DATA_SETS = (
     "library.data.digits:Digits",
@@ -63,6 +65,8 @@ DATA_SETS = (
     "library.data.highway:HighwayClips",
     "library.data.products:Products",
     "library.data.coupons:Coupons",
+    "library.data.silver_names:SilverNames",
+    "library.data.subject_lines:SubjectLines",
 )
 
 

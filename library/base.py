@@ -45,6 +45,7 @@ class TaskType(StrEnum):
     EMBEDDING = "embedding"
     TRANSCRIPTION = "transcription"
     SPEECH = "speech"
+    TAGGING = "tagging"
 
 
 class Part(StrEnum):
@@ -283,13 +284,15 @@ class Model(ABC, Generic[C]):
 
     def front(self) -> "onnx.ModelProto | None":
         """What turns the inputs of the signature into those of the module, where these are not the same, such as text
-        into numbers: a part of the exported graph, and run by the training too, on `rows` items at once.
+        into numbers: a part of the exported graph, and run by the training too, on `rows` items at once. Texts that it
+        gives go around the module, to the back.
         """
         return None
 
     def back(self, module: "torch.nn.Module") -> "onnx.ModelProto | None":  # noqa: ARG002
-        """What turns numbers that the trained module gives into outputs of the signature, such as names of things: the
-        end of the exported graph. Each of its outputs stands in the place of its input of the same place.
+        """What turns numbers that the trained module gives, and texts that the front gives, into outputs of the
+        signature, such as names of things: the end of the exported graph. Each of its outputs stands in the place of
+        its input of the same place; what the front gives comes after what the module gives.
         """
         return None
 
@@ -337,12 +340,13 @@ class Model(ABC, Generic[C]):
 
     def inputs(self, items: "Arrays") -> "Tensors":
         """The tensors that the module takes, from columns of the data set named as the signature's inputs."""
-        from library.graphs.front import through
+        from library.graphs.front import numbers_of, through
         from library.networks.layers import aligned
 
         columns = {spec.name: items[spec.name] for spec in self.signature.inputs}
-        front = self.front()
-        return tuple(map(aligned, (through(front, columns, self.rows) if front else columns).values()))
+        if (front := self.front()) is not None:
+            columns = through(front, columns, self.rows, numbers_of(front))
+        return tuple(map(aligned, columns.values()))
 
     def optimiser(self, module: "torch.nn.Module", config: C) -> "torch.optim.Optimizer":
         """Made before each run; its learning rate is set before each step."""

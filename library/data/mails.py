@@ -9,6 +9,7 @@ from library.base import DataSet, Feature, Part, Schema
 from library.sources.archives import Archive, Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from email.message import Message
 
     from library.base import Arrays
@@ -59,35 +60,37 @@ class Mails(DataSet):
         from library.sources.split import by_group
 
         items = self.load()
-        return by_group(items, np.array([_thread(text) for text in items["text"]]), self.split)
+        return by_group(items, np.array([thread_of(text) for text in items["text"]]), self.split)
 
     def _rows(self) -> "list[tuple[str, bytes, int]]":
         return [
-            (name, _text(email.message_from_bytes(content)), int("/spam-" in name))
-            for name, content in self.archives[0].members("package/data/")
-            if name.endswith(".txt")
+            (name, _text(email.message_from_bytes(content)), int("/spam-" in name)) for name, content in self.messages()
         ]
 
+    def messages(self) -> "Iterator[tuple[str, bytes]]":
+        """Name and content of each file."""
+        return ((name, file) for name, file in self.archives[0].members("package/data/") if name.endswith(".txt"))
 
-def _thread(text: bytes) -> str:
+
+def thread_of(text: bytes) -> str:
     """What mails of one thread share: the subject without 'Re:' and the name of a list."""
     subject = PREFIXES.sub("", text.decode().partition("\n")[0]).strip().lower()
     return subject or text.decode()
 
 
 def _text(mail: "Message") -> bytes:
-    words = f"{_subject(mail)}\n{' '.join(_bodies(mail))}"
+    words = f"{subject_of(mail)}\n{' '.join(bodies_of(mail))}"
     plain = words.encode("utf-8", "replace").replace(b"\0", b" ")
     return plain[:MOST_BYTES].decode("utf-8", "ignore").rstrip().encode()
 
 
-def _subject(mail: "Message") -> str:
+def subject_of(mail: "Message") -> str:
     """Read by itself: the policy that reads each header so takes four times as long."""
     raw = next((value for name, value in mail.raw_items() if name.lower() == "subject"), "")
     return " ".join(str(HEADERS("Subject", "".join(raw.splitlines()))).split())
 
 
-def _bodies(mail: "Message") -> list[str]:
+def bodies_of(mail: "Message") -> list[str]:
     return [TAGS.sub(" ", _body(part)) for part in mail.walk() if part.get_content_maintype() == "text"]
 
 

@@ -42,7 +42,7 @@ class Snippets(DataSet):
     def load(self) -> "Arrays":
         import numpy as np
 
-        rows = [*self._rows()]
+        rows = [*self.rows()]
         texts = np.array([text for _, _, _, text in rows], f"S{MOST_BYTES}")
         target = [self.class_of(kind, score) for kind, _, score, _ in rows]
         return {"text": texts, self.schema.target.name: np.array(target, "<i8")}
@@ -56,10 +56,10 @@ class Snippets(DataSet):
 
         from library.sources.split import by_group
 
-        groups = np.array([f"{kind} {number.partition('_')[0]}" for kind, number, _, _ in self._rows()])
+        groups = np.array([f"{kind} {number.partition('_')[0]}" for kind, number, _, _ in self.rows()])
         return by_group(self.load(), groups, self.split)
 
-    def _rows(self) -> Iterator[tuple[str, str, float, bytes]]:
+    def rows(self) -> Iterator[tuple[str, str, float, bytes]]:
         """Kind, number, score and text; a number is that of its review or article, and a place in it."""
         with tarfile.open(fileobj=io.BytesIO(self.archives[0].read(NESTED))) as nested:
             for kind, name in FILES.items():

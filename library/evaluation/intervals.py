@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from library.evaluation.ranking import per_item
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -37,11 +39,30 @@ def interval(values: "Array") -> tuple[float, float]:
 
 
 def beside(metric: str, truth: "Array", outputs: "Array", rival: "Array") -> dict[str, float]:
-    """The interval of a metric of these outputs less the rival's, item by item; empty for one that is no mean."""
-    if metric not in PER_ITEM:
+    """The interval of a metric of these outputs less the rival's, item by item; empty for one that is neither a mean
+    nor a share.
+    """
+    if metric in SHARES:
+        low, high = _interval_of_shares(*(SHARES[metric](truth, given) for given in (outputs, rival)))
+    elif metric in PER_ITEM:
+        low, high = interval(PER_ITEM[metric](truth, outputs) - PER_ITEM[metric](truth, rival))
+    else:
         return {}
-    low, high = interval(PER_ITEM[metric](truth, outputs) - PER_ITEM[metric](truth, rival))
     return {f"{metric}_less_baseline_low": low, f"{metric}_less_baseline_high": high}
+
+
+def _interval_of_shares(own: "Array", rival: "Array") -> tuple[float, float]:
+    """Of the difference of two shares, each a sum over items divided by another [items, 2]: single items are drawn."""
+    import numpy as np
+
+    count, random = len(own), np.random.RandomState(SEED)
+    found = []
+    for _ in range(ROUNDS):
+        drawn = random.randint(count, size=count)
+        ours, theirs = (table[drawn].sum(axis=0) for table in (own, rival))
+        found.append(ours[0] / max(1, ours[1]) - theirs[0] / max(1, theirs[1]))
+    low, high = np.percentile(found, PERCENTILES)
+    return float(low), float(high)
 
 
 def log_loss(truth: "Array", outputs: "Array") -> "Array":
@@ -86,9 +107,25 @@ def _hit(truth: "Array", outputs: "Array") -> "Array":
     return hits
 
 
+def _of_ranking(metric: str) -> 'Callable[["Array", "Array"], "Array"]':
+    return lambda truth, outputs: per_item(truth, outputs)[metric]
+
+
+def _agreement(truth: "Array", outputs: "Array") -> "Array":
+    """Of each row of words: names that are the same, twice, and names of both."""
+    import numpy as np
+
+    from library.evaluation.entities import counts
+
+    same, found, wanted = counts(truth, outputs, int(max(truth.max(), outputs.max()) + 1) // 2).sum(axis=1).T
+    return np.stack([2 * same, found + wanted], axis=1)
+
+
 PER_ITEM: Final[dict[str, Callable[["Array", "Array"], "Array"]]] = {
     "log_loss": log_loss,
     "qlike": qlike,
     "accuracy": _hit,
     "precision_at_10": precision_at_10,
+    **{metric: _of_ranking(metric) for metric in ("ndcg_at_10", "recall_at_10", "reciprocal_rank")},
 }
+SHARES: Final[dict[str, Callable[["Array", "Array"], "Array"]]] = {"entity_f1": _agreement}

@@ -7,13 +7,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from library.graphs.front import IR_VERSION, OPSET, through
+from library.graphs.front import IR_VERSION, OPSET, texts_of, through
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from library.base import Model
+    from library.base import Arrays, Model
 
 
 def named(numbers: str, output: str, names: Sequence[str], count: int) -> onnx.ModelProto:
@@ -26,11 +26,23 @@ def named(numbers: str, output: str, names: Sequence[str], count: int) -> onnx.M
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
 
 
-def as_served(model: "Model[Any]", module: "nn.Module", made: "list[NDArray[Any]]") -> "list[NDArray[Any]]":
-    """What the exported file gives where the served module made these."""
+def as_served(
+    model: "Model[Any]", module: "nn.Module", made: "list[NDArray[Any]]", items: "Arrays"
+) -> "list[NDArray[Any]]":
+    """What the exported file gives where the served module made these of the items."""
     if (back := model.back(module)) is None:
         return made
-    names = [spec.name for spec in model.signature.outputs]
-    places = [names.index(output.name) for output in back.graph.output]
-    given = {taken.name: made[place] for taken, place in zip(back.graph.input, places, strict=True)}
-    return [through(back, given).get(name, array) for name, array in zip(names, made, strict=True)]
+    named = dict(zip((spec.name for spec in model.signature.outputs), made, strict=False))
+    texts = _around(model, items)
+    pairs = zip(back.graph.input, back.graph.output, strict=True)
+    given = {taken.name: texts[taken.name] if taken.name in texts else named[output.name] for taken, output in pairs}
+    named |= through(back, given)
+    return [named[spec.name] for spec in model.signature.outputs]
+
+
+def _around(model: "Model[Any]", items: "Arrays") -> "Arrays":
+    """Texts that the front gives to the back."""
+    front = model.front()
+    names = texts_of(front)
+    columns = {spec.name: items[spec.name] for spec in model.signature.inputs}
+    return through(front, columns, model.rows, names) if front and names else {}

@@ -15,7 +15,7 @@ from torch import nn
 
 from library.base import Model
 from library.files import write_atomically
-from library.graphs.front import OPSET
+from library.graphs.front import OPSET, numbers_of, texts_of
 from shared.events.common import Signature, TensorSpec
 from shared.tensors import datatype_of
 
@@ -43,7 +43,7 @@ def with_front(model: Model[Any], body: onnx.ModelProto) -> onnx.ModelProto:
     """The front of a member, where it has one, before a graph that takes what the front gives."""
     if (front := model.front()) is None:
         return body
-    return _joined(front, body, [output.name for output in front.graph.output])
+    return _joined(front, body, numbers_of(front))
 
 
 def _with_back(model: Model[Any], body: onnx.ModelProto, back: onnx.ModelProto | None) -> onnx.ModelProto:
@@ -125,14 +125,21 @@ def _dims(name: str, axes: Sequence[int]) -> dict[int, Any]:
 def _taken(model: Model[Any]) -> tuple[TensorSpec, ...]:
     """What the module takes: the inputs of the signature, or what its front makes of them."""
     front = model.front()
-    return model.signature.inputs if front is None else tuple(map(_spec, front.graph.output))
+    if front is None:
+        return model.signature.inputs
+    around = texts_of(front)
+    return tuple(_spec(value) for value in front.graph.output if value.name not in around)
 
 
 def _made(model: Model[Any], back: onnx.ModelProto | None) -> list[str]:
-    """What the module makes: the outputs of the signature, or what its back turns into them."""
+    """What the module makes: the outputs of the signature, or what its back turns into them, but for texts that come
+    from the front.
+    """
     pairs = zip(back.graph.output, back.graph.input, strict=True) if back else ()
     turned = {made.name: taken.name for made, taken in pairs}
-    return [turned.get(spec.name, spec.name) for spec in model.signature.outputs]
+    around = texts_of(model.front())
+    names = (turned.get(spec.name, spec.name) for spec in model.signature.outputs)
+    return [name for name in names if name not in around]
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

@@ -9,6 +9,8 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from library.base import Arrays
 
 OPSET: Final = 20
@@ -19,13 +21,17 @@ WORDS: Final = "[a-z0-9$!']+"
 TOKENS: Final = "tokens"
 
 
-def through(front: onnx.ModelProto, columns: "Arrays", rows: int = ROWS) -> "Arrays":
-    """What the front makes of these columns, `rows` at once: outputs of any length end as long as the longest."""
+def through(
+    front: onnx.ModelProto, columns: "Arrays", rows: int = ROWS, names: "Sequence[str] | None" = None
+) -> "Arrays":
+    """What the front makes of these columns, all of it or what is named, `rows` at once: outputs of any length end as
+    long as the longest.
+    """
     session = onnxruntime.InferenceSession(front.SerializeToString(), providers=["CPUExecutionProvider"])
     count = len(next(iter(columns.values())))
-    names = [output.name for output in front.graph.output]
+    names = names or [output.name for output in front.graph.output]
     found = [session.run(names, _piece(columns, start, rows)) for start in range(0, count, rows)]
-    return {name: _joined([piece[index] for piece in found]) for index, name in enumerate(names)}
+    return {name: joined([piece[index] for piece in found]) for index, name in enumerate(names)}
 
 
 def _piece(columns: "Arrays", start: int, rows: int) -> "Arrays":
@@ -40,11 +46,29 @@ def as_text(column: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     return np.array(texts, object).reshape(column.shape)
 
 
-def _joined(pieces: "list[np.ndarray[Any, Any]]") -> "np.ndarray[Any, Any]":
+def joined(pieces: "list[np.ndarray[Any, Any]]") -> "np.ndarray[Any, Any]":
+    """The rows of all, nothing after those that are shorter."""
     if len({piece.shape[1:] for piece in pieces}) == 1:
         return np.concatenate(pieces)
-    longest = max(piece.shape[1] for piece in pieces)
-    return np.concatenate([np.pad(piece, [(0, 0), (0, longest - piece.shape[1])]) for piece in pieces])
+    longest = np.max([piece.shape[1:] for piece in pieces], axis=0)
+    nothing: Any = "" if pieces[0].dtype.kind == "O" else 0
+    missing = ([(0, 0), *((0, gap) for gap in longest - piece.shape[1:])] for piece in pieces)
+    return np.concatenate([np.pad(*pair, constant_values=nothing) for pair in zip(pieces, missing, strict=True)])
+
+
+def texts_of(front: onnx.ModelProto | None) -> list[str]:
+    """Outputs of a front that are text: no module takes them, they go around it to the member's back."""
+    return [value.name for value in _outputs(front) if value.type.tensor_type.elem_type == TensorProto.STRING]
+
+
+def numbers_of(front: onnx.ModelProto) -> list[str]:
+    """Outputs of a front that the module takes."""
+    texts = texts_of(front)
+    return [value.name for value in _outputs(front) if value.name not in texts]
+
+
+def _outputs(front: onnx.ModelProto | None) -> "Sequence[Any]":
+    return front.graph.output if front else ()
 
 
 def weights_of(front: onnx.ModelProto | None) -> int:

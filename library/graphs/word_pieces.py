@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from library.graphs.front import CONTRIB, IR_VERSION, OPSET, TOKENS
+from library.graphs.nodes import ML, Nodes
 
-ML: Final = "ai.onnx.ml"
 UNKNOWN, BEGIN, END = "[UNK]", "[CLS]", "[SEP]"
 INSIDE: Final = "##"
 LONGEST_WORD: Final = 100
@@ -25,54 +25,6 @@ NOTHING, SPACE, LETTER, ALONE, FIRST = range(5)
 
 IDEOGRAPHS = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0xF900, 0xFAFF), (0x20000, 0x2FA1F))
 PLANES = (range(1, 0xD800), range(0xE000, 0x20000), range(0xE0000, 0xE0200))
-
-
-class _Nodes:
-    """Nodes of a graph, each named by its place."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.values: list[Any] = []
-        self.types: list[Any] = []
-
-    def __call__(self, operator: str, *inputs: Any, domain: str = "", **how: Any) -> str:
-        """The name of what a node makes; an input that is no name is a constant."""
-        taken = [given if isinstance(given, str) else self._constant(given) for given in inputs]
-        name = f"front_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, taken, [name], domain=domain, **how))
-        return name
-
-    def _constant(self, given: Any) -> str:
-        name = f"front_value_{len(self.values)}"
-        self.values.append(numpy_helper.from_array(np.asarray(given, "<i8"), name))
-        return name
-
-    def told(self, operator: str, *inputs: Any, **how: Any) -> str:
-        """A node of texts whose type is told: onnx does not infer that of contributed operators, and without it crashes
-        at a LabelEncoder.
-        """
-        name = self(operator, *inputs, **how)
-        self.types.append(helper.make_tensor_value_info(name, TensorProto.STRING, ["batch", "letters"]))
-        return name
-
-    def number(self, condition: str) -> str:
-        return self("Cast", condition, to=TensorProto.INT64)
-
-    def looked_up(self, keys: str, table: dict[Any, int], default: int) -> str:
-        kind = "keys_strings" if isinstance(next(iter(table)), str) else "keys_int64s"
-        how = {kind: [*table], "values_int64s": [*table.values()], "default_int64": default}
-        return self("LabelEncoder", keys, domain=ML, **how)
-
-    def gathered(self, numbers: str) -> str:
-        """The numbers of each row that are not 0, with no gap between them."""
-        there = self.number(self("Greater", numbers, 0))
-        room = self("Pad", self("Mul", numbers, 0), [0, 0, 0, 1])
-        width = self("Shape", numbers, start=1)
-        place = self("Where", self("Cast", there, to=TensorProto.BOOL), self("CumSum", there, 1), self("Add", width, 1))
-        filled = self("ScatterElements", room, self("Sub", place, 1), numbers, axis=1)
-        count = self("ReduceSum", there, [1], keepdims=0)
-        longest = self("ReduceMax", self("Concat", count, [1], axis=0), keepdims=1)
-        return self("Slice", filled, [0], longest, [1])
 
 
 @cache
@@ -86,7 +38,7 @@ def word_pieces(name: str, vocabulary: tuple[str, ...], most: int, letters: int)
     """
     numbers = {piece: number for number, piece in enumerate(vocabulary)}
     alphabet = {letter: FIRST + place for place, letter in enumerate(sorted(set("".join(vocabulary))))}
-    make = _Nodes()
+    make = Nodes()
     codes = _codes(make, name, alphabet, letters)
     starts, inside = _words(make, codes, _alone(alphabet))
     pieces, lengths = _longest(make, codes, (starts, inside), _Hashes(numbers, alphabet))
@@ -98,16 +50,16 @@ def word_pieces(name: str, vocabulary: tuple[str, ...], most: int, letters: int)
     return _model(make, name)
 
 
-def _codes(make: _Nodes, name: str, alphabet: dict[str, int], letters: int) -> str:
+def _codes(make: Nodes, name: str, alphabet: dict[str, int], letters: int) -> str:
     """Numbers of letters [batch, n] as they are after normalisation: one letter may become none, or up to three."""
-    how = {"separators": [""], "mark": 0, "pad_value": "", "mincharnum": 1}
+    how: dict[str, Any] = {"separators": [""], "mark": 0, "pad_value": "", "mincharnum": 1}
     cut = make("Slice", make.told("Tokenizer", name, domain=CONTRIB, **how), [0], [letters], [1])
     places, table = _normalisation(tuple(alphabet.items()))
     spread = make("Gather", table, make.looked_up(cut, places, LETTER))
     return make.gathered(make("Reshape", spread, [0, -1]))
 
 
-def _words(make: _Nodes, codes: str, alone: list[int]) -> tuple[str, str]:
+def _words(make: Nodes, codes: str, alone: list[int]) -> tuple[str, str]:
     """1 where a word starts, and 1 where there is a word, [batch, n] each."""
     inside = make.number(make("Greater", codes, SPACE))
     before = make("Slice", make("Pad", codes, [0, 1, 0, 0], SPACE), [0], [-1], [1])
@@ -116,7 +68,7 @@ def _words(make: _Nodes, codes: str, alone: list[int]) -> tuple[str, str]:
     return make("Mul", begins, inside), inside
 
 
-def _longest(make: _Nodes, codes: str, words: tuple[str, str], hashes: "_Hashes") -> tuple[str, str]:
+def _longest(make: Nodes, codes: str, words: tuple[str, str], hashes: "_Hashes") -> tuple[str, str]:
     """Number and length of the longest piece that begins at each letter; 0 where none does."""
     starts, inside = words
     size = len(hashes.factors)
@@ -132,18 +84,18 @@ def _longest(make: _Nodes, codes: str, words: tuple[str, str], hashes: "_Hashes"
     return make("Squeeze", piece, [2]), make("Squeeze", lengths, [2])
 
 
-def _windows(make: _Nodes, given: str, size: int, edge: int) -> str:
+def _windows(make: Nodes, given: str, size: int, edge: int) -> str:
     """[batch, n] to [batch, n, size]: each place and those after it."""
     places = make("Unsqueeze", _places(make, given), [1])
     return make("Gather", make("Pad", given, [0, 0, 0, size], edge), make("Add", places, [*range(size)]), axis=1)
 
 
-def _places(make: _Nodes, given: str) -> str:
+def _places(make: Nodes, given: str) -> str:
     """0 to n - 1."""
     return make("Range", 0, make("Squeeze", make("Shape", given, start=1)), 1)
 
 
-def _walked(make: _Nodes, starts: str, inside: str, lengths: str) -> str:
+def _walked(make: Nodes, starts: str, inside: str, lengths: str) -> str:
     """1 where one comes from the start of a word by the longest piece each time; whoever cannot go on goes to a place
     beyond the row.
     """
@@ -160,12 +112,12 @@ def _walked(make: _Nodes, starts: str, inside: str, lengths: str) -> str:
     return make("Slice", reached, [0], [-1], [1])
 
 
-def _column(make: _Nodes, given: str) -> str:
+def _column(make: Nodes, given: str) -> str:
     """The shape [batch, 1]."""
     return make("Concat", make("Shape", given, start=0, end=1), [1], axis=0)
 
 
-def _unmade(make: _Nodes, starts: str, inside: str, lengths: str, reached: str) -> str:
+def _unmade(make: Nodes, starts: str, inside: str, lengths: str, reached: str) -> str:
     """Whether each letter's word is too long, or comes to a place where no piece begins."""
     stuck = make("Mul", make("Mul", reached, inside), make.number(make("Equal", lengths, 0)))
     word = make("CumSum", starts, 1)
@@ -176,7 +128,7 @@ def _unmade(make: _Nodes, starts: str, inside: str, lengths: str, reached: str) 
     return make("Greater", make("GatherElements", wrong, word, axis=1), 0)
 
 
-def _ended(make: _Nodes, chosen: str, most: int, numbers: dict[str, int]) -> str:
+def _ended(make: Nodes, chosen: str, most: int, numbers: dict[str, int]) -> str:
     """With what marks the beginning and the end of each row, `most` in all."""
     kept = make("Slice", make.gathered(chosen), [0], [most - 2], [1])
     rows = make("Pad", make("Pad", kept, [0, 1, 0, 0], numbers[BEGIN]), [0, 0, 0, 1])
@@ -241,7 +193,7 @@ def _becomes(letter: str, known: dict[str, int]) -> list[int]:
     return [known.get(part, ALONE if _is_alone(part) else LETTER) for part in parts]
 
 
-def _model(make: _Nodes, name: str) -> onnx.ModelProto:
+def _model(make: Nodes, name: str) -> onnx.ModelProto:
     given = helper.make_tensor_value_info(name, TensorProto.STRING, ["batch"])
     made = helper.make_tensor_value_info(TOKENS, TensorProto.INT64, ["batch", "length"])
     graph = helper.make_graph(make.nodes, "front", [given], [made], make.values, value_info=make.types)

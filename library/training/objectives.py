@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from library.base import TaskType
-from library.evaluation import words
+from library.evaluation import entities, words
 from library.evaluation.intervals import precision_at_10
 
 TOP = 10
@@ -99,6 +99,25 @@ def _share_not_heard(outputs: Tensor, target: Tensor) -> Tensor:
     return torch.tensor(_heard(outputs, target)["word_error_rate"])
 
 
+def _tags_missed(outputs: Tensor, target: Tensor) -> Tensor:
+    """Mean over all words; after the last word of a row the module is sure that there is no name."""
+    width = min(outputs.shape[1], target.shape[1])
+    return functional.cross_entropy(outputs[:, :width].flatten(0, 1), target[:, :width].flatten())
+
+
+def _agreement(outputs: Tensor, target: Tensor) -> dict[str, float]:
+    """F1 over names."""
+    table = entities.counts(target.numpy(), outputs.argmax(dim=2).numpy(), outputs.shape[2] // 2)
+    return {"entity_f1": float(entities.f1(*table.sum(axis=(0, 1))))}
+
+
+class _Likeliest(nn.Module):
+    """Scores of each word's labels [batch, n, labels] to the number of the best [batch, n]."""
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        return outputs.argmax(dim=2)
+
+
 LOSSES: dict[TaskType, Callable[[Tensor, Tensor], Tensor]] = {
     TaskType.CLASSIFICATION: functional.cross_entropy,
     TaskType.REGRESSION: _squared_error,
@@ -106,6 +125,7 @@ LOSSES: dict[TaskType, Callable[[Tensor, Tensor], Tensor]] = {
     TaskType.EMBEDDING: _contrast,
     TaskType.TRANSCRIPTION: _share_not_heard,
     TaskType.SPEECH: _least_sound,
+    TaskType.TAGGING: _tags_missed,
 }
 METRICS: dict[TaskType, Callable[[Tensor, Tensor], dict[str, float]]] = {
     TaskType.CLASSIFICATION: _accuracy,
@@ -114,6 +134,7 @@ METRICS: dict[TaskType, Callable[[Tensor, Tensor], dict[str, float]]] = {
     TaskType.EMBEDDING: _neighbours,
     TaskType.TRANSCRIPTION: _heard,
     TaskType.SPEECH: _spoken,
+    TaskType.TAGGING: _agreement,
 }
 FINISHES: dict[TaskType, Callable[[], nn.Module]] = {
     TaskType.CLASSIFICATION: lambda: nn.Softmax(dim=1),
@@ -122,4 +143,5 @@ FINISHES: dict[TaskType, Callable[[], nn.Module]] = {
     TaskType.EMBEDDING: _Directions,
     TaskType.TRANSCRIPTION: nn.Identity,
     TaskType.SPEECH: nn.Identity,
+    TaskType.TAGGING: _Likeliest,
 }

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 import library
 from library.base import TaskType
-from library.evaluation import words
+from library.evaluation import entities, words
 from library.evaluation.intervals import beside, log_loss, precision_at_10, qlike
+from library.evaluation.ranking import per_item
 from library.files import unpack
 from shared import child
 from shared.errors import InvalidInput
@@ -30,7 +31,6 @@ CANDIDATE = "candidate"
 BASELINE = "baseline"
 ROLES = (CANDIDATE, CHAMPION, BASELINE)
 SUM_TOLERANCE = 1e-3
-TOP = 10
 BINS = 10
 
 
@@ -200,38 +200,8 @@ def _as_variance(truth: "Array", predicted: "Array") -> dict[str, float]:
 
 
 def _ranking(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, Any]:
-    """Outputs are a score per thing that may be named, or numbers of the best, integers, -1 where there are no more;
-    truth is the number of the right one, or several padded by -1.
-
-    Of equal scores the right one counts as the last: a model that tells nothing apart finds nothing.
-    """
-    import numpy as np
-
-    right = truth.reshape(len(truth), -1)
-    if outputs.dtype.kind == "i" and outputs.ndim == 2:
-        outputs = _as_scores(outputs, right)
-    if outputs.ndim != 2 or right.max() >= outputs.shape[1] or (right < 0).all(axis=1).any():
-        raise InvalidInput(f"outputs of shape {list(outputs.shape)} do not hold a score for what {TRUTH} names")
-    own = np.where(right >= 0, np.take_along_axis(outputs, right.clip(0), axis=1), -np.inf)
-    places = np.stack([(outputs >= column[:, None]).sum(axis=1) - 1 for column in own.T], axis=1)
-    found, wanted = (places < TOP) & (right >= 0), (right >= 0).sum(axis=1)
-    gains, best = found / np.log2(places + 2.0), np.cumsum(1 / np.log2(np.arange(TOP) + 2.0))
-    return {
-        "ndcg_at_10": float((gains.sum(axis=1) / best[wanted.clip(1, TOP) - 1]).mean()),
-        "recall_at_10": float((found.sum(axis=1) / wanted).mean()),
-        "reciprocal_rank": float((1.0 / (np.where(right >= 0, places, outputs.shape[1]).min(axis=1) + 1)).mean()),
-        "items": len(truth),
-    }
-
-
-def _as_scores(numbers: "Array", right: "Array") -> "Array":
-    """A score per thing, higher the earlier it was named, and below all where it was not."""
-    import numpy as np
-
-    scores = np.full((len(numbers), 2 + max(numbers.max(), right.max())), -np.inf)
-    places = np.broadcast_to(-np.arange(numbers.shape[1], dtype=float)[::-1], numbers.shape)
-    np.put_along_axis(scores, numbers[:, ::-1], places, axis=1)
-    return scores[:, :-1]
+    """As `ranking.per_item` reads them."""
+    return {name: float(values.mean()) for name, values in per_item(truth, outputs).items()} | {"items": len(truth)}
 
 
 def _embedding(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, Any]:
@@ -260,6 +230,15 @@ def _speech(truth: "Array", outputs: "Array", _: tuple[str, ...]) -> dict[str, A
     return {**words.figures(said, heard(outputs)), "longest_seconds": float(spoken), "items": len(truth)}
 
 
+def _tagging(truth: "Array", outputs: "Array", labels: tuple[str, ...]) -> dict[str, Any]:
+    """Outputs and truth are numbers of labels, one for each word, 0 after the last."""
+    if outputs.ndim != 2 or outputs.dtype.kind not in "iu" or len(labels) < 3 or len(labels) % 2 == 0:
+        raise InvalidInput(f"outputs of shape {list(outputs.shape)} do not hold one of {len(labels)} labels a word")
+    if min(truth.min(), outputs.min()) < 0 or max(truth.max(), outputs.max()) >= len(labels):
+        raise InvalidInput(f"{TRUTH} and outputs do not hold numbers of the {len(labels)} labels alone")
+    return {**entities.figures(truth, outputs, labels), "items": len(truth)}
+
+
 def _headline(scores: dict[str, Any]) -> str:
     figures = {name: value for name, value in scores.items() if isinstance(value, float)}
     return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
@@ -272,6 +251,7 @@ JUDGES: dict[TaskType, Callable[["Array", "Array", tuple[str, ...]], dict[str, A
     TaskType.EMBEDDING: _embedding,
     TaskType.TRANSCRIPTION: _transcription,
     TaskType.SPEECH: _speech,
+    TaskType.TAGGING: _tagging,
 }
 
 

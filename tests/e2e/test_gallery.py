@@ -26,18 +26,21 @@ from examples.gallery import (
     fraud,
     image_features,
     language_id,
+    ner,
     next_basket,
     product_search,
     recommender,
     sentence_embedder,
     sentiment,
     spam_filter,
+    summarizer,
     thyroid,
     topic_classifier,
     tts_voice,
     visual_search,
     volatility,
 )
+from library.data.silver_names import NAMED
 from library.evaluation.words import mistakes, words
 from library.graphs.export import export
 from tests.house import House, until
@@ -123,6 +126,22 @@ def test_products(client: Client, bring: Callable[..., None]) -> None:
     assert len(found) == 10
     assert "dog" in found[0][0]
     assert found[0][1] >= found[-1][1]
+
+
+def test_names(client: Client, bring: Callable[[str], None]) -> None:
+    bring("ner")
+    text = ner.TEXTS[1]
+    (found,) = ner.ask(client, [text])
+    assert found, "what was not trained finds something anywhere"
+    assert all(name in text and kind in NAMED for name, kind in found)
+
+
+def test_a_summary(client: Client, bring: Callable[[str], None]) -> None:
+    bring("summarizer")
+    summary, sentences = summarizer.ask(client, summarizer.TEXT)
+    assert sum(sentence in summary for sentence, _ in sentences) == 3
+    assert 3 < len(sentences) < 10
+    assert sum(share for _, share in sentences) == pytest.approx(1, abs=1e-3)
 
 
 def test_films(client: Client, bring: Callable[[str], None]) -> None:

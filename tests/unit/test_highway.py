@@ -154,7 +154,7 @@ def test_roads_that_come_out_otherwise_are_not_used(fresh: Path) -> None:
 
 def test_a_simulator_that_fails_says_why() -> None:
     with (
-        pytest.raises(DataUnavailable, match=r"drive.py of the simulator failed: .*'one'"),
+        pytest.raises(DataUnavailable, match=r"drive.py of highway-env failed: .*'one'"),
         started("drive.py", "idm", "one", "1"),
     ):
         pass

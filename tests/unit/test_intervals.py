@@ -64,6 +64,7 @@ def test_each_metric_of_items_has_the_mean_that_the_judge_tells(pairs: list[tupl
     outputs = np.stack([1 - chance, chance], axis=1)
     told: dict[str, Any] = JUDGES[TaskType.CLASSIFICATION](truth, outputs, ("no", "yes"))
     told |= JUDGES[TaskType.REGRESSION](truth, chance[:, None], ()) | JUDGES[TaskType.EMBEDDING](truth, outputs, ())
+    told |= JUDGES[TaskType.RANKING](truth, outputs, ())
     for metric, of_items in PER_ITEM.items():
         assert of_items(truth, chance[:, None] if metric == "qlike" else outputs).mean() == pytest.approx(told[metric])
 

@@ -90,9 +90,10 @@ def all_outputs(model: Model[Any], module: torch.nn.Module, items: dict[str, Any
     """Texts come out of a module as bytes, and out of a graph as texts."""
     with torch.no_grad():
         found = model.served(module).eval()(*model.inputs(items))
-    outputs = zip(model.signature.outputs, found if isinstance(found, tuple) else (found,), strict=True)
+    made = found if isinstance(found, tuple) else (found,)
     if model.back(module) is not None:
-        return as_served(model, module, [output.numpy() for _, output in outputs])
+        return as_served(model, module, [output.numpy() for output in made], items)
+    outputs = zip(model.signature.outputs, made, strict=True)
     return [np.array(as_texts(out), object) if spec.datatype == "BYTES" else out.numpy() for spec, out in outputs]
 
 
@@ -183,6 +184,8 @@ def right_answers(model: Model[Any]) -> tuple[Any, Any]:
         return np.array([b"he was", b"not a"]), np.array([b"He was,", b"not a."])
     if model.task_type is TaskType.SPEECH:
         return np.array([b"hello world"]), served_outputs(model, first_step(model).module, model.example())
+    if model.task_type is TaskType.TAGGING:
+        return (tags := np.array([[1, 2, 0, 3], [3, 4, 0, 0]])), tags
     kinds = len(model.labels) or 3
     classes = np.repeat(np.arange(kinds), 11)
     return classes, classes.astype(float) if model.task_type is TaskType.REGRESSION else np.eye(kinds)[classes]
@@ -212,6 +215,7 @@ GUESSES: dict[TaskType, Callable[[Model[Any], Any], Any]] = {
     TaskType.REGRESSION: lambda _, train: train.mean(axis=0),
     TaskType.TRANSCRIPTION: lambda _, train: train[0],
     TaskType.SPEECH: lambda *_: np.zeros(100, "f4"),
+    TaskType.TAGGING: lambda *_: np.zeros(1, int),
 }
 
 

@@ -19,6 +19,7 @@ from deploy.model_checks import (
     check_export,
     check_layers,
     check_training,
+    difference,
     judged,
     seen_before,
     without_range,
@@ -129,3 +130,9 @@ def test_of_several_outputs_the_first_is_compared(tmp_path: Path) -> None:
         check(several)
     assert "PyTorch and ONNX differ by" in check_export(several)
     assert "layers agree; widest apart is " in check_layers(several)
+
+
+def test_rows_of_any_length_differ_by_what_they_hold() -> None:
+    long = np.array([[1, 2, 0], [3, 0, 0]])
+    assert difference(long, long[:, :2]) == 0
+    assert difference(long, np.array([[1, 2, 4], [3, 0, 0]])) == 4

@@ -248,6 +248,20 @@ def test_a_ranking_gives_the_best() -> None:
     names = from_numpy("names", np.array([[b"salt", b"rice", b"tea"]], object))
     (answer,) = labelled.predictions((items, scores, names), ranking, 2)
     assert answer == {"items": [{"item": 2, "label": "salt", "score": 0.1}, {"item": 7, "label": "rice", "score": 0.9}]}
+    few = output("items", [[2, -1, -1]], np.int64)
+    (answer,) = labelled.predictions((few, scores, names), ranking)
+    assert answer == {"items": [{"item": 2, "label": "salt", "score": 0.1}]}
+
+
+def test_labels_of_words_are_shown_as_names_with_their_places() -> None:
+    tagging = facts(TABLE, outputs=(TABLE,), task_type="tagging", labels=["O", "B-person", "I-person"])
+    words = from_numpy("words", np.array([["Zoë".encode(), b"  Ash", b" met", b" Al"], [b"No", b"", b"", b""]], object))
+    tags = output("tags", [[1, 2, 0, 1], [0, 0, 0, 0]], np.int64)
+    zoe = {"text": "Zoë  Ash", "label": "person", "start": 0, "end": 8}
+    both = [zoe, {"text": "Al", "label": "person", "start": 13, "end": 15}]
+    assert labelled.predictions((tags, words), tagging) == [{"entities": both}, {"entities": []}]
+    (unknown, _) = labelled.predictions((output("tags", [[3, 0, 0, 0]] * 2, np.int64), words), tagging)
+    assert unknown["outputs"]["tags"] == [3, 0, 0, 0]
 
 
 def test_a_version_of_which_little_is_known_answers_by_name() -> None:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.gateway.predict.facts import Facts
+from services.gateway.predict.tagged import entities
 from shared.errors import TooLarge
 from shared.tensors import Tensor, to_numpy
 
 Array = NDArray[Any]
-CLASSIFICATION, REGRESSION, RANKING = "classification", "regression", "ranking"
+CLASSIFICATION, REGRESSION, RANKING, TAGGING = "classification", "regression", "ranking", "tagging"
 TOP: Final = 10
 SHORTENED: Final = 4096
 MOST_NUMBERS: Final = 1_000_000
@@ -56,7 +57,23 @@ def _answers(arrays: dict[str, Array], facts: Facts, top: int | None) -> tuple[s
         return {name}, [_classified(row, labels, top) for row in arrays[name]]
     if facts.task_type == REGRESSION and (name := _values_of(arrays)):
         return {name}, [{"value": plain(row.reshape(()))} for row in arrays[name]]
+    if facts.task_type == TAGGING and (names := _tags_of(arrays, facts)):
+        rows = zip(arrays[names[0]], arrays[names[1]], strict=True)
+        return {*names}, [_tagged(tags, words, facts) for tags, words in rows]
     return set(), [{} for _ in range(count)]
+
+
+def _tags_of(arrays: dict[str, Array], facts: Facts) -> tuple[str, str] | None:
+    """The first output with a label's number for each word, and that with the words."""
+    tags = next((n for n, array in arrays.items() if array.dtype.kind in "iu" and array.ndim == 2), None)
+    if tags is None or (arrays[tags] < 0).any() or (arrays[tags] >= len(facts.labels)).any():
+        return None
+    words = (n for n, array in arrays.items() if array.dtype.kind == "O" and array.shape == arrays[tags].shape)
+    return next(((tags, name) for name in words), None)
+
+
+def _tagged(tags: Array, words: Array, facts: Facts) -> dict[str, Any]:
+    return {"entities": entities(words.tolist(), [facts.labels[tag] for tag in tags.tolist()])}
 
 
 def _scores_of(arrays: dict[str, Array], facts: Facts) -> str | None:
@@ -120,10 +137,11 @@ def _ordered(
 
 
 def _pairs(items: Array, scores: Array, facts: Facts, *, is_whole: bool = True) -> list[dict[str, Any]]:
-    """The label beside each item where the version has one."""
+    """The label beside each item where the version has one; numbers below 0 stand for no more items."""
     return [
         {"item": plain(item), **_label(item, facts, is_whole), "score": plain(score)}
         for item, score in zip(items, scores, strict=True)
+        if isinstance(item, bytes) or item >= 0
     ]
 
 

@@ -42,8 +42,8 @@ Top = Annotated[int | None, Query(ge=1, le=1000, description="the best so many a
 class Prediction(BaseModel):
     """Which version answered, what the log calls the prediction, and an answer for each item.
 
-    Of a classification `label`, `score` and `scores`; of a regression `value`; of a ranking `items`; by name in
-    `outputs` what the model gives beside that.
+    Of a classification `label`, `score` and `scores`; of a regression `value`; of a ranking `items`; of labels of
+    words `entities`; by name in `outputs` what the model gives beside that.
     """
 
     model: str
