@@ -21,6 +21,8 @@ PAUSE: Final = 16
 TABLE: Final = 1021
 SEED: Final = 20240501
 FASTEST, SLOWEST = 4.0, 0.25
+LENGTHS: Final = "/Ceil_output_0"
+"""Inside the voice: frames of each number [batch, 1, length]."""
 
 
 def front(numbers: Mapping[str, int]) -> onnx.ModelProto:

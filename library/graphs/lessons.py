@@ -1,0 +1,77 @@
+"""What a voice says to given letters of sound, made once and kept in the cache of data."""
+
+from collections.abc import Sequence
+from functools import cache as once
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from library.base import Declaration
+from library.members.tts_voice import FILE, VOICE, TtsVoice
+from library.sources.archives import Tell, cache, locked
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from library.base import Arrays
+    from library.graphs.teacher import Teacher
+
+MAKER: Final = "1"
+"""To be raised with whatever changes what is made of the same voice and the same letters."""
+TOLD_EVERY: Final = 25
+
+
+class Lessons(Declaration):
+    """Letters of sound as tts-voice says them. The file's name is the digest of what it is made from: processors differ
+    in last bits, so that of what is made could not be foretold; that of the data set says which it was.
+    """
+
+    phonemes: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        """Where the cache keeps it."""
+        made_from = "\n".join([MAKER, VOICE.sha256, *self.phonemes])
+        return cache() / sha256(made_from.encode()).hexdigest()[:16] / "said.npz"
+
+    def fetch(self, tell: Tell = lambda _: None) -> Path:
+        """The file in the cache, made where it is missing; two processes make it once."""
+        if not self.path.is_file():
+            with locked(self.path.parent):
+                if not self.path.is_file():
+                    self._make(tell)
+        return self.path
+
+    def read(self) -> "Arrays":
+        """Lengths [items, letters + 2] and sound [items, frames, 82]."""
+        from library.files import unpack
+
+        return unpack(self.fetch())
+
+    def _make(self, tell: Tell) -> None:
+        from library.files import pack, write_atomically
+
+        said = []
+        for number, letters in enumerate(self.phonemes):
+            if number % TOLD_EVERY == 0:
+                tell(f"{number} of {len(self.phonemes)} sentences are said")
+            said.append(_teacher().say(letters.encode()))
+        columns = {"lengths": [one.lengths[None] for one in said], "sound": [one.sound[None] for one in said]}
+        write_atomically(self.path, pack({name: stacked(arrays) for name, arrays in columns.items()}))
+
+
+@once
+def _teacher() -> "Teacher":
+    """Read once a process."""
+    from library.graphs.teacher import Teacher
+
+    return Teacher(VOICE.read(FILE), TtsVoice().front())
+
+
+def stacked(arrays: "Sequence[NDArray[Any]]") -> "NDArray[Any]":
+    """One under another, zeros where one has fewer columns than the widest."""
+    import numpy as np
+
+    widest = max(array.shape[1] for array in arrays)
+    rest = ((0, 0),) * (arrays[0].ndim - 2)
+    return np.concatenate([np.pad(array, ((0, 0), (0, widest - array.shape[1]), *rest)) for array in arrays])

@@ -1,0 +1,86 @@
+"""tts-distilled: reads English aloud; a small network that learns from what tts-voice says."""
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from library.base import NOT_TUNED, Baseline, Card, Condition, Config, Gate, Model, TaskType
+from library.data.tts_taught import TtsTaught
+from library.members.asr_tiny import WEIGHTS as EAR
+from library.members.tts_voice import VOICE, TtsVoice
+
+if TYPE_CHECKING:
+    import onnx
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from library.base import Arrays, Tensors
+
+LENGTHS_COUNT = 0.3
+TAUGHT = ("lengths", "sound")
+
+
+class TtsDistilledConfig(Config):
+    """What the trainer is told."""
+
+    epochs: int = Field(default=14, ge=1, le=200, json_schema_extra=NOT_TUNED)
+    batch_size: int = Field(default=16, ge=4, le=64, json_schema_extra={"x-scale": "log"})
+    channels: int = Field(default=192, ge=32, le=512)
+    layers: int = Field(default=5, ge=2, le=12)
+    dropout: float = Field(default=0.1, ge=0, le=0.5)
+
+
+class TtsDistilled(Model[TtsDistilledConfig]):
+    """Lengths and frames of each sound at once, by convolutions; a vocoder without weights makes them samples."""
+
+    name = "tts-distilled"
+    task_type = TaskType.SPEECH
+    dataset = TtsTaught.name
+    code_version = "1.0.0"
+    weights = (VOICE, EAR)
+    signature = TtsVoice.signature
+    gate = Gate(conditions=(Condition(metric="word_error_rate", operator="<=", threshold=0.25),))
+    baseline = TtsVoice.baseline
+    card = Card(
+        title="English read aloud, by a small voice that another has taught",
+        intended_use="To show how a voice is distilled, and to hear short English texts.",
+        data="x",
+        licence="x",
+        limits="x",
+    )
+    config = TtsDistilledConfig
+
+    def example(self) -> "Arrays":
+        return TtsVoice().example()
+
+    def front(self) -> "onnx.ModelProto":
+        return TtsVoice().front()
+
+    def inputs(self, items: "Arrays") -> "Tensors":
+        """Those of the voice, and of items that were said what its teacher made of them."""
+        from library.networks.layers import aligned
+
+        return (*super().inputs(items), *(aligned(items[name]) for name in TAUGHT if name in items))
+
+    def build(self, config: TtsDistilledConfig) -> "nn.Module":
+        from library.networks.speaker import Speaker
+
+        return Speaker(config.channels, config.dropout, config.layers)
+
+    def adapt(self, module: "nn.Module", inputs: "Tensors", target: "Tensor") -> None:
+        from library.networks.speaker import Speaker, measure
+
+        assert isinstance(module, Speaker)
+        measure(module, *inputs[3:])
+
+    def loss(self, outputs: "Tensor", target: "Tensor") -> "Tensor":
+        of_sound, of_lengths = outputs.mean(dim=0)
+        return of_sound + LENGTHS_COUNT * of_lengths
+
+    def metrics(self, outputs: "Tensor", target: "Tensor") -> dict[str, float]:
+        """By how much frames differ from the teacher's, in deviations, and logarithms of lengths, squared."""
+        of_sound, of_lengths = outputs.mean(dim=0).tolist()
+        return {"sound_error": of_sound, "length_error": of_lengths}
+
+    def baseline_outputs(self, train: "Arrays", test: "Arrays") -> "NDArray[Any]":
+        return TtsVoice().baseline_outputs(train, test)
