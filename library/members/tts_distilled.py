@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from library.base import NOT_TUNED, Baseline, Card, Condition, Config, Gate, Model, TaskType
+from library.base import NOT_TUNED, Card, Condition, Config, Gate, Model, TaskType
 from library.data.tts_taught import TtsTaught
 from library.members.asr_tiny import WEIGHTS as EAR
-from library.members.tts_voice import VOICE, TtsVoice
+from library.members.tts_voice import VOICE, TtsVoice, letters
 
 if TYPE_CHECKING:
     import onnx
@@ -38,6 +38,7 @@ class TtsDistilled(Model[TtsDistilledConfig]):
     dataset = TtsTaught.name
     code_version = "1.0.0"
     weights = (VOICE, EAR)
+    long = True
     signature = TtsVoice.signature
     gate = Gate(conditions=(Condition(metric="word_error_rate", operator="<=", threshold=0.25),))
     baseline = TtsVoice.baseline
@@ -54,7 +55,10 @@ class TtsDistilled(Model[TtsDistilledConfig]):
         return TtsVoice().example()
 
     def front(self) -> "onnx.ModelProto":
-        return TtsVoice().front()
+        from library.graphs.front import OPSET
+        from library.graphs.vits import front
+
+        return front(letters(), OPSET, step=1)
 
     def inputs(self, items: "Arrays") -> "Tensors":
         """Those of the voice, and of items that were said what its teacher made of them."""

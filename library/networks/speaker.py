@@ -1,4 +1,4 @@
-"""A small voice: letters of sound to frames of speech, all at once (Ren et al., FastSpeech, 2019, with convolutions)."""
+"""A small voice: letters of sound to frames of speech, all at once, by convolutions (Ren et al., FastSpeech, 2019)."""
 
 from typing import Final, cast
 
@@ -13,9 +13,8 @@ from library.networks.vocoder import Vocoder
 LETTERS: Final = 256
 AT_ONCE: Final = 2
 PAUSE: Final = 16
-AT_LEAST_TWO: Final = 2
-"""Padding without which the exported graph would have to ask that there are two letters: torch tells sizes of 1 apart."""
-LONGEST: Final = 4.5
+USUAL, LONGEST = 1.3, 4.5
+"""Logarithms of lengths in frames."""
 WEIGHT_OF_VOICE: Final = 4.0
 
 
@@ -68,10 +67,10 @@ class Levels(nn.Module):
 
 
 class Speaker(nn.Module):
-    """Numbers of letters as `graphs/vits.py` gives them, how many, and the length of each sound, to samples.
+    """Numbers of letters as `graphs/vits.py` gives them without blanks, how many, and the pace, to samples.
 
-    With what a teacher made of them, lengths in frames [batch, letters] and frames [batch, n, 82], it gives what is wrong
-    with its own by the teacher's lengths: errors of frames, and of the logarithms of lengths [batch, 2].
+    With what a teacher made of them, lengths in frames [batch, letters] and frames [batch, n, 82], it says how wrong it
+    is: errors of its frames by the teacher's lengths, and of the logarithms of lengths [batch, 2].
     """
 
     def __init__(self, channels: int, dropout: float, layers: int) -> None:
@@ -86,12 +85,16 @@ class Speaker(nn.Module):
         self.frame = nn.Conv1d(channels, AT_ONCE * WIDTH, kernel_size=1)
         self.levels = Levels()
         self.vocoder = Vocoder()
+        for layer in (self.length, self.frame):  # begin with what is usual
+            nn.init.zeros_(layer.weight)
+        nn.init.constant_(cast(Tensor, self.length.bias), USUAL)
+        nn.init.zeros_(cast(Tensor, self.frame.bias))
 
     def forward(
         self, numbers: Tensor, lengths: Tensor, pace: Tensor, taught: Tensor | None = None, frames: Tensor | None = None
     ) -> Tensor:
-        letters, mask = _letters(numbers, lengths)
-        sounds: Tensor = self.reader(self.letters(letters).transpose(1, 2), mask)
+        mask = (torch.arange(numbers.shape[1]) < lengths[:, None])[:, None].float()
+        sounds: Tensor = self.reader(self.letters(numbers).transpose(1, 2), mask)
         told = self.length(self.clock(sounds.detach(), mask))[:, 0].clamp(max=LONGEST)
         if taught is None or frames is None:
             return self._say(sounds, told.exp() * mask[:, 0] * pace[:, None])
@@ -99,9 +102,9 @@ class Speaker(nn.Module):
 
     def _say(self, sounds: Tensor, durations: Tensor) -> Tensor:
         ends = durations.cumsum(dim=1).round()
-        longest = cast(int, ends.long().max().item())  # int() would be that of the example in an exported graph
-        torch._check(longest >= 0)
-        found, spoken = self._frames(sounds, ends, longest // AT_ONCE + PAUSE // AT_ONCE)
+        pairs = cast(int, ((ends.long().max() + PAUSE) // AT_ONCE).item())  # int() would be the example's in a graph
+        torch._check(pairs >= AT_ONCE)
+        found, spoken = self._frames(sounds, ends, pairs)
         samples: Tensor = self.vocoder(found, spoken)
         return samples
 
@@ -128,13 +131,6 @@ class Speaker(nn.Module):
         made = self.frame(self.speaker(folded, spoken[:, :, ::AT_ONCE]))
         apart = made.unflatten(1, (AT_ONCE, WIDTH)).permute(0, 2, 3, 1).flatten(2)
         return self.levels(apart), spoken
-
-
-def _letters(numbers: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Beginning, letters and end without the blanks between them, and which there are [batch, 1, n]."""
-    letters = functional.pad(numbers, (0, AT_LEAST_TWO))[:, ::2]
-    there = torch.arange(letters.shape[1]) < (lengths[:, None] + 1) // 2
-    return letters, there[:, None].float()
 
 
 def _as_wide(taught: Tensor, sounds: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 Dudley's vocoder (Remaking Speech, 1939), and the harmonic-plus-noise models after it, in a Fourier transform of
 overlapping windows. It has nothing to learn. What differs little sounds little different, which phases found by
-repetition (Griffin, Lim, 1984) do not keep; so pitch is rounded and then smoothed in whole numbers, since whatever little
-it differs by adds up from period to period.
+repetition (Griffin, Lim, 1984) do not keep. Pitch is rounded, and then smoothed in whole numbers: differences of it
+would add up from period to period.
 """
 
 from typing import Final
@@ -38,6 +38,8 @@ SMOOTH: Final = (1, 2, 3, 4, 3, 2, 1)
 NOISE: Final = 257
 SEED: Final = 20240501
 LEAST: Final = 1e-5
+QUIET: Final = 2e-3
+"""Between overtones hardly anything is in a narrow band, and what is not to be made loud there are errors of floats."""
 
 
 class Vocoder(nn.Module):
@@ -51,7 +53,9 @@ class Vocoder(nn.Module):
             "waves": torch.from_numpy(waves(WINDOW)),
             "filters": filters,
             "spread": _spread(filters),
-            "share": torch.sigmoid((VOICE_TO_HERTZ - torch.arange(WINDOW // 2 + 1) * SPEAKING_RATE / WINDOW) / VOICE_FADES),
+            "share": torch.sigmoid(
+                (VOICE_TO_HERTZ - torch.arange(WINDOW // 2 + 1) * SPEAKING_RATE / WINDOW) / VOICE_FADES
+            ),
             "inverse": _inverse(),
             "window": torch.from_numpy(waves(WINDOW)[:1]).square(),
             "within": (torch.arange(HOP).double() + 0.5) / HOP,
@@ -63,10 +67,10 @@ class Vocoder(nn.Module):
         self.register_buffer("noise", self._whitened(self._spectrum(torch.from_numpy(noise)))[0], persistent=False)
 
     def forward(self, frames: Tensor, spoken: Tensor) -> Tensor:
-        loud = (frames[:, :BANDS] / LOUDNESS_STEPS + QUIETEST).exp() * spoken
+        loud = (frames[:, :BANDS].clamp(0, MOST) / LOUDNESS_STEPS + QUIETEST).exp() * spoken
         clear = (frames[:, CLEARNESS, None] / MOST - CLEAR[0]) / (CLEAR[1] - CLEAR[0])
         source = self._source(frames[:, PITCH], clear.clamp(0, 1))
-        gain = loud / (self.filters @ _size(source) + LEAST)
+        gain = loud / (self.filters @ _size(source) + QUIET)
         return self._samples(source * _twice(self.spread @ gain)).clamp(-1, 1)
 
     def _source(self, pitch: Tensor, clear: Tensor) -> Tensor:
@@ -90,7 +94,7 @@ class Vocoder(nn.Module):
         return functional.conv1d(samples[:, None], self.waves, stride=HOP, padding=AROUND)
 
     def _whitened(self, spectrum: Tensor) -> Tensor:
-        return spectrum * _twice(self.spread @ (1 / (self.filters @ _size(spectrum) + LEAST)))
+        return spectrum * _twice(self.spread @ (1 / (self.filters @ _size(spectrum) + QUIET)))
 
     def _samples(self, spectrum: Tensor) -> Tensor:
         """The way back: windows are added, and divided by how much of the window there is."""

@@ -89,23 +89,11 @@ def _spoken(outputs: Tensor, target: Tensor) -> dict[str, float]:
     return {"word_error_rate": words.figures(as_texts(target), heard(outputs.numpy()))["word_error_rate"]}
 
 
-def _least_sound(outputs: Tensor, target: Tensor) -> Tensor:
-    """No loss to train by: a voice is not trained here."""
-    return outputs.square().mean()
-
-
-def _share_not_heard(outputs: Tensor, target: Tensor) -> Tensor:
-    """No loss to train by: it has no gradient."""
-    return torch.tensor(_heard(outputs, target)["word_error_rate"])
-
-
 LOSSES: dict[TaskType, Callable[[Tensor, Tensor], Tensor]] = {
     TaskType.CLASSIFICATION: functional.cross_entropy,
     TaskType.REGRESSION: _squared_error,
     TaskType.RANKING: functional.cross_entropy,
     TaskType.EMBEDDING: _contrast,
-    TaskType.TRANSCRIPTION: _share_not_heard,
-    TaskType.SPEECH: _least_sound,
 }
 METRICS: dict[TaskType, Callable[[Tensor, Tensor], dict[str, float]]] = {
     TaskType.CLASSIFICATION: _accuracy,
