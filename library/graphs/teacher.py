@@ -46,4 +46,5 @@ class Teacher:
 
 def _with_blanks(lengths: "NDArray[Any]") -> "NDArray[Any]":
     """The beginning, each letter, and the end, each with the blank after it."""
-    return np.pad(lengths, (0, len(lengths) % 2)).reshape(-1, 2).sum(axis=1)
+    found: NDArray[Any] = np.pad(lengths, (0, len(lengths) % 2)).reshape(-1, 2).sum(axis=1)
+    return found

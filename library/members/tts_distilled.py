@@ -78,7 +78,7 @@ class TtsDistilled(Model[TtsDistilledConfig]):
         measure(module, *inputs[3:])
 
     def loss(self, outputs: "Tensor", target: "Tensor") -> "Tensor":
-        of_sound, of_lengths = outputs.mean(dim=0)
+        of_sound, of_lengths = outputs.mean(dim=0).unbind()
         return of_sound + LENGTHS_COUNT * of_lengths
 
     def metrics(self, outputs: "Tensor", target: "Tensor") -> dict[str, float]:

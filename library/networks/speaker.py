@@ -103,7 +103,7 @@ class Speaker(nn.Module):
     def _say(self, sounds: Tensor, durations: Tensor) -> Tensor:
         ends = durations.cumsum(dim=1).round()
         pairs = cast(int, ((ends.long().max() + PAUSE) // AT_ONCE).item())  # int() would be the example's in a graph
-        torch._check(pairs >= AT_ONCE)
+        torch._check(pairs >= AT_ONCE)  # type: ignore[no-untyped-call]
         found, spoken = self._frames(sounds, ends, pairs)
         samples: Tensor = self.vocoder(found, spoken)
         return samples

@@ -45,6 +45,17 @@ QUIET: Final = 2e-3
 class Vocoder(nn.Module):
     """Frames [batch, 82, n], and which of them are spoken [batch, 1, n], to samples [batch, 256 n] from -1 to 1."""
 
+    waves: Tensor
+    filters: Tensor
+    spread: Tensor
+    share: Tensor
+    inverse: Tensor
+    window: Tensor
+    within: Tensor
+    smooth: Tensor
+    turns: Tensor
+    noise: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         filters = torch.from_numpy(mel_filters(SPEAKING_RATE, WINDOW, BANDS))
