@@ -6,7 +6,6 @@ from pydantic import Field
 
 from library.base import NOT_TUNED, Card, Condition, Config, Gate, Model, TaskType
 from library.data.tts_taught import TtsTaught
-from library.members.asr_tiny import WEIGHTS as EAR
 from library.members.tts_voice import VOICE, TtsVoice, letters
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class TtsDistilled(Model[TtsDistilledConfig]):
     task_type = TaskType.SPEECH
     dataset = TtsTaught.name
     code_version = "1.0.0"
-    weights = (VOICE, EAR)
+    weights = (VOICE,)
     long = True
     signature = TtsVoice.signature
     gate = Gate(conditions=(Condition(metric="word_error_rate", operator="<=", threshold=0.25),))
