@@ -338,14 +338,13 @@ def test_every_task_type_has_all_that_a_member_may_leave_out() -> None:
     assert set(LOSSES) == set(TaskType) - {TaskType.TRANSCRIPTION, TaskType.SPEECH}
 
 
-@pytest.mark.parametrize("name", ["asr-tiny", "tts-voice"])
-def test_where_nothing_is_trained_there_is_no_loss_to_tell(name: str) -> None:
-    model = library.model(name)
+def test_where_nothing_is_trained_there_is_no_loss_to_tell() -> None:
+    model = library.model("asr-tiny")
     one = sample(model.dataset, Part.VALIDATION, 1)
     training = Training(model, model.validate({}), 0, one, one)
     training.validate()
     assert training.metrics.keys() == {"validation_word_error_rate"}
-    with pytest.raises(NotImplementedError, match=f"{name} names no loss"):
+    with pytest.raises(NotImplementedError, match="asr-tiny names no loss"):
         model.loss(torch.zeros(1), torch.zeros(1))
 
 
