@@ -18,7 +18,7 @@ import torch
 import library
 from library.base import Config, DataSet, Model, Part
 from library.files import pack, write_atomically
-from library.graphs.front import as_text
+from library.graphs.front import as_text, stacked
 from library.graphs.layerwise import apart, first_beyond, layers_of
 from library.third_party import check_data_set, check_model
 from library.training.epochs import Training
@@ -210,7 +210,7 @@ def of_the_file(bench: Bench, items: Arrays, batch: int) -> Any:
         session.run([name], {column: values[start : start + batch] for column, values in texts.items()})[0]
         for start in range(0, count, batch)
     ]
-    return np.concatenate(pieces)
+    return stacked(pieces)
 
 
 def check_layers(bench: Bench) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from library.base import DataSet, Feature, Part, Schema
 from library.data.opinions import Opinions
 from library.data.sentences import Sentences
-from library.graphs.lessons import Lessons
+from library.sources.lessons import Lessons
 from library.members.tts_voice import VOICE
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _lessons(texts: Sequence[str]) -> list[Lessons]:
 def _said(texts: Sequence[str]) -> "Arrays":
     import numpy as np
 
-    from library.graphs.lessons import stacked
+    from library.graphs.front import stacked
 
     lessons = _lessons(texts)
     said = [lesson.read() for lesson in lessons]

@@ -1,5 +1,6 @@
 """Fronts: ONNX graphs that turn what people send into what a module takes, in training as when served."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +26,7 @@ def through(front: onnx.ModelProto, columns: "Arrays", rows: int = ROWS) -> "Arr
     count = len(next(iter(columns.values())))
     names = [output.name for output in front.graph.output]
     found = [session.run(names, _piece(columns, start, rows)) for start in range(0, count, rows)]
-    return {name: _joined([piece[index] for piece in found]) for index, name in enumerate(names)}
+    return {name: stacked([piece[index] for piece in found]) for index, name in enumerate(names)}
 
 
 def _piece(columns: "Arrays", start: int, rows: int) -> "Arrays":
@@ -40,11 +41,12 @@ def as_text(column: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     return np.array(texts, object).reshape(column.shape)
 
 
-def _joined(pieces: "list[np.ndarray[Any, Any]]") -> "np.ndarray[Any, Any]":
+def stacked(pieces: "Sequence[np.ndarray[Any, Any]]") -> "np.ndarray[Any, Any]":
+    """Rows of pieces one under another, zeros at the end of those that are shorter than the longest."""
     if len({piece.shape[1:] for piece in pieces}) == 1:
         return np.concatenate(pieces)
-    longest = max(piece.shape[1] for piece in pieces)
-    return np.concatenate([np.pad(piece, [(0, 0), (0, longest - piece.shape[1])]) for piece in pieces])
+    longest, rest = max(piece.shape[1] for piece in pieces), [(0, 0)] * (pieces[0].ndim - 2)
+    return np.concatenate([np.pad(piece, [(0, 0), (0, longest - piece.shape[1]), *rest]) for piece in pieces])
 
 
 def weights_of(front: onnx.ModelProto | None) -> int:

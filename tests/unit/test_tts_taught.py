@@ -8,7 +8,8 @@ import pytest
 import library
 from library.base import Part
 from library.data.tts_taught import SHARED, TtsTaught, runs
-from library.graphs.lessons import Lessons, stacked
+from library.graphs.front import stacked
+from library.sources.lessons import Lessons
 from library.graphs.teacher import Teacher
 from library.members.tts_voice import FILE, VOICE, TtsVoice
 

@@ -1,18 +1,16 @@
 """What a voice says to given letters of sound, made once and kept in the cache of data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache as once
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from library.base import Declaration
 from library.members.tts_voice import FILE, VOICE, TtsVoice
 from library.sources.archives import cache, locked
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from library.base import Arrays
     from library.graphs.teacher import Teacher
 
@@ -50,6 +48,7 @@ class Lessons(Declaration):
 
     def _make(self, tell: Callable[[int], None]) -> None:
         from library.files import pack, write_atomically
+        from library.graphs.front import stacked
 
         said = []
         for number, letters in enumerate(self.phonemes):
@@ -66,12 +65,3 @@ def _teacher() -> "Teacher":
     from library.graphs.teacher import Teacher
 
     return Teacher(VOICE.read(FILE), TtsVoice().front())
-
-
-def stacked(arrays: "Sequence[NDArray[Any]]") -> "NDArray[Any]":
-    """One under another, zeros where one has fewer columns than the widest."""
-    import numpy as np
-
-    widest = max(array.shape[1] for array in arrays)
-    rest = ((0, 0),) * (arrays[0].ndim - 2)
-    return np.concatenate([np.pad(array, ((0, 0), (0, widest - array.shape[1]), *rest)) for array in arrays])
