@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from library.base import DataSet, Feature, Part, Schema
 from library.data.opinions import Opinions
 from library.data.sentences import Sentences
-from library.sources.lessons import Lessons
 from library.members.tts_voice import VOICE
+from library.sources.lessons import Lessons
 
 if TYPE_CHECKING:
     from library.base import Arrays

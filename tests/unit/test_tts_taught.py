@@ -9,9 +9,9 @@ import library
 from library.base import Part
 from library.data.tts_taught import SHARED, TtsTaught, runs
 from library.graphs.front import stacked
-from library.sources.lessons import Lessons
 from library.graphs.teacher import Teacher
 from library.members.tts_voice import FILE, VOICE, TtsVoice
+from library.sources.lessons import Lessons
 
 pytestmark = pytest.mark.library
 LETTERS = "həlˈoʊ wˈɜːld."
