@@ -37,7 +37,7 @@ check-model *arguments: install
 data *arguments: install
     @"{{ python }}" -m library.data "$@"
 
-# train, evaluate, promote, serve and call each member, or those named, on the stack, and print and write the table
+# train, evaluate, promote, serve and call each member, or those named, on the stack, and print and write the table; --full: those too that take long
 [group('library')]
 [no-exit-message]
 library *arguments: install

@@ -31,6 +31,7 @@ from examples.member_row import Row, lines, size, write
 
 TRAINING_SECONDS = 3600.0
 EVALUATION_SECONDS = 600.0
+LEFT_OUT = "left out, as it takes long: --full"
 RECIPE = ("parameters", "dataset_digest", "code_version")
 DTYPES = {**arrays.DATATYPES, "BYTES": "O"}
 
@@ -55,6 +56,11 @@ class Journey:
         except (MemberFailed, ApiError, NotAnswered, TimeoutError) as error:
             self.row.problem = str(error) or type(error).__name__
             self._say(f"[red]failed[/]: {self.row.problem}")
+        return self.row
+
+    def left_out(self) -> Row:
+        """The row of a member that was not asked for."""
+        self.row.remark = LEFT_OUT
         return self.row
 
     def _go(self, config: dict[str, Any]) -> None:
@@ -184,12 +190,28 @@ def about(seconds: float) -> str:
 
 
 def run_all(
-    info: dict[str, Any], names: Sequence[str], config: dict[str, Any], console: Console, load_seconds: float
+    info: dict[str, Any],
+    names: Sequence[str],
+    config: dict[str, Any],
+    console: Console,
+    load_seconds: float,
+    full: bool = False,
 ) -> list[Row]:
-    """The members named, or all, one after the other on the stack that stack.json tells of."""
+    """The members named, or all, one after the other on the stack that stack.json tells of; of all, those that take
+    long only where they are asked for by `full`.
+    """
     with client_of(info) as client:
         members = chosen_members(client, names)
-        return [Journey(client, info["gateway"], member, load_seconds, console).go(config) for member in members]
+        journeys = [Journey(client, info["gateway"], member, load_seconds, console) for member in members]
+        return [
+            journey.left_out() if is_left_out(member, names, full) else journey.go(config)
+            for member, journey in zip(members, journeys, strict=True)
+        ]
+
+
+def is_left_out(member: t.Member, names: Sequence[str], full: bool) -> bool:
+    """Whether it takes long and was asked for neither by its name nor with all."""
+    return member["long"] and not full and member["name"] not in names
 
 
 def tell(rows: Sequence[Row], told: str, out: Path, console: Console) -> None:
@@ -206,6 +228,7 @@ def ensure_up(home: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="just library", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="members of the library; all without")
+    parser.add_argument("--full", action="store_true", help="of all members also those that take long")
     parser.add_argument("--home", type=Path, help="the state folder of the stack", default=DEFAULT_HOME)
     parser.add_argument("--epochs", type=int, help="train so long instead of as the member says")
     parser.add_argument("--out", type=Path, help="the folder for library-measured.json and .md (default: in --home)")
@@ -216,7 +239,7 @@ def main() -> None:
     console, began = Console(), time.monotonic()
     out = chosen.out or Path(chosen.home) / "library"
     try:
-        rows = run_all(Stack(chosen.home).info, chosen.names, config, console, chosen.load_seconds)
+        rows = run_all(Stack(chosen.home).info, chosen.names, config, console, chosen.load_seconds, chosen.full)
     except (MemberFailed, ApiError) as error:
         sys.exit(f"library: {error}")
     tell(rows, about(time.monotonic() - began), out, console)

@@ -21,7 +21,7 @@ HEADINGS = (
     "same again",
     "p50 ms",
     "requests/s",
-    "problem",
+    "remark",
 )
 NONE = "–"
 
@@ -31,7 +31,7 @@ class Row:
     """A member: what it reached on the test part beside its baseline, what it took, and how fast it answers.
 
     `repeats` says whether it is the file of earlier trainings by the same seed, data and code, where there was one.
-    `problem` says in a line why it failed, and is empty where it did not.
+    `problem` says in a line why it failed, and is empty where it did not; `remark` says what else there is to say.
     """
 
     member: str
@@ -48,6 +48,7 @@ class Row:
     p50_ms: float | None = None
     requests_per_second: float | None = None
     problem: str = ""
+    remark: str = ""
 
     def cells(self) -> list[str]:
         """As people read it, in the order of HEADINGS."""
@@ -65,7 +66,7 @@ class Row:
             verdict(self.repeats, "yes", "no"),
             shown(self.p50_ms, ".2f"),
             shown(self.requests_per_second, ".0f"),
-            self.problem.replace("\n", " ").replace("|", "/"),
+            (self.problem or self.remark).replace("\n", " ").replace("|", "/"),
         ]
 
 

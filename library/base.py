@@ -218,6 +218,7 @@ class ModelDescription(Declaration):
     task_type: TaskType
     dataset: Slug
     code_version: str
+    long: bool
     labels: tuple[str, ...]
     signature: Signature
     config_schema: dict[str, Any]
@@ -233,7 +234,8 @@ class Model(ABC, Generic[C]):
     """A model of the library; from `build` on, methods need torch and default to what the task type needs.
 
     The module that `build` makes takes the inputs of the signature in order and returns what `loss` reads (in
-    classification: logits); `served` turns that into the outputs of the signature, inside the exported graph.
+    classification: logits); `served` turns that into the outputs of the signature, inside the exported graph. One that
+    is `long` takes many minutes for data and training, and is left out where all members are trained in turn.
     """
 
     name: ClassVar[str]
@@ -246,6 +248,7 @@ class Model(ABC, Generic[C]):
     baseline: ClassVar[Baseline | None] = None
     card: ClassVar[Card]
     weights: ClassVar[tuple["Archive", ...]] = ()
+    long: ClassVar[bool] = False
     rows: ClassVar[int] = 1024
     config: type[C]
 
@@ -256,6 +259,7 @@ class Model(ABC, Generic[C]):
             task_type=self.task_type,
             dataset=self.dataset,
             code_version=self.code_version,
+            long=self.long,
             labels=self.labels,
             signature=self.signature,
             config_schema=self.config.model_json_schema(),
@@ -327,9 +331,11 @@ class Model(ABC, Generic[C]):
         return graph_of(self, module)
 
     def loss(self, outputs: "torch.Tensor", target: "torch.Tensor") -> "torch.Tensor":
-        """The mean over the batch."""
+        """The mean over the batch; what hears or speaks has one of its own, or cannot be trained."""
         from library.training.objectives import LOSSES
 
+        if self.task_type not in LOSSES:
+            raise NotImplementedError(f"{self.name} names no loss, and {self.task_type} has none that all share")
         return LOSSES[self.task_type](outputs, target)
 
     def metrics(self, outputs: "torch.Tensor", target: "torch.Tensor") -> dict[str, float]:

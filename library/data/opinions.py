@@ -59,6 +59,10 @@ class Snippets(DataSet):
         groups = np.array([f"{kind} {number.partition('_')[0]}" for kind, number, _, _ in self.rows()])
         return by_group(self.load(), groups, self.split)
 
+    def texts(self, kind: str) -> list[tuple[str, str]]:
+        """The sentences of a kind, each with the number of its review or article."""
+        return [(number.partition("_")[0], text.decode()) for of, number, _, text in self.rows() if of == kind]
+
     def rows(self) -> Iterator[tuple[str, str, float, bytes]]:
         """Kind, number, score and text; a number is that of its review or article, and a place in it."""
         with tarfile.open(fileobj=io.BytesIO(self.archives[0].read(NESTED))) as nested:

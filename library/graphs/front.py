@@ -1,5 +1,6 @@
 """Fronts: ONNX graphs that turn what people send into what a module takes, in training as when served."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 

@@ -21,16 +21,20 @@ PAUSE: Final = 16
 TABLE: Final = 1021
 SEED: Final = 20240501
 FASTEST, SLOWEST = 4.0, 0.25
+LENGTHS: Final = "/Ceil_output_0"
+"""Inside the voice: frames of each number [batch, 1, length]."""
 
 
-def front(numbers: Mapping[str, int]) -> onnx.ModelProto:
+def front(numbers: Mapping[str, int], opset: int = OPSET, step: int = 2) -> onnx.ModelProto:
     """Letters of sound, a text [batch], to their numbers [batch, m] as the voice takes them, and how many there are;
     speed [batch] to the length of each sound.
 
-    A blank stands after the beginning and after each letter; one that the voice does not know is a blank too.
+    A blank stands after the beginning and after each letter, with a step of 1 none; one that the voice does not know is
+    a blank too.
     """
-    whole = {"blank": BLANK, "zero": 0, "one": 1, "two": 2, "begin": BEGIN, "end": END}
-    listed = {"axis": [1], "third": [2], "flat": [0, -1], "beside": [0, 0, 0, 0, 0, 1], "around": [0, 2, 0, 1]}
+    whole = {"blank": BLANK, "zero": 0, "one": 1, "step": step, "begin": BEGIN, "end": END}
+    listed = {"axis": [1], "third": [2], "flat": [0, -1], "beside": [0, 0, 0, 0, 0, step - 1]}
+    listed["around"] = [0, step, 0, 1]
     arrays = {name: np.array(value, "<i8") for name, value in (whole | listed).items()}
     arrays |= {"slowest": np.array(SLOWEST, "<f4"), "fastest": np.array(FASTEST, "<f4")}
     graph = helper.make_graph(
@@ -40,7 +44,7 @@ def front(numbers: Mapping[str, int]) -> onnx.ModelProto:
         [helper.make_tensor_value_info(*end) for end in BETWEEN],
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
-    opsets = [helper.make_opsetid(*opset) for opset in (("", OPSET), (CONTRIB, 1), (ML, 2))]
+    opsets = [helper.make_opsetid(*pair) for pair in (("", opset), (CONTRIB, 1), (ML, 2))]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
@@ -73,8 +77,8 @@ def _row() -> list[onnx.NodeProto]:
         make("Shape", ["room"], ["width"], start=1, end=2),
         make("Squeeze", ["width"], ["size"]),
         make("Range", ["zero", "size", "one"], ["places"]),
-        make("Mul", ["count", "two"], ["twice"]),
-        make("Add", ["twice", "two"], ["last"]),
+        make("Mul", ["count", "step"], ["steps"]),
+        make("Add", ["steps", "step"], ["last"]),
         make("Equal", ["places", "last"], ["is_last"]),
         make("Where", ["is_last", "end", "room"], ["ended"]),
         make("Equal", ["places", "zero"], ["is_first"]),

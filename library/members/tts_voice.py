@@ -71,7 +71,7 @@ class TtsVoice(Model[TtsVoiceConfig]):
     def front(self) -> "onnx.ModelProto":
         from library.graphs.vits import front
 
-        return front({letter: numbers[0] for letter, numbers in _told()["phoneme_id_map"].items()})
+        return front(letters())
 
     def build(self, config: TtsVoiceConfig) -> "nn.Module":
         from library.graphs.brought import GraphModule
@@ -97,6 +97,11 @@ class TtsVoice(Model[TtsVoiceConfig]):
         for row, samples in zip(audio, spoken, strict=True):
             row[: len(samples)] = np.array(samples, "<f4") / 32768
         return audio
+
+
+def letters() -> dict[str, int]:
+    """The number of each letter of sound that the voice knows."""
+    return {letter: numbers[0] for letter, numbers in _told()["phoneme_id_map"].items()}
 
 
 def _told() -> dict[str, Any]:

@@ -28,27 +28,27 @@ class LogMel(nn.Module):
         self.samples, self.window, self.hop = rate * seconds, window, hop
         self.waves: Tensor
         self.filters: Tensor
-        self.register_buffer("waves", torch.from_numpy(_waves(window)), persistent=False)
+        self.register_buffer("waves", torch.from_numpy(waves(window)), persistent=False)
         self.register_buffer("filters", torch.from_numpy(mel_filters(rate, window, bands)), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
         padded = functional.pad(audio, (0, self.samples))[:, None, : self.samples]
         around = functional.pad(padded, (self.window // 2, self.window // 2), mode="reflect")
-        waves = functional.conv1d(around, self.waves, stride=self.hop)[..., :-1]
-        real, imaginary = waves.chunk(2, dim=1)
+        spectrum = functional.conv1d(around, self.waves, stride=self.hop)[..., :-1]
+        real, imaginary = spectrum.chunk(2, dim=1)
         power = self.filters @ (real.square() + imaginary.square())
         level = power.clamp(min=1e-10).log10()
         loudest = level.amax(dim=(1, 2), keepdim=True)
         return (torch.maximum(level, loudest - 8) + 4) / 4
 
 
-def _waves(window: int) -> "NDArray[np.float32]":
+def waves(window: int) -> "NDArray[np.float32]":
     """Cosines, then sines, of each frequency under a Hann window: [window + 2, 1, window]."""
     times = np.arange(window)
     angles = 2 * np.pi * np.outer(np.arange(window // 2 + 1), times) / window
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * times / window)
-    waves: NDArray[np.float32] = (np.concatenate([np.cos(angles), np.sin(angles)]) * hann).astype("<f4")[:, None]
-    return waves
+    found: NDArray[np.float32] = (np.concatenate([np.cos(angles), np.sin(angles)]) * hann).astype("<f4")[:, None]
+    return found
 
 
 def mel_filters(rate: int, window: int, bands: int) -> "NDArray[np.float32]":

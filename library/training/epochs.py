@@ -119,8 +119,8 @@ class Training:
         *inputs, target = self._validation
         batches = zip(*(torch.split(column, SCORING_BATCH) for column in inputs), strict=True)
         outputs = torch.cat([self.module(*batch) for batch in batches])
-        scores = {"loss": self._model.loss(outputs, target).item(), **self._model.metrics(outputs, target)}
-        return {f"validation_{name}": value for name, value in scores.items()}
+        loss = {"loss": self._model.loss(outputs, target).item()} if self._config.epochs else {}
+        return {f"validation_{name}": value for name, value in (loss | self._model.metrics(outputs, target)).items()}
 
     def _identity(self) -> dict[str, str]:
         return {

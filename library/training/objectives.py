@@ -89,16 +89,6 @@ def _spoken(outputs: Tensor, target: Tensor) -> dict[str, float]:
     return {"word_error_rate": words.figures(as_texts(target), heard(outputs.numpy()))["word_error_rate"]}
 
 
-def _least_sound(outputs: Tensor, target: Tensor) -> Tensor:
-    """No loss to train by: a voice is not trained here."""
-    return outputs.square().mean()
-
-
-def _share_not_heard(outputs: Tensor, target: Tensor) -> Tensor:
-    """No loss to train by: it has no gradient."""
-    return torch.tensor(_heard(outputs, target)["word_error_rate"])
-
-
 def _tags_missed(outputs: Tensor, target: Tensor) -> Tensor:
     """Mean over all words; after the last word of a row the module is sure that there is no name."""
     width = min(outputs.shape[1], target.shape[1])
@@ -123,8 +113,6 @@ LOSSES: dict[TaskType, Callable[[Tensor, Tensor], Tensor]] = {
     TaskType.REGRESSION: _squared_error,
     TaskType.RANKING: functional.cross_entropy,
     TaskType.EMBEDDING: _contrast,
-    TaskType.TRANSCRIPTION: _share_not_heard,
-    TaskType.SPEECH: _least_sound,
     TaskType.TAGGING: _tags_missed,
 }
 METRICS: dict[TaskType, Callable[[Tensor, Tensor], dict[str, float]]] = {

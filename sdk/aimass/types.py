@@ -16,6 +16,7 @@ class Member(TypedDict):
     features: list[dict[str, Any]]
     card: dict[str, Any]
     example: dict[str, Any]
+    long: bool
 
 
 class Dataset(TypedDict):

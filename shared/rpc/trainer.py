@@ -17,7 +17,9 @@ class TaskAccepted(Reply):
 
 
 class LibraryMember(Reply):
-    """A member of the model library: the JSON schema of its config, and the columns that it reads."""
+    """A member of the model library: the JSON schema of its config, the columns that it reads, and whether its training
+    takes many minutes.
+    """
 
     name: str
     task_type: str
@@ -29,6 +31,7 @@ class LibraryMember(Reply):
     features: list[dict[str, Any]] = []
     card: dict[str, Any] = {}
     example: dict[str, Any] = {}
+    long: bool = False
 
 
 class Library(Reply):

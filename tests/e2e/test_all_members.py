@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from examples.all_members import MemberFailed, run_all, tell
+import library
+from examples.all_members import LEFT_OUT, Journey, MemberFailed, chosen_members, is_left_out, run_all, tell
+from examples.champion import client_of
 from examples.member_row import Row
 from tests.house import House
 
@@ -46,3 +48,15 @@ def test_a_member_that_fails_is_a_row_that_says_why(house: House) -> None:
 def test_an_unknown_member_is_refused_with_the_names_of_all(house: House) -> None:
     with pytest.raises(MemberFailed, match="has no nope; it has asr-tiny, breast-cancer-mlp, "):
         run_all(house.stack.info, ["nope"], {}, Console(quiet=True), load_seconds=0.3)
+
+
+def test_a_member_that_takes_long_is_left_out_unless_it_is_asked_for_and_its_row_says_so(house: House) -> None:
+    with client_of(house.stack.info) as client:
+        members = chosen_members(client, [])
+        long = [member["name"] for member in members if is_left_out(member, [], full=False)]
+        assert long == [name for name, model in library.models().items() if model.long] == ["tts-distilled"]
+        assert not any(
+            is_left_out(member, [], full=True) or is_left_out(member, long, full=False) for member in members
+        )
+        row = Journey(client, "", members[0], 0.3, Console(quiet=True)).left_out()
+    assert (row.remark, row.problem) == (LEFT_OUT, "")

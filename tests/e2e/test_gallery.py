@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 from aimass import Client
 from PIL import Image
 
@@ -36,6 +37,7 @@ from examples.gallery import (
     summarizer,
     thyroid,
     topic_classifier,
+    tts_distilled,
     tts_voice,
     visual_search,
     volatility,
@@ -43,6 +45,7 @@ from examples.gallery import (
 from library.data.silver_names import NAMED
 from library.evaluation.words import mistakes, words
 from library.graphs.export import export
+from shared.sound import SPEAKING_RATE
 from tests.house import House, until
 
 pytestmark = pytest.mark.library
@@ -111,6 +114,17 @@ def test_what_is_read_aloud_is_written_down(client: Client, bring: Callable[[str
     spoken = tts_voice.ask(client, tts_voice.TEXT, tmp_path / "spoken.wav")
     heard = words(asr_tiny.ask(client, spoken))
     assert mistakes(words(tts_voice.TEXT), heard) <= 3  # "free in equal indignity" is heard: no noise is drawn
+
+
+def test_a_small_voice_needs_no_other_request(client: Client, bring: Callable[..., None], tmp_path: Path) -> None:
+    """Untrained, it makes sounds as long as its letters are many."""
+    bring("tts-distilled")
+    short, long = (
+        soundfile.info(tts_distilled.ask(client, text, tmp_path / f"{len(text)}.wav"))
+        for text in ("Hello.", tts_distilled.TEXT)
+    )
+    assert short.samplerate == long.samplerate == SPEAKING_RATE
+    assert 0.1 < short.duration < long.duration < 30
 
 
 def test_meanings(client: Client, bring: Callable[..., None]) -> None:

@@ -183,7 +183,8 @@ def right_answers(model: Model[Any]) -> tuple[Any, Any]:
     if model.task_type is TaskType.TRANSCRIPTION:
         return np.array([b"he was", b"not a"]), np.array([b"He was,", b"not a."])
     if model.task_type is TaskType.SPEECH:
-        return np.array([b"hello world"]), served_outputs(model, first_step(model).module, model.example())
+        voice = library.model("tts-voice")
+        return np.array([b"hello world"]), served_outputs(voice, first_step(voice).module, voice.example())
     if model.task_type is TaskType.TAGGING:
         return (tags := np.array([[1, 2, 0, 3], [3, 4, 0, 0]])), tags
     kinds = len(model.labels) or 3
@@ -336,8 +337,19 @@ def test_regression_compares_item_by_item_whatever_the_outputs_rank(outputs: lis
 
 
 def test_every_task_type_has_all_that_a_member_may_leave_out() -> None:
-    for table in (LOSSES, METRICS, FINISHES, JUDGES):
+    for table in (METRICS, FINISHES, JUDGES):
         assert set(table) == set(TaskType)
+    assert set(LOSSES) == set(TaskType) - {TaskType.TRANSCRIPTION, TaskType.SPEECH}
+
+
+def test_where_nothing_is_trained_there_is_no_loss_to_tell() -> None:
+    model = library.model("asr-tiny")
+    one = sample(model.dataset, Part.VALIDATION, 1)
+    training = Training(model, model.validate({}), 0, one, one)
+    training.validate()
+    assert training.metrics.keys() == {"validation_word_error_rate"}
+    with pytest.raises(NotImplementedError, match="asr-tiny names no loss"):
+        model.loss(torch.zeros(1), torch.zeros(1))
 
 
 @each_data_set

@@ -29,13 +29,14 @@ def test_each_figure_has_its_column() -> None:
         "yes",
     )
     assert (shown["gate"], shown["file"], shown["same again"]) == ("passed", "8.4 MB", "yes")
-    assert (shown["p50 ms"], shown["requests/s"], shown["problem"]) == ("1.13", "2861", "")
+    assert (shown["p50 ms"], shown["requests/s"], shown["remark"]) == ("1.13", "2861", "")
 
 
 def test_what_is_not_known_is_a_dash_and_a_problem_is_one_line() -> None:
     shown = dict(zip(HEADINGS, FAILED.cells(), strict=True))
     assert (shown["baseline"], shown["beaten"], shown["p50 ms"], shown["gate"]) == ("–", "–", "–", "failed")
-    assert (shown["file"], shown["problem"]) == ("4.6 kB", "gate failed: a is 1 / b is missing")
+    assert (shown["file"], shown["remark"]) == ("4.6 kB", "gate failed: a is 1 / b is missing")
+    assert Row(member="slow", remark="left out").cells()[-1] == "left out"
 
 
 def test_lines_stand_in_columns_and_markdown_has_a_row_each() -> None:
