@@ -22,7 +22,7 @@ TAUGHT = ("lengths", "sound")
 class TtsDistilledConfig(Config):
     """What the trainer is told."""
 
-    epochs: int = Field(default=14, ge=1, le=200, json_schema_extra=NOT_TUNED)
+    epochs: int = Field(default=14, ge=1, le=10_000, json_schema_extra=NOT_TUNED)
     batch_size: int = Field(default=16, ge=4, le=64, json_schema_extra={"x-scale": "log"})
     channels: int = Field(default=192, ge=32, le=512)
     layers: int = Field(default=5, ge=2, le=12)
