@@ -25,6 +25,7 @@ class FoundDocument(TypedDict):
 
     id: str
     text: str
+    attributes: dict[str, str | int | float | bool | None]
     score: float
     vector_rank: int | None
     text_rank: int | None
@@ -45,7 +46,9 @@ class Searching:
         format: str | None = None,  # noqa: A002
         key: str = "",
     ) -> t.Accepted:
-        """Submit a task that builds an index, or builds it anew, of a file with columns `id` and `text`."""
+        """Submit a task that builds an index, or builds it anew, of a file with columns `id`, `text`, and
+        `attributes` (an object of JSON) where documents have some.
+        """
         params = {"model": model, "version": version, "format": format}
         headers = {"Idempotency-Key": key or str(uuid.uuid4()), "Content-Type": "application/octet-stream"}
         with file.open("rb") as content:

@@ -14,6 +14,8 @@ from shared.tables import TableFormat
 
 InferenceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 InferenceState = Literal["queued", "running", "done", "failed", "cancelled"]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Attributes = dict[str, str | int | Number | bool | None]
 SearchMode = Literal["hybrid", "text", "vector"]
 WebhookUrl = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
@@ -255,7 +257,8 @@ class GetBatchResult(Request[BatchResult]):
 
 
 class BuildIndex(Request[TaskAccepted]):
-    """Accept the building of a search index from a file that is kept as an artifact, with columns `id` and `text`.
+    """Accept the building of a search index from a file that is kept as an artifact, with columns `id` and `text`,
+    and `attributes` where documents have some.
 
     Without a number the version that serves is asked for the vectors.
     """
@@ -307,6 +310,7 @@ class FoundDocument(Reply):
 
     id: str
     text: str
+    attributes: Attributes = {}
     score: float
     vector_rank: int | None = None
     text_rank: int | None = None

@@ -1,5 +1,6 @@
 """Values of rows as arrays of a datatype; what does not fit names its row and says why. Pure."""
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -135,7 +136,7 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
 
 
 def of_json(values: Sequence[Any], datatype: str) -> Array:
-    """The values of a column, each a value or an array, nested or not; all of one shape."""
+    """The values of a column, each a value or an array, nested or not; all of one shape; an object is text."""
     if datatype != "BYTES" and (found := _at_once(values)) is not None:
         return of_array(found, datatype)
     rows = [_row(number, value, datatype) for number, value in enumerate(values)]
@@ -155,6 +156,8 @@ def _at_once(values: Sequence[Any]) -> Array | None:
 
 
 def _row(number: int, value: Any, datatype: str) -> Array:
+    if datatype == "BYTES" and isinstance(value, dict):
+        value = json.dumps(value)
     shape = _shape(value)
     try:
         tensor = from_json("", datatype, shape or (1,), value if shape else [value], "this value")

@@ -106,6 +106,23 @@ def test_an_index_that_is_built_anew_forgets_and_one_that_fails_does_not(
     assert failed["id"] not in {row["tablename"] for row in tables}
 
 
+def test_documents_have_attributes_and_ids_of_their_own(house: House, client: aimass.Client, tmp_path: Path) -> None:
+    attributes = {"brand": "A", "price": 2.5, "new": True}
+    lines = [{"id": "a", "text": "a dog", "attributes": attributes}, {"id": "b", "text": "bread", "attributes": {}}]
+    path = tmp_path / "attributes.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert house.wait_task(client.build_index("goods", path, "topics")["id"])["state"] == "succeeded"
+    found = {document["id"]: document["attributes"] for document in client.search("goods", "dog")}
+    assert found == {"a": attributes, "b": {}}
+
+    (tmp_path / "twice.csv").write_text("id,text\na,a dog\na,a cat\n")
+    failed = house.wait_task(client.build_index("goods", tmp_path / "twice.csv", "topics")["id"])
+    assert (failed["state"], failed["error_class"]) == ("failed", "Unfit")
+    assert "two documents have 'a'" in failed["error_message"]
+    assert {document["id"] for document in client.search("goods", "dog")} == {"a", "b"}
+    client.delete_index("goods")
+
+
 def test_a_deleted_index_is_gone(house: House, client: aimass.Client, tmp_path: Path) -> None:
     task = build(house, client, tmp_path / "documents.jsonl", DOCUMENTS)
     client.delete_index("things")
@@ -115,7 +132,7 @@ def test_a_deleted_index_is_gone(house: House, client: aimass.Client, tmp_path: 
     assert task["id"] not in {row["tablename"] for row in tables}
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "no such model": ({"model": "nothing"}, 404, "model"),
     "no vectors": ({"model": "affine-of-search"}, 422, "model"),
     "no model named": ({}, 422, "model"),
@@ -133,7 +150,8 @@ def test_what_cannot_be_indexed(house: House, client: aimass.Client, what: str) 
 
 
 @pytest.mark.parametrize(
-    ("query", "field"), [({}, "q"), ({"q": "x", "limit": 0}, "limit"), ({"q": "x", "mode": "y"}, "mode")]
+    ("query", "field"),
+    [({}, "q"), ({"q": "a\0b"}, "q"), ({"q": "x", "limit": 0}, "limit"), ({"q": "x", "mode": "y"}, "mode")],
 )
 def test_what_cannot_be_asked(house: House, client: aimass.Client, query: dict[str, Any], field: str) -> None:
     answer = house.http.get(f"{INDEXES}/things/search", params=query)

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from deploy.bootstrap import ROOT
 from services.inference.search import store
-from services.inference.search.domain import literals
+from services.inference.search.domain import Document, literals
 from services.inference.search.store import FIND_FOR_SHARE, FIND_FOR_UPDATE, Index
 from shared.db import Database
 from shared.names import new_id
@@ -16,6 +17,7 @@ from shared.settings import ServiceSettings
 from shared.tensors import from_numpy
 
 COUNT, WIDTH, LIMIT = 2000, 16, 20
+MIGRATION = ROOT / "services/inference/migrations/0007-attributes.sql"
 INDEX = Index("default", "things", "m", 1, "text", "vectors", WIDTH, COUNT, "")
 
 
@@ -34,18 +36,46 @@ async def test_the_graph_finds_most_of_the_nearest_and_looking_at_all_finds_all(
     generation, vectors = f"index-{new_id()}", np.random.RandomState(0).normal(size=(COUNT, WIDTH))
     likeness = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)) @ vectors[0]
     nearest = set(np.argsort(-likeness)[:LIMIT].tolist())
-    documents = [(f"d{number}", f"number {number}", vector) for number, vector in enumerate(written(vectors))]
+    documents, given = [Document(f"d{number}", f"number {number}") for number in range(COUNT)], written(vectors)
     async with database.transaction() as tx:
         assert await store.begin(tx, generation, WIDTH) == 0
-        await store.add(tx, generation, 0, documents[:1500])
+        await store.add(tx, generation, 0, documents[:1500], given[:1500])
         assert await store.begin(tx, generation, WIDTH) == 1500
-        await store.add(tx, generation, 1500, documents[1500:])
+        await store.add(tx, generation, 1500, documents[1500:], given[1500:])
     async with database.transaction() as tx:
-        looked = await store.by_vector(tx, generation, documents[0][2], LIMIT, exact=True)
-        led = await store.by_vector(tx, generation, documents[0][2], LIMIT, exact=False)
+        looked = await store.by_vector(tx, generation, given[0], LIMIT, exact=True)
+        led = await store.by_vector(tx, generation, given[0], LIMIT, exact=False)
         assert (set(looked), looked[0], led[0]) == (nearest, 0, 0)
         assert len(nearest & set(led)) >= 0.8 * LIMIT
-        assert await store.texts(tx, generation, led[:1]) == {0: ("d0", "number 0")}
+        assert await store.documents(tx, generation, led[:1]) == {0: documents[0]}
+
+
+async def test_an_id_that_is_there_twice_is_told(database: Database) -> None:
+    generation = f"index-{new_id()}"
+    async with database.transaction() as tx:
+        await store.begin(tx, generation, 1)
+        await store.add(tx, generation, 0, [Document("a", "a dog")], ["[1]"])
+        assert await store.repeated(tx, generation, ["b", "a"]) == "a"
+        assert await store.repeated(tx, generation, ["b", "c", "b"]) == "b"
+        assert await store.repeated(tx, generation, ["b", "c"]) is None
+
+
+async def test_documents_of_before_there_were_attributes_have_none(database: Database) -> None:
+    generation = f"index-{new_id()}"
+    async with database.transaction() as tx:
+        await store.begin(tx, generation, 1)
+        await store.add(tx, generation, 0, [Document("a", "a dog")], ["[1]"])
+        await tx.execute(f"ALTER TABLE {store.table(generation)} DROP COLUMN attributes")
+        await tx.execute(MIGRATION.read_text())
+        assert await store.documents(tx, generation, [0]) == {0: Document("a", "a dog", "{}")}
+
+
+async def test_an_index_is_of_one_project_alone(database: Database) -> None:
+    async with database.transaction() as tx:
+        await store.save(tx, replace(INDEX, project="mine", generation=f"index-{new_id()}"))
+        assert await store.find(tx, "mine", INDEX.name)
+        assert (await store.find(tx, "theirs", INDEX.name), await store.all_of(tx, "theirs")) == (None, [])
+        assert not await store.in_use(tx, "theirs", INDEX.model, INDEX.version)
 
 
 @pytest.mark.parametrize("hostile", ['x"; DROP TABLE indexes; --', "", "Ä", "a" * 61, "x.y"])
@@ -59,7 +89,7 @@ async def test_words_are_found_in_any_form_and_those_that_say_nothing_find_nothi
     async with database.transaction() as tx:
         await store.begin(tx, generation, 1)
         texts = ("frozen pizzas", "a pizza oven", "ovens & 'quotes' | (more)", "bread")
-        await store.add(tx, generation, 0, [(text, text, "[1]") for text in texts])
+        await store.add(tx, generation, 0, [Document(text, text) for text in texts], ["[1]"] * len(texts))
         assert set(await store.by_words(tx, generation, "pizza in the ovens", LIMIT)) == {0, 1, 2}
         assert await store.by_words(tx, generation, "the & of | ' ( !", LIMIT) == []
 

@@ -5,10 +5,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.search.domain import MOST_DIMENSIONS, embedding, fused, literals, place_of, words
+from services.inference.search.domain import (
+    MOST_DIMENSIONS,
+    Document,
+    documents,
+    embedding,
+    fused,
+    literals,
+    place_of,
+    words,
+)
 from shared.errors import InvalidInput
 from shared.events.common import Signature, TensorSpec
-from shared.tensors import from_numpy
+from shared.tables.values import Unfit
+from shared.tensors import Tensor, from_numpy
 
 ORDERS = st.lists(st.lists(st.integers(0, 30), unique=True, max_size=20), max_size=3)
 TEXT = TensorSpec(name="text", datatype="BYTES", shape=(-1,))
@@ -66,3 +76,36 @@ def test_vectors_and_texts_as_the_database_takes_them() -> None:
         "[9.99999993922529e-09,3.0]",
     ]
     assert words(from_numpy("text", np.array([b"a\0b", b"\xff"], object), "BYTES")) == ["a b", "�"]
+
+
+def columns(**cells: str) -> list[Tensor]:
+    return [from_numpy(name, np.array([cell.encode()], object), "BYTES") for name, cell in cells.items()]
+
+
+def test_rows_become_documents_whatever_the_order_of_their_columns() -> None:
+    assert documents(0, columns(text="a dog", id="1")) == [Document("1", "a dog", "{}")]
+    given = columns(id="1", text="", attributes='{"a": 1, "b": "\\u0000", "c": 2.5, "d": true, "e": null}')
+    assert documents(0, given)[0].attributes == '{"a": 1, "b": "\\u0000", "c": 2.5, "d": true, "e": null}'
+    assert documents(0, columns(id="1", text="", attributes=""))[0].attributes == "{}"
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "reason"),
+    [
+        ("id", " ", "is empty"),
+        ("id", "x" * 257, "has 257 characters, the most is 256"),
+        ("text", "x" * 32_769, "the most is 32768"),
+        ("attributes", '{"a": "' + "x" * 4096 + '"}', "the most is 4096"),
+        ("attributes", "no JSON", "is not an object of texts"),
+        ("attributes", "[1]", "is not an object of texts"),
+        ("attributes", '{"a": [1]}', "is not an object of texts"),
+        ("attributes", '{"a": NaN}', "is not an object of texts"),
+        ("attributes", '{"a": 1e999}', "is not an object of texts"),
+        ("attributes", r'{"a": "\ud800"}', "is not an object of texts"),
+        ("attributes", "[" * 4000, "is not an object of texts"),
+    ],
+)
+def test_a_row_that_is_no_document_is_named(column: str, cell: str, reason: str) -> None:
+    cells = {"id": "1", "text": "a dog"} | {column: cell}
+    with pytest.raises(Unfit, match=f"row 8, column '{column}': .*{reason}"):
+        documents(7, columns(**cells))

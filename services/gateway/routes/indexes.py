@@ -41,8 +41,9 @@ async def build_index(
     format: TableFormat | None = None,  # noqa: A002
     idempotency_key: IdempotencyKey = "",
 ) -> TaskAccepted:
-    """Build a search index, or build it anew, from a file of documents with columns `id` and `text`, as a task; this
-    needs the permission 'infer' too. Until it has ended the index answers by the documents that it had.
+    """Build a search index, or build it anew, from a file of documents with columns `id` and `text`, and
+    `attributes` (a flat object of JSON) where documents have some, as a task; this needs the permission 'infer' too.
+    Until it has ended the index answers by the documents that it had.
     """
     authorise(caller.principal, Permission.INFER)
     digest = await caller.edges.uploads.keep(request)

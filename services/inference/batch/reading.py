@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from services.inference.batch import columns, part_files
 from services.inference.batch.domain import Read
 from shared import child
-from shared.events.common import Signature
+from shared.events.common import Signature, TensorSpec
 from shared.limits import restrict
 from shared.tables import TableFormat
 from shared.tables.base import Rows
@@ -36,13 +36,17 @@ class Limits(BaseModel):
 
 
 class ReadingSpec(BaseModel):
-    """Which file to read, for which inputs; the first `skip` rows are looked at and not written."""
+    """Which file to read, for which inputs; the first `skip` rows are looked at and not written.
+
+    Of the `optional` inputs those are read that the file has.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     file: str
     format: TableFormat | None
     signature: Signature
+    optional: tuple[TensorSpec, ...] = ()
     part_rows: int
     skip: int
     limits: Limits
@@ -69,7 +73,9 @@ class Reading:
     def read(self) -> Read:
         format_ = self._spec.format or recognise(Path(self._spec.file))
         table = open_table(Path(self._spec.file), format_)
-        fed = columns.feeds(self._spec.signature, table.names, table.numeric, table.word)
+        optional = tuple(spec for spec in self._spec.optional if spec.name in table.names)
+        given = self._spec.signature.inputs + optional
+        fed = columns.feeds(Signature(inputs=given, outputs=()), table.names, table.numeric, table.word)
         for feed in fed:
             child.log.info("input %s: %s", feed.spec.name, columns.sources(feed))
         used = [column for feed in fed for column in feed.columns]

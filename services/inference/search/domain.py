@@ -1,26 +1,42 @@
 """What a search index is, and how two orders of the same documents become one; pure."""
 
+import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from shared.errors import InvalidInput
 from shared.events.common import Signature, TensorSpec
 from shared.names import Digest, Slug
+from shared.rpc.inference import Attributes
 from shared.tables import TableFormat
+from shared.tables.values import Unfit
 from shared.tensors import Tensor, to_numpy
 
 KIND: Final = "index"
-ID, TEXT = "id", "text"
+ID, TEXT, ATTRIBUTES = "id", "text", "attributes"
 DOCUMENTS: Final = Signature(
     inputs=(TensorSpec(name=ID, datatype="BYTES", shape=(-1,)), TensorSpec(name=TEXT, datatype="BYTES", shape=(-1,))),
     outputs=(),
 )
+# What a file may have besides.
+OPTIONAL: Final = (TensorSpec(name=ATTRIBUTES, datatype="BYTES", shape=(-1,)),)
+MOST_CHARACTERS: Final = {ID: 256, TEXT: 32_768, ATTRIBUTES: 4096}
 MOST_DIMENSIONS: Final = 2000
 SMOOTHING: Final = 60
 CANDIDATES: Final = 100
 EXACT_DOCUMENTS: Final = 10_000
+
+_ATTRIBUTES: Final[TypeAdapter[Attributes]] = TypeAdapter(Attributes)
+
+
+class Document(NamedTuple):
+    """A row of the file; its attributes are JSON."""
+
+    id: str
+    text: str
+    attributes: str = "{}"
 
 
 class Plan(BaseModel):
@@ -77,3 +93,30 @@ def literals(outputs: Sequence[Tensor], name: str) -> list[str]:
 def words(texts: Tensor) -> list[str]:
     """Texts as PostgreSQL takes them, which knows no zero byte."""
     return [text.decode("utf-8", "replace").replace("\0", " ") for text in to_numpy(texts).tolist()]
+
+
+def documents(start: int, columns: Sequence[Tensor]) -> list[Document]:
+    """The rows of a part that starts after so many rows; raises Unfit naming row and column."""
+    found = {column.name: words(column) for column in columns}
+    rows = [dict(zip(found, cells, strict=True)) for cells in zip(*found.values(), strict=True)]
+    return [_document(start + place, row) for place, row in enumerate(rows, start=1)]
+
+
+def _document(number: int, row: dict[str, str]) -> Document:
+    for column, text in row.items():
+        if len(text) > (most := MOST_CHARACTERS[column]):
+            raise Unfit(
+                f"row {number}, column '{column}': has {len(text)} characters, the most is {most}: make it shorter"
+            )
+    if not row[ID].strip():
+        raise Unfit(f"row {number}, column '{ID}': is empty: give each document its own")
+    return Document(row[ID], row[TEXT], _attributes(number, row.get(ATTRIBUTES, "")))
+
+
+def _attributes(number: int, text: str) -> str:
+    """Attributes as they are kept: JSON whose characters PostgreSQL takes."""
+    try:
+        return json.dumps(_ATTRIBUTES.validate_json(text or "{}", strict=True))
+    except ValidationError:
+        wanted = 'an object of texts, numbers, true, false or null, such as {"brand": "x", "price": 2.5}'
+        raise Unfit(f"row {number}, column '{ATTRIBUTES}': is not {wanted}") from None

@@ -1,6 +1,7 @@
 """What people ask of search indexes: to be built, shown and deleted, and what is in them."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,7 +11,7 @@ from services.inference.batch.caller import NotServed, RowsRefused, Target
 from services.inference.batch.handlers import deployment_of, serving_number
 from services.inference.parts import Parts
 from services.inference.search import domain, store
-from services.inference.search.domain import CANDIDATES, KIND, Plan
+from services.inference.search.domain import CANDIDATES, KIND, Document, Plan
 from services.inference.search.store import Index
 from shared.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, Unavailable
 from shared.rpc.base import Done
@@ -68,6 +69,8 @@ async def delete_index(request: DeleteIndex, work: Work[Parts]) -> Done:
 
 async def search_index(request: SearchIndex, work: Work[Parts]) -> SearchAnswer:
     """The best by meaning, by words, or by both; the index is held while it is looked at."""
+    if "\0" in request.query:
+        raise InvalidInput("q: must hold no zero byte", field="q")
     index = await _index(request.name, work)
     vector = "" if request.mode == "text" else await _vector(index, request.query, work)
     held = await _index(request.name, work, store.FIND_FOR_SHARE)
@@ -76,8 +79,8 @@ async def search_index(request: SearchIndex, work: Work[Parts]) -> SearchAnswer:
     near = await _near(held, vector, work) if vector else []
     said = [] if request.mode == "vector" else await store.by_words(work.tx, held.generation, request.query, CANDIDATES)
     best = domain.fused([order for order in (near, said) if order], request.limit)
-    texts = await store.texts(work.tx, held.generation, [number for number, _ in best])
-    return SearchAnswer(documents=[_found(number, score, texts[number], near, said) for number, score in best])
+    documents = await store.documents(work.tx, held.generation, [number for number, _ in best])
+    return SearchAnswer(documents=[_found(number, score, documents[number], near, said) for number, score in best])
 
 
 async def _near(index: Index, vector: str, work: Work[Parts]) -> list[int]:
@@ -86,11 +89,11 @@ async def _near(index: Index, vector: str, work: Work[Parts]) -> list[int]:
     return await store.by_vector(work.tx, index.generation, vector, CANDIDATES, exact=exact)
 
 
-def _found(
-    number: int, score: float, document: tuple[str, str], near: Sequence[int], said: Sequence[int]
-) -> FoundDocument:
+def _found(number: int, score: float, document: Document, near: Sequence[int], said: Sequence[int]) -> FoundDocument:
     places = {"vector_rank": domain.place_of(number, near), "text_rank": domain.place_of(number, said)}
-    return FoundDocument(id=document[0], text=document[1], score=score, **places)
+    return FoundDocument(
+        id=document.id, text=document.text, attributes=json.loads(document.attributes), score=score, **places
+    )
 
 
 async def _vector(index: Index, query: str, work: Work[Parts]) -> str:

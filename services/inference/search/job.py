@@ -16,6 +16,7 @@ from services.inference.search import domain, store
 from services.inference.search.domain import KIND, Plan
 from services.inference.search.store import Index
 from services.inference.settings import Settings
+from shared.tables.values import Unfit
 from shared.tasks.run import Job, TaskRun
 from shared.tasks.store import Task
 from shared.work import Work
@@ -73,6 +74,7 @@ class Indexing:
             file=INPUT,
             format=self._plan.format,
             signature=domain.DOCUMENTS,
+            optional=domain.OPTIONAL,
             part_rows=PART_ROWS,
             skip=self._done,
             limits=Limits(
@@ -86,7 +88,8 @@ class Indexing:
 
     async def _add(self, part: Part) -> None:
         """Ask for the vectors of a part, a few requests at a time, and keep its documents."""
-        ids, texts = part.tensors
+        documents = domain.documents(part.start, part.tensors)
+        texts = next(tensor for tensor in part.tensors if tensor.name == domain.TEXT)
         asked = texts._replace(name=self._plan.input)
         size = batches.request_rows(len(texts.data), part.rows)
         gate = asyncio.Semaphore(self._settings.batch_concurrency)
@@ -102,10 +105,11 @@ class Indexing:
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
         vectors = [vector for task in tasks for vector in task.result()]
-        documents = list(zip(domain.words(ids), domain.words(texts), vectors, strict=True))
 
         async def change(work: Work[Any]) -> None:
-            await store.add(work.tx, self._run.task.id, part.start, documents)
+            if repeated := await store.repeated(work.tx, self._run.task.id, [document.id for document in documents]):
+                raise Unfit(f"column '{domain.ID}': two documents have '{repeated}': give each its own")
+            await store.add(work.tx, self._run.task.id, part.start, documents, vectors)
 
         await self._run.write(change)
         self._done = part.start + part.rows

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.inference.search.domain import Document
 from shared.db import Connection
 
 EXPLORED = 2
@@ -88,8 +89,9 @@ async def begin(tx: Connection, generation: str, dimensions: int) -> int:
     await tx.execute(f"""
         CREATE TABLE IF NOT EXISTS {table(generation)} (
             number integer PRIMARY KEY,
-            id text NOT NULL,
+            id text NOT NULL UNIQUE,
             text text NOT NULL,
+            attributes text NOT NULL DEFAULT '{{}}',
             words tsvector NOT NULL GENERATED ALWAYS AS (to_tsvector('english', text)) STORED,
             embedding vector({dimensions:d}) NOT NULL
         )
@@ -104,14 +106,30 @@ async def drop(tx: Connection, generation: str) -> None:
     await tx.execute(f"DROP TABLE IF EXISTS {table(generation)}")
 
 
-async def add(tx: Connection, generation: str, start: int, documents: Sequence[tuple[str, str, str]]) -> None:
-    """Add documents, the first of which has this number: id, text, and the vector as PostgreSQL reads it."""
-    rows = [(start + place, *document) for place, document in enumerate(documents)]
+async def repeated(tx: Connection, generation: str, ids: Sequence[str]) -> str | None:
+    """An id that is twice among these, or among the documents already."""
+    found = await tx.fetchval(
+        "SELECT id FROM unnest($1::text[]) AS given (id) GROUP BY id HAVING count(*) > 1 "
+        f"UNION ALL SELECT id FROM {table(generation)} WHERE id = ANY($1::text[]) LIMIT 1",
+        list(ids),
+    )
+    return None if found is None else str(found)
+
+
+async def add(
+    tx: Connection, generation: str, start: int, documents: Sequence[Document], vectors: Sequence[str]
+) -> None:
+    """Add documents, the first of which has this number, and their vectors as PostgreSQL reads them."""
+    rows = [
+        (start + place, *document, vector)
+        for place, (document, vector) in enumerate(zip(documents, vectors, strict=True))
+    ]
     columns = [list(column) for column in zip(*rows, strict=True)]
     await tx.execute(
-        f"INSERT INTO {table(generation)} (number, id, text, embedding) "
-        "SELECT number, id, text, embedding::vector "
-        "FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[]) AS rows (number, id, text, embedding)",
+        f"INSERT INTO {table(generation)} (number, id, text, attributes, embedding) "
+        "SELECT number, id, text, attributes, embedding::vector "
+        "FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::text[]) "
+        "AS rows (number, id, text, attributes, embedding)",
         *columns,
     )
 
@@ -138,7 +156,9 @@ async def by_vector(tx: Connection, generation: str, vector: str, limit: int, *,
     return [row["number"] for row in rows]
 
 
-async def texts(tx: Connection, generation: str, numbers: Sequence[int]) -> dict[int, tuple[str, str]]:
-    """Id and text of documents."""
-    rows = await tx.fetch(f"SELECT number, id, text FROM {table(generation)} WHERE number = ANY($1)", list(numbers))
-    return {row["number"]: (row["id"], row["text"]) for row in rows}
+async def documents(tx: Connection, generation: str, numbers: Sequence[int]) -> dict[int, Document]:
+    """Documents by their numbers."""
+    rows = await tx.fetch(
+        f"SELECT number, id, text, attributes FROM {table(generation)} WHERE number = ANY($1)", list(numbers)
+    )
+    return {row["number"]: Document(row["id"], row["text"], row["attributes"]) for row in rows}
