@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deploy.bootstrap import ROOT
 from services.inference.search import store
 from services.inference.search.domain import Document, literals
 from services.inference.search.store import FIND_FOR_SHARE, FIND_FOR_UPDATE, Index
@@ -17,7 +16,6 @@ from shared.settings import ServiceSettings
 from shared.tensors import from_numpy
 
 COUNT, WIDTH, LIMIT = 2000, 16, 20
-MIGRATION = ROOT / "services/inference/migrations/0007-attributes.sql"
 INDEX = Index("default", "things", "m", 1, "text", "vectors", WIDTH, COUNT, "")
 
 
@@ -58,16 +56,6 @@ async def test_an_id_that_is_there_twice_is_told(database: Database) -> None:
         assert await store.repeated(tx, generation, ["b", "a"]) == "a"
         assert await store.repeated(tx, generation, ["b", "c", "b"]) == "b"
         assert await store.repeated(tx, generation, ["b", "c"]) is None
-
-
-async def test_documents_of_before_there_were_attributes_have_none(database: Database) -> None:
-    generation = f"index-{new_id()}"
-    async with database.transaction() as tx:
-        await store.begin(tx, generation, 1)
-        await store.add(tx, generation, 0, [Document("a", "a dog")], ["[1]"])
-        await tx.execute(f"ALTER TABLE {store.table(generation)} DROP COLUMN attributes")
-        await tx.execute(MIGRATION.read_text())
-        assert await store.documents(tx, generation, [0]) == {0: Document("a", "a dog", "{}")}
 
 
 async def test_an_index_is_of_one_project_alone(database: Database) -> None:
