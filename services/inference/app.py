@@ -15,6 +15,7 @@ from services.inference.prediction_log import PredictionLog
 from services.inference.reconciler import Reconciler
 from services.inference.resources.residency import Residency
 from services.inference.search.job import IndexJob
+from services.inference.search.searcher import Searcher
 from services.inference.settings import Settings
 from services.inference.webhooks.delivery import Delivery
 from services.inference.webhooks.outbound import Outbound
@@ -49,9 +50,10 @@ def build(settings: Settings | None = None) -> Service:
     caller = Caller(service.bus, bodies, settings)
     runner.add(BatchJob(caller, settings))
     runner.add(IndexJob(caller, settings))
+    searcher = Searcher(service.database, caller)
     service.handle(
         HANDLERS,
-        Parts(routing, reconciler, data_plane, triton, answering, deferred, runner, caller, service.bus, settings),
+        Parts(routing, reconciler, data_plane, triton, answering, deferred, runner, searcher, service.bus, settings),
     )
     service.add_loop("reconciler", partial(_reconcile, settings, data_plane, reconciler))
     service.add_loop("resources", residency.run)

@@ -194,11 +194,11 @@ HANDLERS = Handlers(
         ListIndexes: list_indexes,
         GetIndex: get_index,
         DeleteIndex: delete_index,
-        SearchIndex: search_index,
         **TASK_RPC,
     },
     memory_rpc={
         GetServedModel: get_served_model,
+        SearchIndex: search_index,
         GetInferenceStatistics: get_inference_statistics,
         GetModelConfiguration: get_model_configuration,
     },

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from services.inference.batch.caller import Caller
 from services.inference.data_plane import DataPlane
 from services.inference.deferred.answering import Answering
 from services.inference.domain import Routing
 from services.inference.engine import Triton
 from services.inference.reconciler import Reconciler
+from services.inference.search.searcher import Searcher
 from services.inference.settings import Settings
 from shared.body_store import BodyStore
 from shared.bus import Bus
@@ -25,6 +25,6 @@ class Parts:
     answering: Answering
     deferred_bodies: BodyStore
     runner: TaskRunner
-    caller: Caller
+    searcher: Searcher
     bus: Bus
     settings: Settings

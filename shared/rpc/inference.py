@@ -323,8 +323,10 @@ class SearchAnswer(Reply):
 
 
 class SearchIndex(Request[SearchAnswer]):
-    """Find documents by meaning, by words, or by both."""
+    """Find documents by meaning, by words, or by both, in the name of the actor."""
 
+    project: Slug = DEFAULT_PROJECT
+    actor: str
     name: Slug
     query: str
     limit: int

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import nats as nats_client
@@ -16,6 +16,7 @@ from deploy.provision import bus_users, declarations, provision_bus_over
 from services.inference.domain import Routing
 from services.inference.handlers import HANDLERS as INFERENCE
 from services.inference.parts import Parts as InferenceParts
+from services.inference.search.searcher import Searcher
 from services.inference.settings import Settings as InferenceSettings
 from services.trainer.handlers import HANDLERS as TRAINER
 from services.trainer.handlers import Parts as TrainerParts
@@ -87,7 +88,10 @@ def inference() -> Service:
     """Answers requests about deployments, and reaches no Triton."""
     settings = InferenceSettings()
     service = Service("inference", settings)
-    service.handle(INFERENCE, InferenceParts(Routing(), *[cast(Any, None)] * 8, settings))
+    assert service.database
+    nobody: Any = None
+    searcher = Searcher(service.database, nobody)
+    service.handle(INFERENCE, InferenceParts(Routing(), *[nobody] * 6, searcher, nobody, settings))
     return service
 
 

@@ -79,4 +79,7 @@ async def search_index(
     mode: SearchMode = "hybrid",
 ) -> SearchAnswer:
     """Find documents: by meaning (`vector`), by words (`text`), or by both, whose orders are fused by their places."""
-    return await caller.ask(SearchIndex(name=name, query=q, limit=limit, mode=mode), seconds=SEARCH_SECONDS)
+    asked = SearchIndex(
+        project=caller.project, actor=caller.principal.key_id, name=name, query=q, limit=limit, mode=mode
+    )
+    return await caller.ask(asked, seconds=SEARCH_SECONDS)
