@@ -120,7 +120,7 @@ async def open_desk(settings: Settings, nats: NatsServer) -> AsyncIterator[Desk]
     nobody: Any = None
     bodies = BodyStore(settings.artifacts_url, settings.home_dir, DEFERRED)
     answers = answering(service, settings, Model(), bodies)
-    parts = Parts(serving(), nobody, nobody, nobody, answers, bodies, nobody, service.bus, settings)
+    parts = Parts(serving(), nobody, nobody, nobody, answers, bodies, nobody, nobody, service.bus, settings)
     service.handle(HANDLERS, parts)
     async with service.database.transaction() as tx:
         for project in ("default", "other"):
