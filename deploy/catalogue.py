@@ -79,4 +79,5 @@ def baseline(member: Model[Any]) -> str:
 
 def example(member: Model[Any]) -> str:
     module = member.name.replace("-", "_")
-    return f"`.venv/bin/python -m examples.gallery.{module}`" if (GALLERY / f"{module}.py").exists() else ""
+    command = f"`PYTHONPATH=sdk .venv/bin/python -m examples.gallery.{module}`"
+    return command if (GALLERY / f"{module}.py").exists() else ""

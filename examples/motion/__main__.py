@@ -1,4 +1,7 @@
-"""Counts who passes in a real clip, by a model that is brought to the stack: python -m examples.motion."""
+"""Counts who passes in a real clip, by a model that is brought to the stack.
+
+PYTHONPATH=sdk .venv/bin/python -m examples.motion
+"""
 
 import tempfile
 import time
