@@ -1,7 +1,9 @@
 """Finds products by words, by meaning and by both, on the running stack, and tells which finds more of what it should.
 
 The names of 2,376 kinds of products are the documents, the categories of the test part the questions, and the kinds in
-a category what is to be found. sentence-embedder has to serve. PYTHONPATH=sdk .venv/bin/python -m examples.hybrid_search
+a category what is to be found; sentence-embedder has to serve.
+
+PYTHONPATH=sdk .venv/bin/python -m examples.hybrid_search
 """
 
 import json
