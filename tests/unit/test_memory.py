@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from services.inference.resources.memory import STUB, Processes
+from tests.house import until
 
 Start = Callable[[Path, str], "subprocess.Popen[bytes]"]
 
@@ -22,6 +23,7 @@ def start() -> Iterator[Start]:
         runtime.parent.mkdir(parents=True, exist_ok=True)
         runtime.write_text("read nothing")
         started.append(subprocess.Popen([f"/triton/{STUB}", runtime], executable="/bin/sh", stdin=subprocess.PIPE))
+        until(psutil.Process(started[-1].pid).cmdline, what="its command line")
         return started[-1]
 
     yield start
@@ -44,3 +46,14 @@ def test_processes_of_this_repository_count_for_their_version(tmp_path: Path, st
     first.communicate()
     start(here, "default.n.2")
     assert {name: count for name, (_, count) in found.measure().items()} == {"default.m.1": 1, "default.n.2": 2}
+
+
+def test_a_process_without_a_command_line_yet_is_looked_at_again(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(tmp_path, "default.m.1")
+    found = Processes(tmp_path)
+    with monkeypatch.context() as moment:
+        moment.setattr(psutil.Process, "cmdline", lambda _: [])
+        assert found.measure() == {}
+    assert [*found.measure()] == ["default.m.1"]

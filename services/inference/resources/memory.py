@@ -30,25 +30,29 @@ class Processes:
     def end(self, name: str) -> None:
         """Kill the processes of a version, also those that hang; Triton does not."""
         for process in psutil.process_iter():
-            if self._model(process) == name:
+            if self._model(_command(process)) == name:
                 with suppress(psutil.Error):  # it has ended by itself
                     process.kill()
 
     def _stubs(self) -> dict[psutil.Process, str]:
-        """Command lines are read once a process."""
+        """Command lines are read once a process, as soon as it has one: for a moment a process that starts has none."""
         running = set(psutil.process_iter())
         self._known = {process: name for process, name in self._known.items() if process in running}
         for process in running - self._known.keys():
-            self._known[process] = self._model(process)
+            if command := _command(process):
+                self._known[process] = self._model(command)
         return {process: name for process, name in self._known.items() if name}
 
-    def _model(self, process: psutil.Process) -> str:
-        """The version that a process runs, or nothing."""
-        try:
-            command = process.cmdline()
-        except psutil.Error:
-            return ""
+    def _model(self, command: list[str]) -> str:
+        """The version that a process with this command line runs, or nothing."""
         if len(command) < 2 or not command[0].endswith(STUB):
             return ""
         folder = Path(command[1]).parents[1]
         return folder.name if folder.parent.resolve() == self._root else ""
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
