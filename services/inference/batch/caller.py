@@ -11,6 +11,7 @@ from typing import Final
 import nats.errors
 import numpy as np
 
+from services.inference.batch.domain import cuts, request_rows
 from services.inference.settings import Settings
 from shared import frames, observe, oip
 from shared.body_store import BUS_BYTES, BodyStore
@@ -70,6 +71,23 @@ class Caller:
                 raise RowsRefused(f"row {start + 1}: {error.message}") from None
         alone = [await self.outputs(target, start + row, rows_of(inputs, slice(row, row + 1))) for row in range(rows)]
         return joined(alone)
+
+    async def answers(self, target: Target, start: int, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The outputs for many rows, the first being row `start`, a few requests at a time; raises as `outputs` does."""
+        count = inputs[0].shape[0]
+        size = request_rows(sum(len(tensor.data) for tensor in inputs), count)
+        gate = asyncio.Semaphore(self._settings.batch_concurrency)
+
+        async def ask(rows: slice) -> tuple[Tensor, ...]:
+            async with gate:
+                return await self.outputs(target, start + rows.start, rows_of(inputs, rows))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(ask(rows)) for rows in cuts(count, size)]
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return joined([task.result() for task in asked])
 
     async def once(self, target: Target, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The outputs for a few rows, for somebody who waits; raises Unavailable, NotServed or RowsRefused."""

@@ -8,7 +8,7 @@ import time
 from typing import Any, Final
 
 from services.inference.batch import domain, part_files, store
-from services.inference.batch.caller import Caller, Target, joined, rows_of
+from services.inference.batch.caller import Caller, Target
 from services.inference.batch.domain import KIND, Plan, Read
 from services.inference.batch.part_files import Part
 from services.inference.batch.reading import Limits, ReadingSpec
@@ -17,7 +17,6 @@ from services.inference.settings import Settings
 from shared.tasks import store as tasks
 from shared.tasks.run import Job, TaskRun
 from shared.tasks.store import Task
-from shared.tensors import Tensor
 from shared.work import Work
 from shared.worker import Progress
 
@@ -98,20 +97,9 @@ class Batch:
         return Read.model_validate(result.data)
 
     async def _answer(self, part: Part, total: int) -> None:
-        """Ask for a part, a few requests at a time, and keep what is answered."""
-        size = domain.request_rows(sum(len(tensor.data) for tensor in part.tensors), part.rows)
-        gate = asyncio.Semaphore(self._settings.batch_concurrency)
-
-        async def ask(rows: slice) -> tuple[Tensor, ...]:
-            async with gate:
-                return await self._caller.outputs(self._target, part.start + rows.start, rows_of(part.tensors, rows))
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                asked = [group.create_task(ask(rows)) for rows in domain.cuts(part.rows, size)]
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-        await self._keep(part._replace(tensors=joined([task.result() for task in asked]), task=self._run.task.id))
+        """Ask for a part, and keep what is answered."""
+        outputs = await self._caller.answers(self._target, part.start, part.tensors)
+        await self._keep(part._replace(tensors=outputs, task=self._run.task.id))
         self._tell(total)
 
     async def _keep(self, answered: Part) -> None:

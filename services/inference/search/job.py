@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from services.inference.batch import domain as batches
 from services.inference.batch import part_files
-from services.inference.batch.caller import Caller, Target, rows_of
+from services.inference.batch.caller import Caller, Target
 from services.inference.batch.domain import Read
 from services.inference.batch.part_files import Part
 from services.inference.batch.reading import Limits, ReadingSpec
@@ -87,24 +87,11 @@ class Indexing:
         return Read.model_validate((await self._run.execute(READING, spec, tells_progress=False)).data)
 
     async def _add(self, part: Part) -> None:
-        """Ask for the vectors of a part, a few requests at a time, and keep its documents."""
+        """Ask for the vectors of a part, and keep its documents."""
         documents = domain.documents(part.start, part.tensors)
         texts = next(tensor for tensor in part.tensors if tensor.name == domain.TEXT)
-        asked = texts._replace(name=self._plan.input)
-        size = batches.request_rows(len(texts.data), part.rows)
-        gate = asyncio.Semaphore(self._settings.batch_concurrency)
-
-        async def ask(rows: slice) -> list[str]:
-            async with gate:
-                outputs = await self._caller.outputs(self._target, part.start + rows.start, rows_of([asked], rows))
-            return domain.literals(outputs, self._plan.output)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(ask(rows)) for rows in batches.cuts(part.rows, size)]
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-        vectors = [vector for task in tasks for vector in task.result()]
+        outputs = await self._caller.answers(self._target, part.start, [texts._replace(name=self._plan.input)])
+        vectors = domain.literals(outputs, self._plan.output)
 
         async def change(work: Work[Any]) -> None:
             if repeated := await store.repeated(work.tx, self._run.task.id, [document.id for document in documents]):
