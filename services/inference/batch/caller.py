@@ -73,7 +73,7 @@ class Caller:
         return joined(alone)
 
     async def answers(self, target: Target, start: int, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The outputs for many rows, the first being row `start`, a few requests at a time; raises as `outputs` does."""
+        """The outputs for many rows, the first being row `start`, a few requests at a time; raises as `outputs`."""
         count = inputs[0].shape[0]
         size = request_rows(sum(len(tensor.data) for tensor in inputs), count)
         gate = asyncio.Semaphore(self._settings.batch_concurrency)
