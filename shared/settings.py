@@ -1,11 +1,28 @@
 """The settings that all services share; each service derives its own class with its own prefix."""
 
+import os
+import socket
 from pathlib import Path
 
 from pydantic import AnyHttpUrl, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRETS_DIR = found if (found := Path("/run/secrets")).is_dir() else None
+
+MEMORY_SHARE = 0.8
+
+
+def usable_memory() -> int:
+    """Bytes of memory that tasks may take together: most of what the node has, or its container is given."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    given = limit.read_text().strip() if limit.is_file() else "max"
+    return int(MEMORY_SHARE * (min(whole, int(given)) if given.isdigit() else whole))
+
+
+def gpus() -> float:
+    """How many NVIDIA GPUs the node has."""
+    return float(sum(path.name.removeprefix("nvidia").isdigit() for path in Path("/dev").glob("nvidia*")))
 
 
 class ServiceSettings(BaseSettings):
@@ -37,5 +54,9 @@ class TaskSettings(ServiceSettings):
     """Settings of a service that runs tasks."""
 
     lease_seconds: float = Field(default=15, gt=0)
-    task_workers: int = Field(default=1, ge=1, le=64)
+    task_workers: int = Field(default=1, ge=1, le=1000, description="tasks of this process at once")
+    task_node: str = Field(default_factory=socket.gethostname, description="whose cores and memory its tasks take")
+    task_cores: float = Field(default_factory=lambda: float(os.cpu_count() or 1), gt=0)
+    task_memory: int = Field(default_factory=usable_memory, gt=0, description="bytes of all tasks of the node")
+    task_gpus: float = Field(default_factory=gpus, ge=0)
     task_threads: int = Field(default=1, ge=1, le=256)

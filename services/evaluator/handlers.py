@@ -95,5 +95,6 @@ HANDLERS = Handlers(
         PromotionRefused: on_promotion_refused,
     },
     rpc={ListEvaluations: list_evaluations, GetEvaluation: get_evaluation, **TASK_RPC},
+    asks=("trainer",),
     publishes=("infer.>",),
 )

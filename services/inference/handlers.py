@@ -202,7 +202,7 @@ HANDLERS = Handlers(
         GetInferenceStatistics: get_inference_statistics,
         GetModelConfiguration: get_model_configuration,
     },
-    asks=("registry",),
+    asks=("registry", "trainer"),
     publishes=(f"{INFERRED}>", "infer.>"),
     subscribes=("infer.>",),
 )

@@ -32,13 +32,16 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING
 # Put a task's newest state in the place of an older one.
 PROJECT_TASK = """
 INSERT INTO task_list (project, id, sequence, kind, service, model, state, progress, note, seconds_left, attempt,
-    actor, correlation_id, error_class, error_message, parameters, result, created_at, started_at, ended_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+    actor, correlation_id, error_class, error_message, parameters, result, created_at, started_at, ended_at, priority,
+    tags, remark, waits_for, parent)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+    $25)
 ON CONFLICT (project, id) DO UPDATE SET
     sequence = excluded.sequence, state = excluded.state, progress = excluded.progress, note = excluded.note,
     seconds_left = excluded.seconds_left, attempt = excluded.attempt, error_class = excluded.error_class,
     error_message = excluded.error_message, parameters = excluded.parameters, result = excluded.result,
-    started_at = excluded.started_at, ended_at = excluded.ended_at
+    started_at = excluded.started_at, ended_at = excluded.ended_at, priority = excluded.priority,
+    tags = excluded.tags, remark = excluded.remark, waits_for = excluded.waits_for
 WHERE task_list.sequence < excluded.sequence
 """
 # Keep the predictions of one message, each once, and none later than it was heard of.
@@ -66,9 +69,10 @@ SELECT coalesce(sum(total), 0)::bigint FROM losses WHERE project = $1 AND ($2::t
 # Tasks of a project, newest first.
 TASKS = """
 SELECT project, id, kind, model, state, progress, note, seconds_left, attempt, actor, correlation_id, error_class,
-    error_message, parameters, result, created_at, started_at, ended_at
+    error_message, parameters, result, created_at, started_at, ended_at, priority, tags, remark, waits_for, parent
 FROM task_list WHERE project = $1 AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR state = $3)
     AND ($4::text IS NULL OR model = $4) AND ($6::timestamptz IS NULL OR (created_at, id) < ($6, $7))
+    AND ($8::text IS NULL OR tags @> ARRAY[$8]) AND ($9::text IS NULL OR parent = $9)
 ORDER BY created_at DESC, id DESC LIMIT $5
 """
 # Predictions of a project, newest first; one that is named is shown whatever its traffic.
@@ -155,6 +159,11 @@ async def project_task(tx: Connection, task: TaskChanged, sequence: int, context
         task.created_at or at,
         task.started_at,
         task.ended_at,
+        task.priority,
+        task.tags,
+        task.remark,
+        task.waits_for,
+        task.parent,
     )
 
 
@@ -181,7 +190,8 @@ async def count_lost(tx: Connection, project: str, model: str | None) -> int:
 async def list_tasks(tx: Connection, project: str, asked: ListTasks) -> list[TaskView]:
     """As many as were asked for, and one more if there is one."""
     filters = (asked.kind, asked.state, asked.model)
-    rows = await tx.fetch(TASKS, project, *filters, asked.limit + 1, *read_cursor(asked.cursor))
+    page = (asked.limit + 1, *read_cursor(asked.cursor))
+    rows = await tx.fetch(TASKS, project, *filters, *page, asked.tag, asked.parent)
     return [TaskView(**dict(row)) for row in rows]
 
 

@@ -7,12 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import library
 from library.base import Model
+from shared.commands.trainer import TrainModel
 from shared.errors import Conflict, InvalidInput
 from shared.events.common import Signature
 from shared.events.training import OptimisationCompleted, TrainingCompleted, TrainingRequested
 from shared.names import Digest, Slug
 from shared.optimisation import Int8Static, Optimisation
 from shared.rpc.registry import VersionView
+from shared.rpc.trainer import CloneTask, SubmitTask
+from shared.tasks.store import Task
+from shared.tasks.terms import Terms
 
 SEED = "seed"
 SEEDS = 2**53
@@ -82,6 +86,31 @@ class Trained(BaseModel):
     labels: tuple[str, ...]
     code_version: str
     weights: int = Field(ge=0)
+
+
+def ordered(command: TrainModel) -> SubmitTask:
+    """The request that a command stands for; its names are looked at where they are looked up."""
+    return SubmitTask.model_construct(
+        model=command.model,
+        config=command.parameters,
+        auto_promote=command.auto_promote,
+        dataset=command.dataset or None,
+        terms=Terms(),
+    )
+
+
+def alike(task: Task, wanted: CloneTask) -> SubmitTask:
+    """The request for a training like an earlier one; raises Conflict for a task of another kind."""
+    if task.kind != "train":
+        raise Conflict(f"a task of kind {task.kind} cannot be cloned: only trainings can", field="task_id")
+    promote = task.spec["auto_promote"] if wanted.auto_promote is None else wanted.auto_promote
+    return SubmitTask(
+        model=task.model,
+        config=task.spec["parameters"] | wanted.config,
+        auto_promote=promote,
+        dataset=task.spec["dataset"],
+        terms=wanted.terms,
+    )
 
 
 def brought(name: str, like: str, file: str, format_: str | None) -> Brought:

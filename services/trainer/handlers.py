@@ -6,9 +6,11 @@ from typing import Any
 import library
 from library.base import Model
 from services.trainer import store
-from services.trainer.domain import brought, fits, improved, plan, requested
+from services.trainer.admission.desk import decide
+from services.trainer.domain import alike, brought, fits, improved, ordered, plan, requested
 from services.trainer.optimising import OptimiseJob
 from services.trainer.preparation import PrepareJob
+from services.trainer.settings import Settings
 from shared.bus import Bus
 from shared.commands.trainer import TrainModel
 from shared.errors import InvalidInput
@@ -16,6 +18,9 @@ from shared.handlers import Handlers
 from shared.rpc.artifacts import PAGE, ListReferences, References
 from shared.rpc.registry import GetDataset, GetVersion
 from shared.rpc.trainer import (
+    Admission,
+    AskAdmission,
+    CloneTask,
     Library,
     LibraryMember,
     ListLibrary,
@@ -24,6 +29,8 @@ from shared.rpc.trainer import (
     SubmitTask,
     TaskAccepted,
 )
+from shared.tasks import dependencies
+from shared.tasks import store as tasks
 from shared.tasks.handlers import TASK_RPC
 from shared.tasks.run import accept
 from shared.tasks.runner import TaskRunner
@@ -39,14 +46,25 @@ class Parts:
 
     runner: TaskRunner
     bus: Bus
+    settings: Settings
 
 
 Work = AnyWork[Parts]
 
 
 async def submit_task(request: SubmitTask, work: Work) -> TaskAccepted:
-    task = await _accept(work, new_task_id(KIND), request.model, request.config, request.auto_promote, request.dataset)
+    task = await _accept(work, new_task_id(KIND), request)
     return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
+
+
+async def clone_task(request: CloneTask, work: Work) -> TaskAccepted:
+    """Accept a training like an earlier one, on its data set; the terms are the request's."""
+    earlier = await tasks.find(work.tx, work.project, request.task_id)
+    return await submit_task(alike(earlier, request), work)
+
+
+async def ask_admission(request: AskAdmission, work: Work) -> Admission:
+    return await decide(work.tx, request, work.parts.settings.project_weights)
 
 
 async def on_train_model(command: TrainModel, work: Work) -> None:
@@ -55,7 +73,7 @@ async def on_train_model(command: TrainModel, work: Work) -> None:
         raise InvalidInput("a command needs a request_id, which makes its repeat harmless", field="request_id")
     task_id = new_task_id(KIND)
     if await store.take_request(work.tx, work.project, command.request_id, task_id):
-        await _accept(work, task_id, command.model, command.parameters, command.auto_promote, command.dataset or None)
+        await _accept(work, task_id, ordered(command))
 
 
 async def submit_dataset(request: SubmitDataset, work: Work) -> TaskAccepted:
@@ -73,15 +91,15 @@ async def submit_optimisation(request: SubmitOptimisation, work: Work) -> TaskAc
     return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
 
 
-async def _accept(
-    work: Work, task_id: str, name: str, config: dict[str, Any], auto_promote: bool, dataset: str | None
-) -> Task:
-    accepted = plan(library.model(name), config, auto_promote)
-    if dataset is not None and dataset != accepted.dataset:
-        found = await work.parts.bus.ask(GetDataset(name=dataset), work.context)
-        fits(library.model(name), dataset, found.facts)
-        accepted = accepted.model_copy(update={"dataset": dataset, "dataset_digest": found.digest})
-    task = await accept(work, KIND, accepted.model, accepted.model_dump(mode="json", exclude={"model"}), task_id)
+async def _accept(work: Work, task_id: str, order: SubmitTask) -> Task:
+    accepted = plan(library.model(order.model), order.config, order.auto_promote)
+    if order.dataset is not None and order.dataset != accepted.dataset:
+        found = await work.parts.bus.ask(GetDataset(name=order.dataset), work.context)
+        fits(library.model(order.model), order.dataset, found.facts)
+        accepted = accepted.model_copy(update={"dataset": order.dataset, "dataset_digest": found.digest})
+    await dependencies.check(work, order.terms.after)
+    spec = accepted.model_dump(mode="json", exclude={"model"})
+    task = await accept(work, KIND, accepted.model, spec, task_id, order.terms)
     work.say(requested(task.id, accepted))
     work.then(work.parts.runner.wake)
     return task
@@ -120,6 +138,8 @@ HANDLERS = Handlers(
     commands={TrainModel: on_train_model},
     rpc={
         SubmitTask: submit_task,
+        CloneTask: clone_task,
+        AskAdmission: ask_admission,
         SubmitDataset: submit_dataset,
         SubmitOptimisation: submit_optimisation,
         ListReferences: list_references,

@@ -8,6 +8,7 @@ from pydantic import Field
 from shared.names import Slug
 from shared.rpc.base import Reply, Request
 from shared.rpc.tasks import TaskView
+from shared.tasks.terms import Tag, TaskId
 
 CURSOR_PATTERN = r"^([0-9]{1,16}_[a-z]{1,32}-[0-9a-f-]{36})?$"
 
@@ -118,6 +119,8 @@ class ListTasks(Request[TaskList]):
     kind: Slug | None = None
     state: Slug | None = None
     model: Slug | None = None
+    tag: Tag | None = None
+    parent: TaskId | None = None
     limit: int = Field(default=100, ge=1, le=1000)
     cursor: Annotated[str, Field(pattern=CURSOR_PATTERN)] = ""
 

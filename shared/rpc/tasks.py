@@ -3,9 +3,12 @@
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
+
 from shared.errors import NotFound
 from shared.rpc.base import Reply, Request
 from shared.streams import TASK_SERVICES
+from shared.tasks.terms import Limits, Remark, Resources, Retries, Tag
 
 
 class TaskFailure(Reply):
@@ -38,6 +41,14 @@ class TaskView(Reply):
     error_class: str = ""
     error_message: str = ""
     failure: TaskFailure | None = None
+    priority: int = 0
+    tags: list[str] = []
+    remark: str = ""
+    waits_for: list[str] = []
+    parent: str = ""
+    resources: Resources | None = None
+    limits: Limits | None = None
+    retries: Retries | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -68,6 +79,27 @@ class CancelTask(Request[TaskView]):
     """Stop a task; a running one ends within seconds."""
 
     task_id: str
+
+
+class PauseTask(Request[TaskView]):
+    """Let a task rest; a running one stops within seconds and keeps what it has reached."""
+
+    task_id: str
+
+
+class ResumeTask(Request[TaskView]):
+    """Let a paused task wait for its turn again."""
+
+    task_id: str
+
+
+class NoteTask(Request[TaskView]):
+    """Change what people note of a task, and how urgent it is; what is not given stays."""
+
+    task_id: str
+    priority: int | None = Field(default=None, ge=-100, le=100)
+    tags: list[Tag] | None = Field(default=None, max_length=50)
+    remark: Remark | None = None
 
 
 class GetTaskMetrics(Request[MetricPoints]):

@@ -1,11 +1,13 @@
 """Requests that trainer answers."""
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from shared.names import Digest, Slug
 from shared.optimisation import Optimisation
 from shared.rpc.base import Reply, Request
 from shared.tables import TableFormat
+from shared.tasks.terms import Resources, Terms
 
 
 class TaskAccepted(Reply):
@@ -52,6 +54,45 @@ class SubmitTask(Request[TaskAccepted]):
     config: dict[str, Any] = {}
     auto_promote: bool = True
     dataset: Slug | None = None
+    terms: Terms = Terms()
+
+
+class CloneTask(Request[TaskAccepted]):
+    """Accept a training like an earlier one of the project, with another config and terms where they are given."""
+
+    idempotent: ClassVar[bool] = True
+    task_id: str
+    config: dict[str, Any] = {}
+    auto_promote: bool | None = None
+    terms: Terms = Terms()
+
+
+class Wish(Reply):
+    """A task that could run now, and what it takes."""
+
+    task_id: str
+    project: str
+    priority: int = 0
+    created_at: datetime
+    needs: Resources
+
+
+class Admission(Reply):
+    """The tasks that may run now, and those that no such node can ever run."""
+
+    admitted: list[str] = []
+    too_large: list[str] = []
+
+
+class AskAdmission(Request[Admission]):
+    """Say what a runner of tasks holds and would run; what it does not name any more is free again."""
+
+    owner: str
+    node: str
+    capacity: Resources
+    lease_seconds: float
+    held: list[Wish] = []
+    waiting: list[Wish] = []
 
 
 class SubmitDataset(Request[TaskAccepted]):

@@ -30,6 +30,7 @@ OUTPUT_SECONDS = 3.0
 MEMORY_SECONDS = 0.1
 EXIT_POLL_SECONDS = 0.02
 PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
+MIB = 1024 * 1024
 LINE_BYTES = 64 * 1024
 HELD_BYTES = 4 * LINE_BYTES  # one pipe, and what a reader takes from it ahead of its lines
 REPORT_BYTES = 16 * 1024 * 1024
@@ -50,11 +51,23 @@ class ProcessLost(AimassError):
 
 
 @dataclass
+class Limit:
+    """How much memory the process may have, and whether it was ended because it had more."""
+
+    memory: int
+    exceeded: int = 0
+
+    def __str__(self) -> str:
+        return f"had {self.exceeded / MIB:.0f} MiB of memory, of which it may have {self.memory / MIB:.0f}"
+
+
+@dataclass
 class TaskProcess:
     """A running process: read its reports to their end, then how it ended."""
 
     process: asyncio.subprocess.Process
     pipe: asyncio.StreamReader
+    limit: Limit
     peak_memory: int | None = None
     exit_code: int | None = None
 
@@ -95,6 +108,10 @@ class TaskProcess:
     async def watch_memory(self) -> None:
         while True:
             self.note_memory()
+            if self.peak_memory and self.peak_memory > self.limit.memory and not self.limit.exceeded:
+                self.limit.exceeded = self.peak_memory
+                with suppress(ProcessLookupError):
+                    os.killpg(self.pid, signal.SIGKILL)
             await asyncio.sleep(MEMORY_SECONDS)
 
 
@@ -185,13 +202,15 @@ async def _start(module: str, folder: Path, descriptor: int, threads: int) -> as
     )
 
 
-async def _start_with_pipe(module: str, folder: Path, threads: int) -> tuple[TaskProcess, asyncio.StreamWriter]:
+async def _start_with_pipe(
+    module: str, folder: Path, threads: int, limit: Limit
+) -> tuple[TaskProcess, asyncio.StreamWriter]:
     """The pipe is a pair of sockets: of a real one uvloop closes its end twice, and then also a file of some thread."""
     ours, theirs = socket.socketpair()
     with theirs:
         pipe, writer = await asyncio.open_connection(sock=ours, limit=REPORT_BYTES)
         try:
-            return TaskProcess(await _start(module, folder, theirs.fileno(), threads), pipe), writer
+            return TaskProcess(await _start(module, folder, theirs.fileno(), threads), pipe, limit), writer
         except OSError as error:
             writer.close()
             raise ProcessLost(f"the task's process could not be started: {error}") from error
@@ -224,10 +243,15 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 @asynccontextmanager
 async def task_process(
-    module: str, spec: BaseModel | dict[str, Any], folder: Path, log: LogLine, threads: int = 1
+    module: str,
+    spec: BaseModel | dict[str, Any],
+    folder: Path,
+    log: LogLine,
+    threads: int = 1,
+    limit: Limit | None = None,
 ) -> AsyncIterator[TaskProcess]:
     """Run a module as the process of a task; it does not outlive the block."""
-    started, writer = await _start_with_pipe(module, folder, threads)
+    started, writer = await _start_with_pipe(module, folder, threads, limit or Limit(sys.maxsize))
     process = started.process
     assert process.stdin and process.stdout
     output = OutputCopy(process.stdout, log)

@@ -5,7 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -15,12 +15,14 @@ from shared.context import Context
 from shared.errors import AimassError, Unavailable
 from shared.events.common import TaskState
 from shared.rpc.base import Request
+from shared.settings import TaskSettings
 from shared.streams import log_subject
 from shared.tasks import store
 from shared.tasks.log import TaskLog, entry
-from shared.tasks.process import ProcessLost, TaskProcess, Unreadable, task_process
+from shared.tasks.process import Limit, ProcessLost, TaskProcess, Unreadable, task_process
 from shared.tasks.state import short
 from shared.tasks.store import Task
+from shared.tasks.terms import Terms
 from shared.work import Work
 from shared.worker import Checkpoint, Failure, Metrics, Progress, Result
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 30.0
 PAUSE_SECONDS = 0.3
+OUT_OF_MEMORY = "OutOfMemory"
+TIMED_OUT = "TimedOut"
 Answer = TypeVar("Answer", bound=BaseModel)
 Change = Callable[[Work[None]], Awaitable[None]]
 OnReport = Callable[[Metrics | Checkpoint], Awaitable[None]]
@@ -53,9 +57,17 @@ def tell(work: Work[Any], task: Task) -> None:
     work.send(f"log/{task.id}", log_subject(task.project, task.id), body, {})
 
 
-async def accept(work: Work[Any], kind: str, model: str, spec: dict[str, Any], task_id: str = "") -> Task:
+async def accept(
+    work: Work[Any],
+    kind: str,
+    model: str,
+    spec: dict[str, Any],
+    task_id: str = "",
+    terms: Terms | None = None,
+    parent: str = "",
+) -> Task:
     """Accept a task in the transaction at hand."""
-    task = await store.insert(work.tx, kind, model, spec, work.context, task_id)
+    task = await store.insert(work.tx, kind, model, spec, work.context, task_id, terms, parent)
     tell(work, task)
     return task
 
@@ -81,6 +93,10 @@ class TaskRun:
     @property
     def log(self) -> TaskLog:
         return self._log
+
+    @property
+    def settings(self) -> TaskSettings:
+        return self._runner.settings
 
     @property
     def threads(self) -> int:
@@ -142,7 +158,8 @@ class TaskRun:
         Without `tells_progress` it is but a step of the task, so only its messages count.
         Raises TaskFailed with what the process says, ProcessLost when it ends without a word.
         """
-        async with task_process(module, spec, self.folder, self._log.write, self.threads) as process:
+        limit = Limit(self.task.terms.limits.memory or self._runner.settings.task_memory)
+        async with task_process(module, spec, self.folder, self._log.write, self.threads, limit) as process:
             self.process = process
             result = await self._await_result(process, on_report, tells_progress)
         await self._log.flush()
@@ -159,12 +176,22 @@ class TaskRun:
                 self._advance(report, tells_progress)
             elif on_report:
                 await on_report(report)
-        raise ProcessLost(f"the task's process {await process.ended()}")
+        ended = await process.ended()
+        if process.limit.exceeded:
+            raise TaskFailed(OUT_OF_MEMORY, f"the task's process {process.limit}: give it more by limits.memory")
+        raise ProcessLost(f"the task's process {ended}")
 
     def _advance(self, report: Progress, tells_progress: bool) -> None:
         """A process that only starts takes nothing away from what was reached."""
         fraction = report.fraction if tells_progress and report.fraction > 0 else self.reached.fraction
         self.progress(report.model_copy(update={"fraction": fraction}))
+
+
+class RunsTasks(Protocol):
+    """The parts of a service with tasks."""
+
+    @property
+    def runner(self) -> "TaskRunner": ...
 
 
 class Job(ABC):

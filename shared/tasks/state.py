@@ -4,7 +4,7 @@ from shared.errors import Conflict
 from shared.events.common import TaskState
 
 MOVES: dict[TaskState, frozenset[TaskState]] = {
-    TaskState.QUEUED: frozenset({TaskState.RUNNING, TaskState.CANCELLED}),
+    TaskState.QUEUED: frozenset({TaskState.RUNNING, TaskState.PAUSED, TaskState.FAILED, TaskState.CANCELLED}),
     TaskState.RUNNING: frozenset(
         {TaskState.QUEUED, TaskState.PAUSED, TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED}
     ),

@@ -14,6 +14,7 @@ from shared.events.tasks import TaskChanged
 from shared.names import new_id
 from shared.rpc.tasks import MetricPoint, TaskFailure, TaskView, owner_of
 from shared.tasks.state import is_final, move, short
+from shared.tasks.terms import Cause, Terms, needs
 from shared.worker import Progress
 
 
@@ -34,6 +35,14 @@ class Task(HasOrigin):
     fence: int
     lost: int
     cancel_requested: bool
+    pause_requested: bool
+    priority: int
+    terms: Terms
+    waits_for: list[str]
+    parent: str
+    tags: list[str]
+    remark: str
+    retried: dict[str, int]
     error_class: str
     error_message: str
     failure: dict[str, Any] | None
@@ -61,6 +70,11 @@ class Task(HasOrigin):
             created_at=self.created_at,
             started_at=self.started_at,
             ended_at=self.ended_at,
+            priority=self.priority,
+            tags=self.tags,
+            remark=self.remark,
+            waits_for=self.waits_for,
+            parent=self.parent,
         )
 
     def view(self) -> TaskView:
@@ -84,35 +98,30 @@ class Task(HasOrigin):
             created_at=self.created_at,
             started_at=self.started_at,
             ended_at=self.ended_at,
+            priority=self.priority,
+            tags=self.tags,
+            remark=self.remark,
+            waits_for=self.waits_for,
+            parent=self.parent,
+            resources=needs(self.kind, self.terms),
+            limits=self.terms.limits,
+            retries=self.terms.retries,
         )
 
 
 COLUMNS = """id, project, kind, model, state, spec, context, progress, note, seconds_left, fence, lost,
-cancel_requested, error_class, error_message, failure, result, created_at, started_at, ended_at"""
+cancel_requested, pause_requested, priority, terms, waits_for, parent, tags, remark, retried,
+error_class, error_message, failure, result, created_at, started_at, ended_at"""
 
 # Accept a task.
 INSERT = f"""
-INSERT INTO tasks (id, project, kind, model, spec, context) VALUES ($1, $2, $3, $4, $5, $6) RETURNING {COLUMNS}
+INSERT INTO tasks (id, project, kind, model, spec, context, priority, terms, waits_for, tags, remark, parent)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING {COLUMNS}
 """
 # One task of a project.
 FIND = f"SELECT {COLUMNS} FROM tasks WHERE project = $1 AND id = $2"
 # One task of a project, to be changed.
 FIND_FOR_UPDATE = FIND + " FOR UPDATE"
-# Take the oldest task that waits or whose lease has ended; the fence rises with every holder.
-CLAIM = f"""
-UPDATE tasks SET state = 'TASK_STATE_RUNNING', fence = fence + 1, lease_owner = $2,
-    lost = lost + (state = 'TASK_STATE_RUNNING')::int,
-    lease_until = clock_timestamp() + make_interval(secs => $3), started_at = coalesce(started_at, now())
-WHERE id = (
-    SELECT id FROM tasks
-    WHERE kind = ANY($1) AND (
-        (state = 'TASK_STATE_QUEUED' AND run_after <= now()) OR
-        (state = 'TASK_STATE_RUNNING' AND lease_until < now())
-    )
-    ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
-)
-RETURNING {COLUMNS}
-"""
 # Prolong a lease that is still ours, and note how far the task is.
 RENEW = f"""
 UPDATE tasks SET lease_until = clock_timestamp() + make_interval(secs => $3),
@@ -124,14 +133,14 @@ HOLD = f"SELECT {COLUMNS} FROM tasks WHERE id = $1 AND fence = $2 AND state = 'T
 # Change a task's state.
 SET_STATE = f"""
 UPDATE tasks SET state = $2, error_class = $3, error_message = $4, result = $5, seconds_left = NULL,
-    lease_owner = NULL, lease_until = NULL, note = $6,
+    lease_owner = NULL, lease_until = NULL, pause_requested = false, note = $6,
     progress = CASE WHEN $2 = 'TASK_STATE_SUCCEEDED' THEN 1 ELSE progress END,
     ended_at = CASE WHEN $7 THEN now() END
 WHERE id = $1 RETURNING {COLUMNS}
 """
-# Let a task rest for some seconds; count an attempt that ended without a word.
+# Let a task rest for some seconds, and keep how often it was tried again and why.
 REST = f"""
-UPDATE tasks SET run_after = now() + make_interval(secs => $2), lost = lost + $3::boolean::int
+UPDATE tasks SET run_after = now() + make_interval(secs => $2), lost = $3, retried = $4
 WHERE id = $1 RETURNING {COLUMNS}
 """
 # Keep how an attempt ended badly.
@@ -140,6 +149,12 @@ KEEP_FAILURE = f"UPDATE tasks SET failure = $2 WHERE id = $1 RETURNING {COLUMNS}
 REQUEST_CANCEL = f"""
 UPDATE tasks SET cancel_requested = true WHERE id = $1 AND lease_until >= now() RETURNING {COLUMNS}
 """
+# Ask the living holder of a task to pause; no row comes back when its lease has ended.
+REQUEST_PAUSE = REQUEST_CANCEL.replace("cancel_requested", "pause_requested")
+# Let a paused task wait for its turn again.
+RESUME = f"UPDATE tasks SET run_after = now(), lost = 0, retried = '{{}}' WHERE id = $1 RETURNING {COLUMNS}"
+# Note what people say of a task.
+NOTE = f"UPDATE tasks SET priority = $2, tags = $3, remark = $4 WHERE id = $1 RETURNING {COLUMNS}"
 # Add to the spec what was settled while the task ran.
 SETTLE = f"UPDATE tasks SET spec = spec || $2 WHERE id = $1 RETURNING {COLUMNS}"
 # Name a file as the task's; a newer holder's file replaces an older one's.
@@ -173,14 +188,14 @@ ORDER BY epoch, name LIMIT 10000
 """
 
 
-def _task(row: asyncpg.Record) -> Task:
-    return Task(**(dict(row) | {"state": TaskState(row["state"])}))
+def read_task(row: asyncpg.Record) -> Task:
+    return Task(**(dict(row) | {"state": TaskState(row["state"]), "terms": Terms.model_validate(row["terms"])}))
 
 
 async def _changed(tx: Connection, query: str, *values: Any) -> Task:
     row = await tx.fetchrow(query, *values)
     assert row is not None
-    return _task(row)
+    return read_task(row)
 
 
 def new_task_id(kind: str) -> str:
@@ -188,11 +203,22 @@ def new_task_id(kind: str) -> str:
 
 
 async def insert(
-    tx: Connection, kind: str, model: str, spec: dict[str, Any], context: Context, task_id: str = ""
+    tx: Connection,
+    kind: str,
+    model: str,
+    spec: dict[str, Any],
+    context: Context,
+    task_id: str = "",
+    terms: Terms | None = None,
+    parent: str = "",
 ) -> Task:
     """Accept a task; `spec["parameters"]` is what people see of it. The request's own limits end here."""
     headers = replace(context, deadline=None, idempotency_key="").to_headers()
-    return await _changed(tx, INSERT, task_id or new_task_id(kind), context.project, kind, model, spec, headers)
+    terms = terms or Terms()
+    kept = terms.model_dump(mode="json", include={"resources", "limits", "retries"}, exclude_defaults=True)
+    waits_for = list(dict.fromkeys(terms.after))
+    said = (terms.priority, kept, waits_for, list(terms.tags), terms.remark, parent)
+    return await _changed(tx, INSERT, task_id or new_task_id(kind), context.project, kind, model, spec, headers, *said)
 
 
 async def find(tx: Connection, project: str, task_id: str, *, lock: bool = False) -> Task:
@@ -200,12 +226,7 @@ async def find(tx: Connection, project: str, task_id: str, *, lock: bool = False
     row = await tx.fetchrow(FIND_FOR_UPDATE if lock else FIND, project, task_id)
     if row is None:
         raise NotFound(f"there is no task {task_id}")
-    return _task(row)
-
-
-async def claim(tx: Connection, kinds: list[str], owner: str, lease_seconds: float) -> Task | None:
-    row = await tx.fetchrow(CLAIM, kinds, owner, lease_seconds)
-    return None if row is None else _task(row)
+    return read_task(row)
 
 
 async def renew(tx: Connection, task: Task, lease_seconds: float, progress: Progress) -> Task:
@@ -214,7 +235,7 @@ async def renew(tx: Connection, task: Task, lease_seconds: float, progress: Prog
     row = await tx.fetchrow(RENEW, task.id, task.fence, lease_seconds, *told)
     if row is None:
         raise LeaseLost()
-    return _task(row)
+    return read_task(row)
 
 
 async def hold(tx: Connection, task: Task) -> Task:
@@ -222,7 +243,7 @@ async def hold(tx: Connection, task: Task) -> Task:
     row = await tx.fetchrow(HOLD, task.id, task.fence)
     if row is None:
         raise LeaseLost()
-    return _task(row)
+    return read_task(row)
 
 
 async def set_state(
@@ -240,10 +261,12 @@ async def set_state(
     return await _changed(tx, SET_STATE, task.id, to.value, *facts)
 
 
-async def release(tx: Connection, task: Task, note: str, rest_seconds: float, *, lost: bool) -> Task:
-    """Give a locked task back, to be claimed again after a rest."""
+async def release(tx: Connection, task: Task, note: str, rest_seconds: float, cause: Cause | None = None) -> Task:
+    """Give a locked task back, to be claimed again after a rest; the cause of a bad end is counted."""
     await set_state(tx, task, TaskState.QUEUED, note=note)
-    return await _changed(tx, REST, task.id, rest_seconds, lost)
+    lost = task.lost + (cause is Cause.LOST)
+    retried = task.retried if cause in (None, Cause.LOST) else task.retried | {cause: task.retried.get(cause, 0) + 1}
+    return await _changed(tx, REST, task.id, rest_seconds, lost, retried)
 
 
 async def keep_failure(tx: Connection, task: Task, failure: TaskFailure) -> Task:
@@ -255,8 +278,28 @@ async def request_cancel(tx: Connection, task: Task) -> Task:
     if task.state is TaskState.CANCELLED:
         return task
     if task.state is TaskState.RUNNING and (row := await tx.fetchrow(REQUEST_CANCEL, task.id)):
-        return _task(row)
+        return read_task(row)
     return await set_state(tx, task, TaskState.CANCELLED, note="cancelled while nobody ran it")
+
+
+async def request_pause(tx: Connection, task: Task) -> Task:
+    """Ask a locked task to pause; one that nobody runs pauses at once."""
+    if task.state is TaskState.PAUSED:
+        return task
+    if task.state is TaskState.RUNNING and (row := await tx.fetchrow(REQUEST_PAUSE, task.id)):
+        return read_task(row)
+    return await set_state(tx, task, TaskState.PAUSED, note="paused while nobody ran it")
+
+
+async def resume(tx: Connection, task: Task) -> Task:
+    """Let a locked task that is paused go on; raises Conflict when it is not."""
+    await set_state(tx, task, TaskState.QUEUED, note="goes on")
+    return await _changed(tx, RESUME, task.id)
+
+
+async def note(tx: Connection, task: Task) -> Task:
+    """Keep the priority, the tags and the remark of a locked task."""
+    return await _changed(tx, NOTE, task.id, task.priority, task.tags, task.remark)
 
 
 async def settle(tx: Connection, task: Task, facts: dict[str, Any]) -> Task:

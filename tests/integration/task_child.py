@@ -73,6 +73,14 @@ def chatter(reporter: Reporter) -> None:
     print("after the long line")
 
 
+def grow(_: Reporter) -> None:
+    """Take ever more memory."""
+    taken = []
+    while True:
+        taken.append(b"x" * 8_000_000)
+        time.sleep(0.05)
+
+
 ENDS = {
     "well": lambda _: None,
     "fail": fail,
@@ -81,6 +89,7 @@ ENDS = {
     "garbage": garbage,
     "hang": hang,
     "chatter": chatter,
+    "grow": grow,
 }
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from services.trainer.admission.desk import OwnDesk
 from services.trainer.settings import Settings
 from shared.events.training import EpochCompleted, TrainingCancelled, TrainingFailed
 from shared.handlers import Handlers
@@ -73,7 +74,8 @@ class StepJob(Job):
 def build(settings: Settings | None = None) -> Service:
     settings = settings or Settings()
     service = Service("trainer", settings)
-    runner = TaskRunner(service, settings)
+    assert service.database
+    runner = TaskRunner(service, settings, OwnDesk(service.database, settings.project_weights))
     runner.add(StepJob())
     service.handle(HANDLERS, Parts(runner))
     service.add_loop("tasks", runner.run)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from shared.errors import Unavailable
 from shared.settings import ServiceSettings
 from shared.streams import log_subject
 from shared.tasks.run import accept
+from shared.tasks.terms import Terms
 from tests.integration.running import Running, until
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,8 @@ Reached = Callable[[dict[str, Any]], Any]
 
 
 def settings_with(settings: ServiceSettings, **changes: Any) -> Settings:
-    return Settings(**(settings.model_dump() | {"home_dir": settings.home_dir / "work", "lease_seconds": 60} | changes))
+    own = {"home_dir": settings.home_dir / "work", "lease_seconds": 60, "task_workers": 1, "task_cores": 4}
+    return Settings(**(settings.model_dump() | own | changes))
 
 
 @dataclass
@@ -38,10 +40,10 @@ class Tasks:
     running: Running
     context: Context = field(default_factory=lambda: Context(actor="ada", deadline=1.0, idempotency_key="once"))
 
-    async def submit(self, **parameters: Any) -> str:
+    async def submit(self, terms: Terms | None = None, project: str = "default", **parameters: Any) -> str:
         assert self.running.service.relay
-        async with self.running.service.relay.work(self.context) as work:
-            task = await accept(work, "train", "steps", {"parameters": STEPS | parameters})
+        async with self.running.service.relay.work(replace(self.context, project=project)) as work:
+            task = await accept(work, "train", "steps", {"parameters": STEPS | parameters}, terms=terms)
         return task.id
 
     async def row(self, task_id: str) -> dict[str, Any]:

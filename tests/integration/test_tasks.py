@@ -16,12 +16,13 @@ from shared.events.tasks import TaskChanged
 from shared.events.training import EpochCompleted, TrainingCancelled, TrainingFailed
 from shared.rpc.tasks import CancelTask, GetTask, GetTaskMetrics
 from shared.settings import ServiceSettings
+from shared.tasks import attempt as attempt_module
 from shared.tasks import log as log_module
 from shared.tasks import process as process_module
-from shared.tasks import runner as runner_module
 from shared.tasks import store
 from shared.tasks.log import TaskLog
 from shared.tasks.process import HELD_BYTES, KEPT_VARIABLES, OutputCopy
+from shared.tasks.terms import Retries, Terms
 from tests.integration.running import asking, guarded_bus, running_service, until
 from tests.integration.task_service import HANDLERS, build
 from tests.integration.tasks_kit import Tasks, children, folders, settings_with
@@ -82,22 +83,16 @@ async def test_a_killed_process_goes_on_from_its_last_checkpoint(tasks: Tasks) -
 
 
 @pytest.mark.parametrize("end", ["vanish", "half"])
-async def test_a_process_that_always_vanishes_is_given_up(
-    tasks: Tasks, monkeypatch: pytest.MonkeyPatch, end: str
-) -> None:
-    monkeypatch.setattr(runner_module, "MAX_ATTEMPTS", 2)
-    row = await tasks.ended(await tasks.submit(steps=0, end=end))
+async def test_a_process_that_always_vanishes_is_given_up(tasks: Tasks, end: str) -> None:
+    row = await tasks.ended(await tasks.submit(Terms(retries=Retries(lost=1)), steps=0, end=end))
     assert (row["state"], row["fence"], row["error_class"]) == ("TASK_STATE_FAILED", 3, "ProcessLost")
     assert row["error_message"] == "2 attempts since the last checkpoint ended without a word"
     assert row["failure"]["exit_code"] == (3 if end == "vanish" else 0)
     assert row["failure"]["peak_memory"] > 5_000_000
 
 
-async def test_what_is_told_of_a_killed_process(
-    tasks: Tasks, nats: NatsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner_module, "MAX_ATTEMPTS", 1)
-    task_id = await tasks.submit(steps=0, end="hang")
+async def test_what_is_told_of_a_killed_process(tasks: Tasks, nats: NatsServer) -> None:
+    task_id = await tasks.submit(Terms(retries=Retries(lost=0)), steps=0, end="hang")
     await tasks.runs(task_id)
     await until(lambda: tasks.lines(task_id))
     children()[0].kill()
@@ -224,7 +219,7 @@ async def test_a_descendant_that_prints_for_ever_holds_nobody_up(monkeypatch: py
 
 
 async def test_progress_is_told_while_it_moves(tasks: Tasks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(attempt_module, "BEAT_SECONDS", 0.1)
     task_id = await tasks.submit(steps=6, pause=0.3)
     await tasks.ended(task_id)
     fractions = [entry["fraction"] for entry in await tasks.log(task_id, "progress")]
@@ -307,7 +302,7 @@ def _progress() -> Any:
 
 
 async def test_a_job_that_swallows_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "STOP_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(attempt_module, "STOP_AGAIN_SECONDS", 0.05)
 
     async def deaf() -> None:
         with suppress(asyncio.CancelledError):
@@ -316,7 +311,7 @@ async def test_a_job_that_swallows_its_cancellation_is_cancelled_again(monkeypat
 
     job = asyncio.create_task(deaf())
     await asyncio.sleep(0)
-    await runner_module._stop(job)
+    await attempt_module._stop(job)
     assert job.cancelled()
 
 

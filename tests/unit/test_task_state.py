@@ -43,8 +43,19 @@ def test_whatever_has_not_ended_can_be_cancelled_and_nothing_else_is(state: Task
 
 
 @given(STATES)
-def test_only_a_running_task_succeeds_or_fails(state: TaskState) -> None:
-    assert bool(MOVES[state] & {TaskState.SUCCEEDED, TaskState.FAILED}) == (state is TaskState.RUNNING)
+def test_only_a_running_task_succeeds(state: TaskState) -> None:
+    assert (TaskState.SUCCEEDED in MOVES[state]) == (state is TaskState.RUNNING)
+
+
+@given(STATES)
+def test_what_fails_ran_or_waited_for_what_did_not_succeed(state: TaskState) -> None:
+    assert (TaskState.FAILED in MOVES[state]) == (state in (TaskState.RUNNING, TaskState.QUEUED))
+
+
+@given(STATES)
+def test_whatever_has_not_ended_can_rest_and_go_on(state: TaskState) -> None:
+    assert (TaskState.PAUSED in MOVES[state]) == (state in (TaskState.RUNNING, TaskState.QUEUED))
+    assert TaskState.QUEUED in MOVES[TaskState.PAUSED]
 
 
 @given(STATES)

@@ -4,7 +4,7 @@ import json
 from typing import Annotated, Any, Literal
 
 from fastapi import Header, Path, Query, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.caller import Caller, CallerOf
 from services.gateway.reading import POLL_SECONDS, Stored
@@ -15,27 +15,55 @@ from shared.errors import AimassError, NotFound
 from shared.names import Slug
 from shared.permissions import Permission
 from shared.rpc.monitor import CURSOR_PATTERN, ListTasks, TaskList
-from shared.rpc.tasks import CancelTask, GetTask, GetTaskMetrics, MetricPoints, TaskView, owner_of
-from shared.rpc.trainer import Library, LibraryMember, ListLibrary, SubmitTask, TaskAccepted
+from shared.rpc.tasks import (
+    CancelTask,
+    GetTask,
+    GetTaskMetrics,
+    MetricPoints,
+    NoteTask,
+    PauseTask,
+    ResumeTask,
+    TaskView,
+    owner_of,
+)
+from shared.rpc.trainer import CloneTask, Library, LibraryMember, ListLibrary, SubmitTask, TaskAccepted
 from shared.streams import log_subject
+from shared.tasks.terms import Remark, Tag, Terms
+from shared.tasks.terms import TaskId as AnyTaskId
 
 ROUTES = Routes("tasks")
 FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
 State = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+TERMS = set(Terms.model_fields)
 IDLE_POLLS_PER_LOOK = int(1 / POLL_SECONDS)
 TaskId = Annotated[str, Path(pattern=r"^[a-z]{1,32}-[0-9a-f-]{36}$", description="such as train-<uuid>")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{0,200}$")]
 
 
-class NewTask(BaseModel):
+class NewTask(Terms):
     """A task to run: training of a member of the library with a config of its own, and on a data set of one's own."""
 
-    model_config = ConfigDict(extra="forbid")
     kind: Literal["train"]
     model: Slug
     config: dict[str, Any] = {}
     auto_promote: bool = True
     dataset: Slug | None = None
+
+
+class Clone(Terms):
+    """What shall be different from the task that is cloned; fields of `config` that are not given stay."""
+
+    config: dict[str, Any] = {}
+    auto_promote: bool | None = None
+
+
+class Notes(BaseModel):
+    """What people note of a task, and how urgent it is; what is not given stays."""
+
+    model_config = ConfigDict(extra="forbid")
+    priority: Annotated[int | None, Field(ge=-100, le=100)] = None
+    tags: Annotated[list[Tag] | None, Field(max_length=50)] = None
+    remark: Remark | None = None
 
 
 class LogLine(BaseModel):
@@ -76,10 +104,8 @@ async def submit_task(
     body: NewTask, caller: CallerOf, response: Response, idempotency_key: IdempotencyKey = ""
 ) -> TaskAccepted:
     """Accept a task; the same Idempotency-Key with the same body gives the same task, with another one 409."""
-    order = SubmitTask(**body.model_dump(exclude={"kind"}))
-    accepted = await caller.ask(order, idempotency_key=idempotency_key)
-    response.headers["Location"] = f"{PREFIX}/tasks/{accepted.id}"
-    return accepted
+    order = SubmitTask(**body.model_dump(exclude={"kind", *TERMS}), terms=_terms(body))
+    return _located(await caller.ask(order, idempotency_key=idempotency_key), response)
 
 
 @ROUTES.add("GET", "/tasks", Permission.TASKS_READ)
@@ -88,11 +114,15 @@ async def list_tasks(
     kind: Slug | None = None,
     state: State | None = None,
     model: Slug | None = None,
+    tag: Tag | None = None,
+    parent: Annotated[AnyTaskId | None, Query(description="the task of which these are part")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str, Query(pattern=CURSOR_PATTERN, description="`next` of the answer before")] = "",
 ) -> TaskList:
     """Tasks of all services, newest first; `next` of an answer is the cursor of those that follow."""
-    return await caller.ask(ListTasks(kind=kind, state=state, model=model, limit=limit, cursor=cursor))
+    return await caller.ask(
+        ListTasks(kind=kind, state=state, model=model, tag=tag, parent=parent, limit=limit, cursor=cursor)
+    )
 
 
 @ROUTES.add("GET", "/tasks/{task_id}", Permission.TASKS_READ)
@@ -113,6 +143,33 @@ async def cancel_task(task_id: TaskId, caller: CallerOf) -> TaskView:
     return await caller.ask(CancelTask(task_id=task_id), service=owner_of(task_id))
 
 
+@ROUTES.add("POST", "/tasks/{task_id}/pause", Permission.TASKS_WRITE)
+async def pause_task(task_id: TaskId, caller: CallerOf) -> TaskView:
+    """Let a task rest; a running one stops within seconds and goes on later from what it has reached."""
+    return await caller.ask(PauseTask(task_id=task_id), service=owner_of(task_id))
+
+
+@ROUTES.add("POST", "/tasks/{task_id}/resume", Permission.TASKS_WRITE)
+async def resume_task(task_id: TaskId, caller: CallerOf) -> TaskView:
+    """Let a paused task go on when its turn comes."""
+    return await caller.ask(ResumeTask(task_id=task_id), service=owner_of(task_id))
+
+
+@ROUTES.add("POST", "/tasks/{task_id}/clone", Permission.TASKS_WRITE, status_code=202)
+async def clone_task(
+    task_id: TaskId, body: Clone, caller: CallerOf, response: Response, idempotency_key: IdempotencyKey = ""
+) -> TaskAccepted:
+    """Accept a training like an earlier one, on the same data set and with these changes."""
+    order = CloneTask(task_id=task_id, **body.model_dump(exclude=TERMS), terms=_terms(body))
+    return _located(await caller.ask(order, idempotency_key=idempotency_key), response)
+
+
+@ROUTES.add("PATCH", "/tasks/{task_id}", Permission.TASKS_WRITE)
+async def note_task(task_id: TaskId, body: Notes, caller: CallerOf) -> TaskView:
+    """Change the priority, the tags or the remark of a task."""
+    return await caller.ask(NoteTask(task_id=task_id, **body.model_dump()), service=owner_of(task_id))
+
+
 @ROUTES.add("GET", "/tasks/{task_id}/logs", Permission.TASKS_READ, response_model=TaskLogs)
 async def show_task_logs(
     task_id: TaskId,
@@ -130,6 +187,15 @@ async def show_task_logs(
         return caller.edges.followers.response(_follow_logs(task_id, subject, start, caller))
     lines = [_line(stored) async for stored in caller.edges.logs.read(subject, start, limit)]
     return TaskLogs(lines=lines, after=lines[-1].sequence if lines else start - 1)
+
+
+def _terms(body: Terms) -> Terms:
+    return Terms(**body.model_dump(include=TERMS))
+
+
+def _located(accepted: TaskAccepted, response: Response) -> TaskAccepted:
+    response.headers["Location"] = f"{PREFIX}/tasks/{accepted.id}"
+    return accepted
 
 
 async def _task(task_id: str, caller: Caller) -> TaskView:
