@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from shared import failpoints, inbox, observe
@@ -23,6 +23,7 @@ Loop = Callable[[], Awaitable[None]]
 Check = Callable[[], Awaitable[str]]
 GUARD_SECONDS = 1.0
 PRUNE_SECONDS = 3600.0
+CANCEL_SECONDS = 1.0
 RESTART_SECONDS = 1.0
 GC_THRESHOLDS = (20_000, 20, 20)
 
@@ -85,8 +86,7 @@ class Service:
             tasks += [group.create_task(self._keep(name, loop)) for name, loop in self._all_loops().items()]
             await self._stop.wait()
             await self._drain()
-            for task in tasks:
-                task.cancel()
+            await _end(tasks)
 
     def _all_loops(self) -> dict[str, Loop]:
         loops = dict(self._loops) | {"guard": self._guard}
@@ -207,6 +207,15 @@ def run(build: Callable[[], Service], loop_factory: Callable[[], asyncio.Abstrac
             runner.run(_run(build))
     except* Drift as group:
         sys.exit(str(group.exceptions[0]))
+
+
+async def _end(tasks: "Iterable[asyncio.Task[None]]") -> None:
+    """Cancel until all have ended: the driver of the database can swallow a cancellation that meets its own timeout."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_SECONDS)
 
 
 async def _run(build: Callable[[], Service]) -> None:

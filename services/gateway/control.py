@@ -29,6 +29,7 @@ from services.gateway.routes import (
     operators,
     optimisations,
     predict,
+    schedules,
     tasks,
     uploads,
     users,
@@ -43,7 +44,21 @@ PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, users.JWKS, users.LOGIN}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
 THEMES = (
-    *(tasks, predict, openai, audio, datasets, batches, indexes, models, optimisations, uploads, inferences, webhooks),
+    *(
+        tasks,
+        schedules,
+        predict,
+        openai,
+        audio,
+        datasets,
+        batches,
+        indexes,
+        models,
+        optimisations,
+        uploads,
+        inferences,
+        webhooks,
+    ),
     *(insight, deployments, events, keys, users, operators),
 )
 

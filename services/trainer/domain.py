@@ -18,6 +18,7 @@ from shared.rpc.trainer import CloneTask, SubmitTask
 from shared.tasks.store import Task
 from shared.tasks.terms import Terms
 
+KIND = "train"
 SEED = "seed"
 SEEDS = 2**53
 DEFAULT_SEED = 0
@@ -101,7 +102,7 @@ def ordered(command: TrainModel) -> SubmitTask:
 
 def alike(task: Task, wanted: CloneTask) -> SubmitTask:
     """The request for a training like an earlier one; raises Conflict for a task of another kind."""
-    if task.kind != "train":
+    if task.kind != KIND:
         raise Conflict(f"a task of kind {task.kind} cannot be cloned: only trainings can", field="task_id")
     promote = task.spec["auto_promote"] if wanted.auto_promote is None else wanted.auto_promote
     return SubmitTask(

@@ -1,22 +1,22 @@
 """What trainer answers and obeys: tasks to accept, the library to show."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import library
 from library.base import Model
 from services.trainer import store
+from services.trainer.acceptance import accept_training
 from services.trainer.admission.desk import decide
-from services.trainer.domain import alike, brought, fits, improved, ordered, plan, requested
+from services.trainer.domain import KIND, alike, brought, improved, ordered
 from services.trainer.optimising import OptimiseJob
+from services.trainer.parts import Parts, Work
 from services.trainer.preparation import PrepareJob
-from services.trainer.settings import Settings
-from shared.bus import Bus
+from services.trainer.schedules.handlers import SCHEDULE_RPC, TRIGGERS, on_trigger
 from shared.commands.trainer import TrainModel
 from shared.errors import InvalidInput
 from shared.handlers import Handlers
 from shared.rpc.artifacts import PAGE, ListReferences, References
-from shared.rpc.registry import GetDataset, GetVersion
+from shared.rpc.registry import GetVersion
 from shared.rpc.trainer import (
     Admission,
     AskAdmission,
@@ -29,31 +29,14 @@ from shared.rpc.trainer import (
     SubmitTask,
     TaskAccepted,
 )
-from shared.tasks import dependencies
 from shared.tasks import store as tasks
 from shared.tasks.handlers import TASK_RPC
 from shared.tasks.run import accept
-from shared.tasks.runner import TaskRunner
-from shared.tasks.store import Task, new_task_id
-from shared.work import Work as AnyWork
-
-KIND = "train"
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the handlers work with."""
-
-    runner: TaskRunner
-    bus: Bus
-    settings: Settings
-
-
-Work = AnyWork[Parts]
+from shared.tasks.store import new_task_id
 
 
 async def submit_task(request: SubmitTask, work: Work) -> TaskAccepted:
-    task = await _accept(work, new_task_id(KIND), request)
+    task = await accept_training(work, new_task_id(KIND), request)
     return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
 
 
@@ -73,7 +56,7 @@ async def on_train_model(command: TrainModel, work: Work) -> None:
         raise InvalidInput("a command needs a request_id, which makes its repeat harmless", field="request_id")
     task_id = new_task_id(KIND)
     if await store.take_request(work.tx, work.project, command.request_id, task_id):
-        await _accept(work, task_id, ordered(command))
+        await accept_training(work, task_id, ordered(command))
 
 
 async def submit_dataset(request: SubmitDataset, work: Work) -> TaskAccepted:
@@ -89,20 +72,6 @@ async def submit_optimisation(request: SubmitOptimisation, work: Work) -> TaskAc
     task = await accept(work, OptimiseJob.kind, made.model, made.model_dump(mode="json", exclude={"model"}))
     work.then(work.parts.runner.wake)
     return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
-
-
-async def _accept(work: Work, task_id: str, order: SubmitTask) -> Task:
-    accepted = plan(library.model(order.model), order.config, order.auto_promote)
-    if order.dataset is not None and order.dataset != accepted.dataset:
-        found = await work.parts.bus.ask(GetDataset(name=order.dataset), work.context)
-        fits(library.model(order.model), order.dataset, found.facts)
-        accepted = accepted.model_copy(update={"dataset": order.dataset, "dataset_digest": found.digest})
-    await dependencies.check(work, order.terms.after)
-    spec = accepted.model_dump(mode="json", exclude={"model"})
-    task = await accept(work, KIND, accepted.model, spec, task_id, order.terms)
-    work.say(requested(task.id, accepted))
-    work.then(work.parts.runner.wake)
-    return task
 
 
 async def list_references(request: ListReferences, work: Work) -> References:
@@ -135,6 +104,7 @@ def _input(name: str, datatype: str, model: Model[Any]) -> dict[str, Any]:
 
 HANDLERS = Handlers(
     "trainer",
+    events=dict.fromkeys(TRIGGERS, on_trigger),
     commands={TrainModel: on_train_model},
     rpc={
         SubmitTask: submit_task,
@@ -143,6 +113,7 @@ HANDLERS = Handlers(
         SubmitDataset: submit_dataset,
         SubmitOptimisation: submit_optimisation,
         ListReferences: list_references,
+        **SCHEDULE_RPC,
         **TASK_RPC,
     },
     memory_rpc={ListLibrary: list_library},

@@ -1,11 +1,13 @@
 """Requests that trainer answers."""
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.names import Digest, Slug
 from shared.optimisation import Optimisation
-from shared.rpc.base import Reply, Request
+from shared.rpc.base import Done, Reply, Request
 from shared.tables import TableFormat
 from shared.tasks.terms import Resources, Terms
 
@@ -65,6 +67,67 @@ class CloneTask(Request[TaskAccepted]):
     config: dict[str, Any] = {}
     auto_promote: bool | None = None
     terms: Terms = Terms()
+
+
+class Trigger(BaseModel):
+    """An event that a schedule answers, and what its fields must be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    event: Literal[
+        "dataset_registered", "version_registered", "evaluation_completed", "version_promoted", "traffic_switched"
+    ]
+    where: dict[str, Any] = {}
+
+
+class ScheduleView(Reply):
+    """A schedule: what it begins and when, its next turn and what became of the last one."""
+
+    project: str
+    name: str
+    cron: str | None = None
+    on: Trigger | None = None
+    task: SubmitTask
+    enabled: bool
+    overlap: bool
+    actor: str
+    next_at: datetime | None = None
+    last_at: datetime | None = None
+    last_task: str = ""
+    last_error: str = ""
+    created_at: datetime
+
+
+class ScheduleList(Reply):
+    """The schedules of a project, by name."""
+
+    schedules: list[ScheduleView] = []
+
+
+class PutSchedule(Request[ScheduleView]):
+    """Keep a schedule by the clock or by an event; `overlap` allows a turn while the task of the last one goes on."""
+
+    name: Slug
+    cron: str | None = Field(default=None, max_length=200)
+    on: Trigger | None = None
+    task: SubmitTask
+    enabled: bool = True
+    overlap: bool = False
+
+
+class GetSchedule(Request[ScheduleView]):
+    """Show one schedule."""
+
+    name: Slug
+
+
+class ListSchedules(Request[ScheduleList]):
+    """Show the schedules of the project."""
+
+
+class DeleteSchedule(Request[Done]):
+    """Forget a schedule; what it began goes on."""
+
+    name: Slug
 
 
 class Wish(Reply):

@@ -145,8 +145,9 @@ class Attempt:
         if cause is Cause.LOST:
             tried = task.lost
         rest = min(MAX_REST_SECONDS, 0.5 * 2**tried)
-        run.task = await store.keep_failure(work.tx, task, failure_of(run, error))
-        await self._give_back(work, f"goes on after: {error}", rest, cause)
+        failure = failure_of(run, error)
+        run.task = await store.keep_failure(work.tx, task, failure)
+        await self._give_back(work, f"goes on after: {failure.message}", rest, cause)
 
     async def _give_back(self, work: Work[None], why: str, rest_seconds: float, cause: Cause | None = None) -> None:
         run = self._run

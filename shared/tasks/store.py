@@ -150,7 +150,9 @@ REQUEST_CANCEL = f"""
 UPDATE tasks SET cancel_requested = true WHERE id = $1 AND lease_until >= now() RETURNING {COLUMNS}
 """
 # Ask the living holder of a task to pause; no row comes back when its lease has ended.
-REQUEST_PAUSE = REQUEST_CANCEL.replace("cancel_requested", "pause_requested")
+REQUEST_PAUSE = f"""
+UPDATE tasks SET pause_requested = true WHERE id = $1 AND lease_until >= now() RETURNING {COLUMNS}
+"""
 # Let a paused task wait for its turn again.
 RESUME = f"UPDATE tasks SET run_after = now(), lost = 0, retried = '{{}}' WHERE id = $1 RETURNING {COLUMNS}"
 # Note what people say of a task.

@@ -37,6 +37,7 @@ from tests.conftest import DatabaseUrls
 from tests.integration.onnx_models import doubled
 from tests.integration.running import Ask, Running, asking, guarded_bus, running_service, until
 from tests.integration.served_models import DataPlane, data_plane, linear
+from tests.integration.trainer_desk import desk
 
 MODEL = "digits-cnn"
 WEIGHTS = np.random.default_rng(1).normal(size=(64, 10))
@@ -99,7 +100,7 @@ async def house(
         given = settings_of("inference").model_dump() | {"nats_url": server.servers}
         settings = Settings(**given, batch_part_rows=64, batch_patience_seconds=1, batch_keep_days=1, lease_seconds=60)
         service = Service("inference", settings)
-        runner = TaskRunner(service, settings)
+        runner = TaskRunner(service, settings, desk(settings_of))
         bodies = BodyStore(settings.artifacts_url, settings.home_dir)
         runner.add(BatchJob(Caller(service.bus, bodies, settings), settings))
         nobody: Any = None

@@ -19,8 +19,8 @@ from services.inference.parts import Parts as InferenceParts
 from services.inference.search.searcher import Searcher
 from services.inference.settings import Settings as InferenceSettings
 from services.trainer.handlers import HANDLERS as TRAINER
-from services.trainer.handlers import Parts as TrainerParts
 from services.trainer.job import TrainJob
+from services.trainer.parts import Parts as TrainerParts
 from services.trainer.settings import Settings as TrainerSettings
 from shared.service import Service
 from shared.streams import SERVICES
@@ -80,7 +80,7 @@ def trainer() -> Service:
     service = Service("trainer", settings)
     runner = TaskRunner(service, settings)
     runner.add(TrainJob())
-    service.handle(TRAINER, TrainerParts(runner, service.bus))
+    service.handle(TRAINER, TrainerParts(runner, service.bus, settings))
     return service
 
 

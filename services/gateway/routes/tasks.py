@@ -104,8 +104,7 @@ async def submit_task(
     body: NewTask, caller: CallerOf, response: Response, idempotency_key: IdempotencyKey = ""
 ) -> TaskAccepted:
     """Accept a task; the same Idempotency-Key with the same body gives the same task, with another one 409."""
-    order = SubmitTask(**body.model_dump(exclude={"kind", *TERMS}), terms=_terms(body))
-    return _located(await caller.ask(order, idempotency_key=idempotency_key), response)
+    return _located(await caller.ask(order_of(body), idempotency_key=idempotency_key), response)
 
 
 @ROUTES.add("GET", "/tasks", Permission.TASKS_READ)
@@ -187,6 +186,10 @@ async def show_task_logs(
         return caller.edges.followers.response(_follow_logs(task_id, subject, start, caller))
     lines = [_line(stored) async for stored in caller.edges.logs.read(subject, start, limit)]
     return TaskLogs(lines=lines, after=lines[-1].sequence if lines else start - 1)
+
+
+def order_of(body: NewTask) -> SubmitTask:
+    return SubmitTask(**body.model_dump(exclude={"kind", *TERMS}), terms=_terms(body))
 
 
 def _terms(body: Terms) -> Terms:

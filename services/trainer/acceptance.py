@@ -1,0 +1,25 @@
+"""How a training comes to be: its plan is completed and checked, and the task committed with what is said of it."""
+
+import library
+from services.trainer.domain import KIND, fits, plan, requested
+from services.trainer.parts import Work
+from shared.rpc.registry import GetDataset
+from shared.rpc.trainer import SubmitTask
+from shared.tasks import dependencies
+from shared.tasks.run import accept
+from shared.tasks.store import Task
+
+
+async def accept_training(work: Work, task_id: str, order: SubmitTask) -> Task:
+    """Raises InvalidInput naming the field, NotFound for a member or data set that is not there."""
+    accepted = plan(library.model(order.model), order.config, order.auto_promote)
+    if order.dataset is not None and order.dataset != accepted.dataset:
+        found = await work.parts.bus.ask(GetDataset(name=order.dataset), work.context)
+        fits(library.model(order.model), order.dataset, found.facts)
+        accepted = accepted.model_copy(update={"dataset": order.dataset, "dataset_digest": found.digest})
+    await dependencies.check(work, order.terms.after)
+    spec = accepted.model_dump(mode="json", exclude={"model"})
+    task = await accept(work, KIND, accepted.model, spec, task_id, order.terms)
+    work.say(requested(task.id, accepted))
+    work.then(work.parts.runner.wake)
+    return task

@@ -1,0 +1,1 @@
+"""Trainings that begin by the clock, or when something happens."""
