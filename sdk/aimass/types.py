@@ -67,6 +67,14 @@ class Task(TypedDict):
     error_class: str
     error_message: str
     failure: Failure | None
+    priority: int
+    tags: list[str]
+    remark: str
+    waits_for: list[str]
+    parent: str
+    resources: dict[str, float] | None
+    limits: dict[str, float | None] | None
+    retries: dict[str, int] | None
     created_at: str | None
     started_at: str | None
     ended_at: str | None

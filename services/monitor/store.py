@@ -160,9 +160,9 @@ async def project_task(tx: Connection, task: TaskChanged, sequence: int, context
         task.started_at,
         task.ended_at,
         task.priority,
-        task.tags,
+        list(task.tags),
         task.remark,
-        task.waits_for,
+        list(task.waits_for),
         task.parent,
     )
 

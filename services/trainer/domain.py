@@ -15,7 +15,6 @@ from shared.names import Digest, Slug
 from shared.optimisation import Int8Static, Optimisation
 from shared.rpc.registry import VersionView
 from shared.rpc.trainer import CloneTask, SubmitTask
-from shared.tasks.store import Task
 from shared.tasks.terms import Terms
 
 KIND = "train"
@@ -100,16 +99,16 @@ def ordered(command: TrainModel) -> SubmitTask:
     )
 
 
-def alike(task: Task, wanted: CloneTask) -> SubmitTask:
+def alike(kind: str, model: str, spec: Mapping[str, Any], wanted: CloneTask) -> SubmitTask:
     """The request for a training like an earlier one; raises Conflict for a task of another kind."""
-    if task.kind != KIND:
-        raise Conflict(f"a task of kind {task.kind} cannot be cloned: only trainings can", field="task_id")
-    promote = task.spec["auto_promote"] if wanted.auto_promote is None else wanted.auto_promote
+    if kind != KIND:
+        raise Conflict(f"a task of kind {kind} cannot be cloned: only trainings can", field="task_id")
+    promote = spec["auto_promote"] if wanted.auto_promote is None else wanted.auto_promote
     return SubmitTask(
-        model=task.model,
-        config=task.spec["parameters"] | wanted.config,
+        model=model,
+        config=spec["parameters"] | wanted.config,
         auto_promote=promote,
-        dataset=task.spec["dataset"],
+        dataset=spec["dataset"],
         terms=wanted.terms,
     )
 

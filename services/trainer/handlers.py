@@ -43,7 +43,7 @@ async def submit_task(request: SubmitTask, work: Work) -> TaskAccepted:
 async def clone_task(request: CloneTask, work: Work) -> TaskAccepted:
     """Accept a training like an earlier one, on its data set; the terms are the request's."""
     earlier = await tasks.find(work.tx, work.project, request.task_id)
-    return await submit_task(alike(earlier, request), work)
+    return await submit_task(alike(earlier.kind, earlier.model, earlier.spec, request), work)
 
 
 async def ask_admission(request: AskAdmission, work: Work) -> Admission:

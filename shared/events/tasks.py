@@ -24,11 +24,11 @@ class TaskChanged(Event):
     error_message: str = ""
     parameters: dict[str, Any] = {}
     result: dict[str, Any] = {}
-    priority: int = 0
-    tags: list[str] = []
-    remark: str = ""
-    waits_for: list[str] = []
-    parent: str = ""
     created_at: Timestamp | None = None
     started_at: Timestamp | None = None
     ended_at: Timestamp | None = None
+    priority: int = 0
+    tags: tuple[str, ...] = ()
+    remark: str = ""
+    waits_for: tuple[str, ...] = ()
+    parent: str = ""

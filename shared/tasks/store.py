@@ -71,9 +71,9 @@ class Task(HasOrigin):
             started_at=self.started_at,
             ended_at=self.ended_at,
             priority=self.priority,
-            tags=self.tags,
+            tags=tuple(self.tags),
             remark=self.remark,
-            waits_for=self.waits_for,
+            waits_for=tuple(self.waits_for),
             parent=self.parent,
         )
 

@@ -32,6 +32,7 @@ from tests.integration.onnx_models import Served
 from tests.integration.running import Ask, Running, asking, guarded_bus, running_service, until
 from tests.integration.served_models import DataPlane, data_plane, linear
 from tests.integration.tasks_kit import process_of
+from tests.integration.trainer_desk import answering_desk
 
 MODEL = "digits-cnn"
 GATE = (GateCondition(metric="accuracy", operator=">=", threshold=0.8),)
@@ -81,6 +82,12 @@ def settings(nats: NatsServer, settings_of: Callable[[str], ServiceSettings], pa
 async def plane(nats: NatsServer) -> AsyncIterator[DataPlane]:
     async with data_plane(nats.url) as listening:
         yield listening
+
+
+@pytest.fixture(autouse=True)
+async def desk(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[None]:
+    async with answering_desk(settings_of, nats):
+        yield
 
 
 @pytest.fixture
