@@ -144,7 +144,7 @@ class TaskRunner:
 
     async def _tell_too_large(self, task_ids: list[str], capacity: Resources) -> None:
         """Once; such a task waits for a larger node."""
-        note = f"needs more than this node has, which is {capacity}"
+        note = f"needs more than any node has; this one has {capacity}"
         async with self.database.transaction() as tx:
             for task in await queue.note(tx, task_ids, note):
                 work: Work[None] = Work(tx, task.origin, None)

@@ -3,6 +3,7 @@
 The first attempt waits for a word after the step `stay`, so that who ends or freezes it comes never too late.
 """
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -18,6 +19,8 @@ WORD = "go-on"
 
 
 def work(spec: dict[str, Any], reporter: Reporter) -> Result:
+    if spec.get("register"):
+        register(Path(spec["register"]), spec["pause"])
     first = int(Path(spec["resume"]).read_text()) + 1 if spec["resume"] else 1
     for step in range(first, spec["steps"] + 1):
         print(f"step {step}")
@@ -32,6 +35,16 @@ def work(spec: dict[str, Any], reporter: Reporter) -> Result:
     Path("out.txt").write_text("done")
     environment = sorted(set(os.environ) - {REPORT_FD})
     return Result(files={"out": "out.txt"}, data={"environment": environment, "pid": os.getpid()})
+
+
+def register(folder: Path, seconds: float) -> None:
+    """Tell whether another process works on the same task, and how long this one has."""
+    with (folder / "lock").open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            (folder / "twice").touch()
+        time.sleep(seconds)
 
 
 def await_word() -> None:

@@ -76,6 +76,9 @@ PASSWORD = "PUT /api/v1/me/password"
 OTHERWISE_REFUSED = {LOGIN: (401, 429), PASSWORD: (403,)}
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/tasks": {"kind": "train", "model": "unknown"},
+    "POST /api/v1/tasks/{task_id}/clone": {"config": {}},
+    "PATCH /api/v1/tasks/{task_id}": {"remark": "a remark"},
+    "PUT /api/v1/schedules/{name}": {"cron": "0 3 * * *", "task": {"kind": "train", "model": "unknown"}},
     "PUT /api/v1/models/{model}/aliases/{alias}": {"version": 1},
     "PUT /api/v1/models/{model}/resources": {"instances_max": 2, "pinned": True},
     "PATCH /api/v1/models/{model}": {"archived": True},

@@ -60,6 +60,12 @@ def test_what_can_never_run_holds_nobody_up() -> None:
     assert [task.task_id for task in decision.too_large] == ["train-1"]
 
 
+def test_what_another_node_can_run_is_not_too_large() -> None:
+    decision = admit(NODE, [], [waits(1, cores=3), waits(2)], {}, {}, [Resources(cores=4, memory=2**33)])
+    assert [task.task_id for task in decision.admitted] == ["train-2"]
+    assert decision.too_large == []
+
+
 def test_what_another_runner_waits_for_is_kept_for_it() -> None:
     decision = admit(NODE, [], [waits(1, cores=2, is_askers=False), waits(2)], {}, {})
     assert decision.admitted == []

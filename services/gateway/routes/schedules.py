@@ -1,5 +1,6 @@
 """Schedules: trainings that begin by the clock or by events."""
 
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.caller import CallerOf
@@ -7,7 +8,6 @@ from services.gateway.routes.declare import Routes
 from services.gateway.routes.tasks import NewTask, order_of
 from shared.names import Slug
 from shared.permissions import Permission
-from shared.rpc.base import Done
 from shared.rpc.trainer import (
     DeleteSchedule,
     GetSchedule,
@@ -51,7 +51,7 @@ async def put_schedule(name: Slug, body: NewSchedule, caller: CallerOf) -> Sched
     return await caller.ask(PutSchedule(name=name, task=order_of(body.task), on=body.on, **facts))
 
 
-@ROUTES.add("DELETE", "/schedules/{name}", Permission.TASKS_WRITE)
-async def delete_schedule(name: Slug, caller: CallerOf) -> Done:
+@ROUTES.add("DELETE", "/schedules/{name}", Permission.TASKS_WRITE, status_code=204, response_class=Response)
+async def delete_schedule(name: Slug, caller: CallerOf) -> None:
     """Forget a schedule; what it began goes on."""
-    return await caller.ask(DeleteSchedule(name=name))
+    await caller.ask(DeleteSchedule(name=name))

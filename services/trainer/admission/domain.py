@@ -44,15 +44,19 @@ def admit(
     waiting: Iterable[Waiting],
     usage: Mapping[str, float],
     weights: Mapping[str, float],
+    others: Iterable[Resources] = (),
 ) -> Decision:
-    """Decide for one node; usage is in seconds of a whole node by project, weights are 1 where none is given."""
-    free = capacity
+    """Decide for one node beside others; usage is in seconds of a whole node by project, weights are 1 where none is
+    given.
+    """
+    free, others = capacity, tuple(others)
     for needs in taken:
         free -= needs
     decision = Decision([], [])
     for task in _in_turn(waiting, usage, weights, capacity):
         if not capacity.holds(task.needs):
-            decision.too_large.append(task)
+            if not any(other.holds(task.needs) for other in others):
+                decision.too_large.append(task)
             continue
         if free.holds(task.needs) and task.is_askers:
             decision.admitted.append(task)

@@ -8,6 +8,7 @@ from shared.tasks.terms import Resources
 LOCK = 7302
 HALF_LIFE_SECONDS = 3600.0
 WISH_SECONDS = 3.0
+NODE_SECONDS = 60.0
 
 # One decision at a time.
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))"
@@ -52,6 +53,13 @@ WHERE node = $1
 """
 # What is taken of a node; whoever held what the runner would run has lost it.
 TAKEN = "SELECT needs FROM admissions WHERE node = $1 AND NOT task_id = ANY($2)"
+# What a node has.
+SEE_NODE = """
+INSERT INTO nodes (node, capacity) VALUES ($1, $2)
+ON CONFLICT (node) DO UPDATE SET capacity = excluded.capacity, seen_at = clock_timestamp()
+"""
+# What the nodes have that were heard of lately.
+NODES = "SELECT capacity FROM nodes WHERE seen_at > clock_timestamp() - make_interval(secs => $1)"
 # How much each project had, in seconds of a whole node, of which half is forgotten every half-life.
 USAGE = """
 SELECT project, used * 0.5 ^ (extract(epoch FROM clock_timestamp() - counted_at)::float8 / $1) AS used
@@ -62,6 +70,7 @@ FROM project_usage
 async def tell(tx: Connection, told: AskAdmission) -> None:
     """Keep what a runner says of itself."""
     await tx.execute(ONE_AT_A_TIME, LOCK)
+    await tx.execute(SEE_NODE, told.node, told.capacity.model_dump())
     await tx.execute(COUNT, HALF_LIFE_SECONDS)
     await tx.execute(FREE, told.owner, [wish.task_id for wish in told.held])
     await tx.execute(FORGET_WISHES, told.owner)
@@ -90,6 +99,10 @@ async def waiting(tx: Connection, told: AskAdmission) -> list[Waiting]:
 async def taken(tx: Connection, told: AskAdmission) -> list[Resources]:
     lost = [wish.task_id for wish in told.waiting]
     return [Resources(**row["needs"]) for row in await tx.fetch(TAKEN, told.node, lost)]
+
+
+async def nodes(tx: Connection) -> list[Resources]:
+    return [Resources(**row["capacity"]) for row in await tx.fetch(NODES, NODE_SECONDS)]
 
 
 async def usage(tx: Connection) -> dict[str, float]:

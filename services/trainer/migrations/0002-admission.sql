@@ -29,3 +29,9 @@ CREATE TABLE project_usage (
     used       double precision NOT NULL DEFAULT 0,
     counted_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+CREATE TABLE nodes (
+    node     text PRIMARY KEY,
+    capacity jsonb NOT NULL,
+    seen_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);

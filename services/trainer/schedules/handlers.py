@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import library
+from services.trainer.domain import plan
 from services.trainer.parts import Work
 from services.trainer.schedules import store
 from services.trainer.schedules.domain import answers, check, next_after
@@ -34,6 +36,7 @@ TRIGGERS: tuple[type[Event], ...] = (
 
 async def put_schedule(request: PutSchedule, work: Work) -> ScheduleView:
     check(request)
+    plan(library.model(request.task.model), request.task.config, request.task.auto_promote)
     next_at = next_after(request.cron, datetime.now(UTC)) if request.cron else None
     return await store.put(work.tx, work.project, work.context.actor, request, next_at)
 
