@@ -52,14 +52,14 @@ def settings_page() -> Iterator[str]:
     yield from ("# Settings", "", "Each is an environment variable.", "")
     for service in SERVICES:
         yield from (f"## {service}", "")
-        yield from table(("variable", "type", "default"), setting_rows(service))
+        yield from table(("variable", "type", "default", "what"), setting_rows(service))
 
 
 def setting_rows(service: str) -> Iterator[list[str]]:
     settings: type[ServiceSettings] = import_module(f"services.{service}.settings").Settings
     prefix = settings.model_config.get("env_prefix", "")
     for name, field in settings.model_fields.items():
-        yield [f"`{prefix}{name.upper()}`", f"`{type_name(field)}`", default(field)]
+        yield [f"`{prefix}{name.upper()}`", f"`{type_name(field)}`", default(field), field.description or ""]
 
 
 def type_name(field: FieldInfo) -> str:
@@ -67,6 +67,8 @@ def type_name(field: FieldInfo) -> str:
 
 
 def default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return "found at the start"
     return "required" if field.is_required() else f"`{field.get_default()}`"
 
 

@@ -56,7 +56,9 @@ class TaskSettings(ServiceSettings):
     lease_seconds: float = Field(default=15, gt=0)
     task_workers: int = Field(default=1, ge=1, le=1000, description="tasks of this process at once")
     task_node: str = Field(default_factory=socket.gethostname, description="whose cores and memory its tasks take")
-    task_cores: float = Field(default_factory=lambda: float(os.cpu_count() or 1), gt=0)
-    task_memory: int = Field(default_factory=usable_memory, gt=0, description="bytes of all tasks of the node")
-    task_gpus: float = Field(default_factory=gpus, ge=0)
+    task_cores: float = Field(
+        default_factory=lambda: float(os.cpu_count() or 1), gt=0, description="cores that its tasks may take together"
+    )
+    task_memory: int = Field(default_factory=usable_memory, gt=0, description="bytes that they may take")
+    task_gpus: float = Field(default_factory=gpus, ge=0, description="GPUs that they may take")
     task_threads: int = Field(default=1, ge=1, le=256)
