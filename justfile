@@ -191,6 +191,11 @@ bench *arguments: install
 bench-plot *arguments: install
     @"{{ python }}" -m benchmarks.plot "$@"
 
+# ask the control API at rest and while a training runs, its log is followed and 100 events a second are said: [--minutes 5]
+[group('checks')]
+api-load *arguments: install
+    @"{{ python }}" -m benchmarks.api_load "$@"
+
 # ask a model for three times what it can answer, and see what comes through and how the rest is refused
 [group('checks')]
 overload *arguments: install
