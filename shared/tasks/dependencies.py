@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 SUCCEEDED = short(TaskState.SUCCEEDED)
-ENDED_BADLY = frozenset({short(TaskState.FAILED), short(TaskState.CANCELLED)})
+WORDS = {short(TaskState.FAILED): "has failed", short(TaskState.CANCELLED): "was cancelled"}
+ENDED_BADLY = frozenset(WORDS)
 
 
 class Dependencies:
@@ -92,4 +93,4 @@ async def check(work: Work[Any], names: Iterable[str]) -> None:
 
 
 def _words(state: str) -> str:
-    return f"has {state}" if state else "is not there"
+    return WORDS.get(state, "is not there")
