@@ -1,6 +1,6 @@
 """aimass: the Python client of AI Mass."""
 
-from aimass.client import Client
+from aimass.client import AsyncClient, Client
 from aimass.errors import (
     ApiError,
     Conflict,
@@ -16,6 +16,7 @@ from aimass.errors import (
 
 __all__ = [
     "ApiError",
+    "AsyncClient",
     "Client",
     "Conflict",
     "DeadlineExceeded",

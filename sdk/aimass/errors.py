@@ -6,7 +6,12 @@ import httpx
 
 
 class ApiError(Exception):
-    """The platform refused: `status` as HTTP has it, `field` where one is to blame, `retry_after` in seconds."""
+    """The platform refused: `status` as HTTP has it, `field` where one is to blame, `retry_after` in seconds.
+
+    `was_sent` is false where the request surely reached nobody.
+    """
+
+    was_sent = True
 
     def __init__(
         self,
@@ -86,9 +91,13 @@ def error_of(response: httpx.Response) -> ApiError:
 
 def unreachable(error: httpx.TransportError) -> ApiError:
     """Nothing answered, or not in time."""
+    found: ApiError
     if isinstance(error, httpx.TimeoutException):
-        return DeadlineExceeded(0, f"the gateway did not answer in time: {type(error).__name__}")
-    return Unavailable(0, f"the gateway is not reachable: {error}")
+        found = DeadlineExceeded(0, f"the gateway did not answer in time: {type(error).__name__}")
+    else:
+        found = Unavailable(0, f"the gateway is not reachable: {error}")
+    found.was_sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    return found
 
 
 def _body(response: httpx.Response) -> dict[str, Any]:

@@ -4,11 +4,12 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aimass import types as t
-from aimass.connection import API, Connection
+from aimass.calls import API, Call, Flow, Pause, Request, call, get, nothing
 from aimass.errors import DeadlineExceeded, Unavailable
+from aimass.methods import method
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,8 +24,7 @@ def infer_path(model: str, version: int | None) -> str:
 class Later:
     """What a client can do with deferred requests and webhooks."""
 
-    _connection: Connection
-
+    @method
     def infer_later(
         self,
         model: str,
@@ -33,15 +33,11 @@ class Later:
         *,
         webhook: str = "",
         key: str = "",
-    ) -> t.Inference:
+    ) -> Call[t.Inference]:
         """Let a model be asked in JSON; the same idempotency key twice is one request."""
-        headers = _headers(webhook, key)
-        path = infer_path(model, version)
-        accepted: t.Inference = self._connection.send(
-            "POST", path, json={"inputs": list(inputs)}, headers=headers
-        ).json()
-        return accepted
+        return _accepted(model, version, _headers(webhook, key), json={"inputs": list(inputs)})
 
+    @method
     def predict_later(
         self,
         model: str,
@@ -51,34 +47,33 @@ class Later:
         outputs: Sequence[str] = (),
         webhook: str = "",
         key: str = "",
-    ) -> t.Inference:
+    ) -> Call[t.Inference]:
         """Let a model be asked with numpy arrays (needs `aimass[numpy]`)."""
         from aimass import arrays
 
         body, headers = arrays.encode(inputs, outputs)
-        headers |= _headers(webhook, key)
-        path = infer_path(model, version)
-        accepted: t.Inference = self._connection.send("POST", path, content=body, headers=headers).json()
-        return accepted
+        return _accepted(model, version, headers | _headers(webhook, key), content=body)
 
-    def inference(self, inference_id: str) -> t.Inference:
+    @method
+    def inference(self, inference_id: str) -> Call[t.Inference]:
         """A deferred request: queued, running, done, failed or cancelled."""
-        found: t.Inference = self._connection.call("GET", f"inferences/{inference_id}")
-        return found
+        return get(f"inferences/{inference_id}")
 
-    def inferences(self, *, model: str | None = None, state: str | None = None, limit: int = 100) -> list[t.Inference]:
+    @method
+    def inferences(
+        self, *, model: str | None = None, state: str | None = None, limit: int = 100
+    ) -> Call[list[t.Inference]]:
         """Deferred requests, newest first, as long as they are kept."""
-        params = {"model": model, "state": state, "limit": limit}
-        found: list[t.Inference] = self._connection.call("GET", "inferences", params=params)["inferences"]
-        return found
+        return get("inferences", {"model": model, "state": state, "limit": limit}, take="inferences")
 
-    def inference_result(self, inference_id: str, *, every: float = 0.5, timeout: float = 3600) -> dict[str, Any]:
+    @method
+    def inference_result(self, inference_id: str, *, every: float = 0.5, timeout: float = 3600) -> Flow[dict[str, Any]]:
         """The answer once there is one: the document of `infer`, or the arrays of `predict` where it was asked so.
 
         Raises what `infer` would have raised, Conflict for a cancelled request; an unreachable platform is waited for.
         """
-        self._wait(inference_id, every, timeout)
-        answer = self._connection.send("GET", f"{API}/inferences/{inference_id}/result")
+        yield from _wait(inference_id, every, timeout)
+        answer = yield from Request("GET", f"{API}/inferences/{inference_id}/result", safe=True)
         header_length = answer.headers.get("Inference-Header-Content-Length")
         if header_length is None:
             document: dict[str, Any] = answer.json()
@@ -87,32 +82,41 @@ class Later:
 
         return arrays.decode(answer.content, header_length)
 
-    def _wait(self, inference_id: str, every: float, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            with suppress(Unavailable, DeadlineExceeded):
-                if self.inference(inference_id)["state"] not in UNDER_WAY:
-                    return
-            time.sleep(every)
-        raise TimeoutError(f"{inference_id} has no answer after {timeout:g} s")
-
-    def cancel_inference(self, inference_id: str) -> t.Inference:
+    @method
+    def cancel_inference(self, inference_id: str) -> Call[t.Inference]:
         """Give up a request that has no answer yet."""
-        cancelled: t.Inference = self._connection.call("DELETE", f"inferences/{inference_id}")
-        return cancelled
+        return call("DELETE", f"inferences/{inference_id}")
 
-    def webhooks(self) -> list[t.Webhook]:
-        found: list[t.Webhook] = self._connection.call("GET", "webhooks")["webhooks"]
-        return found
+    @method
+    def webhooks(self) -> Call[list[t.Webhook]]:
+        """Where answers may be posted to."""
+        return get("webhooks", take="webhooks")
 
-    def create_webhook(self, name: str, url: str) -> t.NewWebhook:
+    @method
+    def create_webhook(self, name: str, url: str) -> Call[t.NewWebhook]:
         """Let answers be posted there, signed as Standard Webhooks; the secret is in this answer and nowhere else."""
-        made: t.NewWebhook = self._connection.call("POST", "webhooks", json={"name": name, "url": url})
-        return made
+        return call("POST", "webhooks", json={"name": name, "url": url})
 
-    def delete_webhook(self, name: str) -> None:
+    @method
+    def delete_webhook(self, name: str) -> Call[None]:
         """Post nothing there any more."""
-        self._connection.send("DELETE", f"{API}/webhooks/{name}")
+        return nothing("DELETE", f"webhooks/{name}")
+
+
+def _accepted(model: str, version: int | None, headers: dict[str, str], **body: Any) -> Call[t.Inference]:
+    request = Request("POST", infer_path(model, version), headers=headers, safe=True, **body)
+    return Call(request, lambda answer: cast(t.Inference, answer.json()))
+
+
+def _wait(inference_id: str, every: float, timeout: float) -> Flow[None]:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        with suppress(Unavailable, DeadlineExceeded):
+            found: t.Inference = yield from get(f"inferences/{inference_id}")
+            if found["state"] not in UNDER_WAY:
+                return
+        yield Pause(every)
+    raise TimeoutError(f"{inference_id} has no answer after {timeout:g} s")
 
 
 def _headers(webhook: str, key: str) -> dict[str, str]:

@@ -1,11 +1,11 @@
 """Search indexes: texts found by meaning and by words."""
 
-import uuid
 from pathlib import Path
 from typing import Literal, TypedDict
 
 from aimass import types as t
-from aimass.connection import API, Connection
+from aimass.calls import Call, bring, get, nothing
+from aimass.methods import method
 
 
 class SearchIndex(TypedDict):
@@ -34,8 +34,7 @@ class FoundDocument(TypedDict):
 class Searching:
     """What a client can do with search indexes."""
 
-    _connection: Connection
-
+    @method
     def build_index(
         self,
         name: str,
@@ -45,34 +44,30 @@ class Searching:
         version: int | None = None,
         format: str | None = None,  # noqa: A002
         key: str = "",
-    ) -> t.Accepted:
+    ) -> Call[t.Accepted]:
         """Submit a task that builds an index, or builds it anew, of a file with columns `id`, `text`, and
         `attributes` (an object of JSON) where documents have some.
         """
-        params = {"model": model, "version": version, "format": format}
-        headers = {"Idempotency-Key": key or str(uuid.uuid4()), "Content-Type": "application/octet-stream"}
-        with file.open("rb") as content:
-            accepted: t.Accepted = self._connection.call(
-                "POST", f"indexes/{name}", params=params, content=content, headers=headers
-            )
-        return accepted
+        return bring(f"indexes/{name}", file, {"model": model, "version": version, "format": format}, key)
 
-    def indexes(self) -> list[SearchIndex]:
+    @method
+    def indexes(self) -> Call[list[SearchIndex]]:
         """All indexes of the project, by name."""
-        found: list[SearchIndex] = self._connection.call("GET", "indexes")["indexes"]
-        return found
+        return get("indexes", take="indexes")
 
-    def index(self, name: str) -> SearchIndex:
-        found: SearchIndex = self._connection.call("GET", f"indexes/{name}")
-        return found
+    @method
+    def index(self, name: str) -> Call[SearchIndex]:
+        """An index, and the task that made it."""
+        return get(f"indexes/{name}")
 
-    def delete_index(self, name: str) -> None:
-        self._connection.send("DELETE", f"{API}/indexes/{name}")
+    @method
+    def delete_index(self, name: str) -> Call[None]:
+        """Delete an index and its documents."""
+        return nothing("DELETE", f"indexes/{name}")
 
+    @method
     def search(
         self, name: str, query: str, *, limit: int = 10, mode: Literal["hybrid", "text", "vector"] = "hybrid"
-    ) -> list[FoundDocument]:
+    ) -> Call[list[FoundDocument]]:
         """The documents that suit these words best, the best first."""
-        params = {"q": query, "limit": limit, "mode": mode}
-        found: list[FoundDocument] = self._connection.call("GET", f"indexes/{name}/search", params=params)["documents"]
-        return found
+        return get(f"indexes/{name}/search", {"q": query, "limit": limit, "mode": mode}, take="documents")

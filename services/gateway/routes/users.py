@@ -1,6 +1,7 @@
 """People who log in: sessions, passwords, and the users that an administrator lets in."""
 
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Literal
 
 from fastapi import FastAPI, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +21,16 @@ LOGIN = f"{PREFIX}/login"
 JWKS = "/.well-known/jwks.json"
 JWKS_HEADERS = {"Cache-Control": "max-age=60"}
 UserId = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")]
+
+
+class Me(BaseModel):
+    """Whose key or token this is, what it permits, and until when it counts."""
+
+    id: str
+    kind: Literal["key", "user"]
+    project: str
+    permissions: list[Permission]
+    expires_at: datetime | None
 
 
 class UserChange(BaseModel):
@@ -43,6 +54,16 @@ async def log_in(body: rpc.Login, caller: CallerOf, response: Response) -> rpc.L
     """Begin a session: a token for the Authorization header, in place of an API key."""
     response.headers["Cache-Control"] = "no-store"
     return await caller.ask(body)
+
+
+@ROUTES.add("GET", "/me", Permission.MODELS_READ)
+async def show_me(caller: CallerOf) -> Me:
+    """Who asks; every role may, so that a client can tell what its key is good for."""
+    who = caller.principal
+    expires_at = datetime.fromtimestamp(who.expires, UTC) if who.expires is not None else None
+    kind: Literal["key", "user"] = "key" if who.epoch is None else "user"
+    permissions = sorted(who.permissions)
+    return Me(id=who.key_id, kind=kind, project=who.project, permissions=permissions, expires_at=expires_at)
 
 
 @ROUTES.add("PUT", "/me/password", Permission.PASSWORD_CHANGE, status_code=204)

@@ -1,0 +1,78 @@
+"""Data sets, predictions, events, and the host."""
+
+from pathlib import Path
+from typing import Any, cast
+
+from aimass import types as t
+from aimass.calls import Call, Items, bring, get
+from aimass.methods import method, stream
+from aimass.streams import follow
+
+
+class Insight:
+    """What a client can see of data and of what happens."""
+
+    @method
+    def datasets(self, name: str | None = None) -> Call[list[t.Dataset]]:
+        """Data sets, newest first, without profile and preview."""
+        return get("datasets", {"name": name}, take="datasets")
+
+    @method
+    def dataset(self, name: str, digest: str | None = None) -> Call[t.Dataset]:
+        """A data set, the newest or that of a digest; `facts` has its profile and a preview."""
+        return get(f"datasets/{name}", {"digest": digest})
+
+    @method
+    def bring_dataset(
+        self,
+        name: str,
+        file: Path,
+        *,
+        like: str,
+        format: str | None = None,  # noqa: A002
+        key: str = "",
+    ) -> Call[t.Accepted]:
+        """Bring a file of rows as a data set that has the columns and labels of one of the library's."""
+        return bring(f"datasets/{name}", file, {"like": like, "format": format}, key)
+
+    @method
+    def predictions(
+        self,
+        model: str | None = None,
+        *,
+        prediction_id: str | None = None,
+        evaluation: bool = False,
+        limit: int = 100,
+    ) -> Call[list[t.Prediction]]:
+        """Answered predictions, newest first; those of evaluations only on request."""
+        filters = {"model": model, "prediction_id": prediction_id, "evaluation": evaluation, "limit": limit}
+        return get("predictions", filters, take="predictions")
+
+    @method
+    def timeline(self, correlation_id: str) -> Call[list[t.Event]]:
+        """The events of one chain so far, in order."""
+        return get("events", {"correlation_id": correlation_id, "follow": False}, take="events")
+
+    @stream
+    def follow_events(
+        self,
+        *,
+        correlation_id: str = "",
+        type: str = "",  # noqa: A002
+        subject: str = "",
+        since: str | None = None,
+    ) -> Items[t.Event]:
+        """Events as they happen until the caller stops; with a correlation id from the beginning of its chain, or
+        since a time (RFC 3339).
+        """
+        wanted = {"correlation_id": correlation_id, "type": type, "subject": subject, "since": since}
+        return follow("events", wanted, _event)
+
+    @method
+    def host(self) -> Call[t.HostMetrics]:
+        """CPU and memory of the host now."""
+        return get("metrics/host")
+
+
+def _event(document: dict[str, Any]) -> t.Event:
+    return cast(t.Event, document)
