@@ -1,0 +1,1 @@
+"""The command line; it needs the extra `cli` (typer and rich)."""

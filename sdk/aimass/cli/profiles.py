@@ -1,0 +1,78 @@
+"""Where to and with what: from the environment, or from a file of the user's that nobody else may read."""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import typer
+
+URL: Final = "AIMASS_URL"
+KEY: Final = "AIMASS_API_KEY"
+PROFILE: Final = "AIMASS_PROFILE"
+DEFAULT: Final = "default"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An address with an API key, or with the token of a user's session and the time of its end (RFC 3339)."""
+
+    url: str
+    key: str
+    user: str = ""
+    expires_at: str = ""
+
+
+class NoProfile(Exception):
+    """Nobody has logged in here."""
+
+
+def file() -> Path:
+    return Path(typer.get_app_dir("aimass")) / "profiles.json"
+
+
+def chosen(name: str) -> Profile:
+    """The address and key of the environment, or those of a profile where it names none.
+
+    A key is never sent to another address than that it was kept for. Raises NoProfile.
+    """
+    url, key = os.environ.get(URL, ""), os.environ.get(KEY, "")
+    if url and key:
+        return Profile(url, key)
+    kept = read().get(name)
+    if kept is None or (url and url.rstrip("/") != kept.url.rstrip("/")):
+        raise NoProfile(f"{KEY} is not set, and no key is kept for {url}" if url else "nobody has logged in here")
+    return Profile(kept.url, key) if key else kept
+
+
+def read() -> dict[str, Profile]:
+    try:
+        text = file().read_text()
+    except FileNotFoundError:
+        return {}
+    return {name: Profile(**kept) for name, kept in json.loads(text).items()}
+
+
+def keep(name: str, profile: Profile) -> Path:
+    return _write(read() | {name: profile})
+
+
+def forget(name: str) -> bool:
+    """Whether there was such a profile."""
+    kept = read()
+    if kept.pop(name, None) is None:
+        return False
+    _write(kept)
+    return True
+
+
+def _write(kept: dict[str, Profile]) -> Path:
+    """Whole or not at all, and never readable by others: a file of mkstemp has the mode 0600."""
+    path = file()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "w") as target:
+        json.dump({name: asdict(profile) for name, profile in kept.items()}, target, indent=2)
+    return Path(name).replace(path)

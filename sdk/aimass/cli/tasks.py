@@ -1,0 +1,137 @@
+"""tasks, logs, cancel, pause, resume, metrics, curves."""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+from aimass import types
+from aimass.cli import following, output
+from aimass.cli.session import client_of
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+WIDTH = 40
+TaskId = Annotated[str, typer.Argument(metavar="TASK", help="The task's id, such as train-0190….")]
+TaskIds = Annotated[list[str], typer.Argument(metavar="TASK…", help="Ids of tasks.")]
+Follow = Annotated[
+    bool, typer.Option("--follow", "-f", help="Go on until the task has ended; Ctrl-C leaves it running.")
+]
+Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
+COLUMNS: output.Columns = {
+    "TASK": lambda task: task["id"],
+    "MODEL": lambda task: task["model"],
+    "STATE": lambda task: task["state"],
+    "PROGRESS": lambda task: f"{task['progress']:.0%}",
+    "NOTE": lambda task: task["error_class"] or task["note"],
+    "CREATED": lambda task: output.moment(task["created_at"]),
+}
+
+
+def tasks(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(metavar="[TASK]", help="Show this one alone.")] = "",
+    kind: Annotated[str | None, typer.Option(help="Only of this kind, such as train.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only in this state, such as running.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
+    limit: Limit = 100,
+    as_json: output.AsJson = False,
+) -> None:
+    """List tasks, newest first, or show one."""
+    with client_of(context) as client:
+        if task:
+            return output.facts(client.task(task), as_json)
+        found = list(islice(client.each_task(kind=kind, state=state, model=model, page=min(limit, 1000)), limit))
+    return output.rows(found, COLUMNS, as_json)
+
+
+def logs(
+    context: typer.Context,
+    task: TaskId,
+    follow: Follow = False,
+    after: Annotated[int, typer.Option(min=0, help="Begin after the line of this sequence.")] = 0,
+    as_json: output.AsJson = False,
+) -> None:
+    """Print the log of a task."""
+    with client_of(context) as client:
+        if follow:
+            return following.end(following.follow(client, task, as_json, after), as_json)
+        _print(client.each_log_line(task, after=after), as_json)
+    return None
+
+
+def cancel(context: typer.Context, tasks: TaskIds, as_json: output.AsJson = False) -> None:
+    """Stop tasks; one that runs ends within seconds."""
+    with client_of(context) as client:
+        _told([client.cancel(task) for task in tasks], as_json)
+
+
+def pause(context: typer.Context, tasks: TaskIds, as_json: output.AsJson = False) -> None:
+    """Let tasks wait until they are resumed; what they have learnt is kept."""
+    with client_of(context) as client:
+        _told([client.pause(task) for task in tasks], as_json)
+
+
+def resume(context: typer.Context, tasks: TaskIds, as_json: output.AsJson = False) -> None:
+    """Let paused tasks go on."""
+    with client_of(context) as client:
+        _told([client.resume(task) for task in tasks], as_json)
+
+
+def metrics(context: typer.Context, task: TaskId, as_json: output.AsJson = False) -> None:
+    """Print the metrics of a task, a row for each epoch."""
+    points = _points(context, task)
+    if as_json:
+        return output.document(points)
+    names = sorted({point["name"] for point in points})
+    table: dict[int, dict[str, float]] = {}
+    for point in points:
+        table.setdefault(point["epoch"], {})[point["name"]] = point["value"]
+    columns: output.Columns = {"EPOCH": lambda row: row[0], **{name: _value_of(name) for name in names}}
+    return output.rows(sorted(table.items()), columns, as_json)
+
+
+def curves(context: typer.Context, task: TaskId, as_json: output.AsJson = False) -> None:
+    """Draw the metrics of a task over its epochs, a line for each."""
+    series: dict[str, list[float]] = {}
+    for point in sorted(_points(context, task), key=lambda point: point["epoch"]):
+        series.setdefault(point["name"], []).append(point["value"])
+    columns: output.Columns = {
+        "METRIC": lambda row: row["name"],
+        "CURVE": lambda row: sparkline(row["values"]),
+        "FIRST": lambda row: row["values"][0],
+        "LAST": lambda row: row["values"][-1],
+        "LEAST": lambda row: min(row["values"]),
+        "MOST": lambda row: max(row["values"]),
+    }
+    output.rows([{"name": name, "values": values} for name, values in sorted(series.items())], columns, as_json)
+
+
+def sparkline(values: list[float]) -> str:
+    """Values as blocks from their least to their most; of many values, as many as there is room for."""
+    shown = [values[number * len(values) // WIDTH] for number in range(WIDTH)] if len(values) > WIDTH else values
+    least, most = min(shown), max(shown)
+    if least == most:
+        return BLOCKS[0] * len(shown)
+    return "".join(BLOCKS[int((value - least) / (most - least) * (len(BLOCKS) - 1) + 0.5)] for value in shown)
+
+
+def _points(context: typer.Context, task: str) -> list[types.MetricPoint]:
+    with client_of(context) as client:
+        return client.metrics(task)
+
+
+def _value_of(name: str) -> Any:
+    return lambda row: row[1].get(name)
+
+
+def _print(lines: Iterable[types.LogLine], as_json: bool) -> None:
+    for line in lines:
+        if as_json:
+            output.json_line(line)
+        elif line.get("stream") != following.PROGRESS:
+            output.line(line.get("line", ""))
+
+
+def _told(found: list[types.Task], as_json: bool) -> None:
+    output.rows(found, COLUMNS, as_json)

@@ -1,0 +1,114 @@
+"""train and clone: what begins a task, and what it is told."""
+
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+
+from aimass import Client, NotFound, types
+from aimass.cli import following, output
+from aimass.cli.session import client_of
+from aimass.cli.tasks import Follow, TaskId
+
+REGISTERED_SECONDS = 30.0
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A member of the library: 'aimass library' lists them.")]
+Settings = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="A value of the config, as JSON or text; dots go inside; may be repeated."
+    ),
+]
+
+
+def train(
+    context: typer.Context,
+    model: Model,
+    settings: Settings = [],  # noqa: B006
+    dataset: Annotated[str | None, typer.Option(help="Train on this data set instead of the member's own.")] = None,
+    promote: Annotated[bool, typer.Option(help="Promote the version by itself if it passes its evaluation.")] = True,
+    key: Annotated[str, typer.Option(help="An idempotency key: the same key again is the same task.")] = "",
+    follow: Follow = False,
+    as_json: output.AsJson = False,
+) -> None:
+    """Train a member of the library, which becomes the next version of the model of its name."""
+    config = config_of(settings)
+    with client_of(context) as client:
+        accepted = client.train(model, config, auto_promote=promote, dataset=dataset, key=key)
+        submitted(client, accepted, follow, as_json)
+
+
+def clone(
+    context: typer.Context,
+    task: TaskId,
+    settings: Settings = [],  # noqa: B006
+    key: Annotated[str, typer.Option(help="An idempotency key: the same key again is the same task.")] = "",
+    follow: Follow = False,
+    as_json: output.AsJson = False,
+) -> None:
+    """Submit a task again, with other values where --set names them."""
+    config = config_of(settings)
+    with client_of(context) as client:
+        submitted(client, client.clone(task, config, key=key), follow, as_json)
+
+
+def submitted(client: Client, accepted: types.Accepted, follow: bool, as_json: bool) -> None:
+    """Say what was accepted, and with --follow what becomes of it: the same for all that begins a task."""
+    if not follow:
+        return output.facts(accepted, as_json)
+    if as_json:
+        output.json_line({"event": "accepted", "task": accepted})
+    else:
+        output.note(f"{accepted['id']} {accepted['state']}")
+    task = following.follow(client, accepted["id"], as_json)
+    following.end(task, as_json)
+    return _registered(client, task, as_json)
+
+
+def config_of(settings: list[str]) -> dict[str, Any]:
+    """The config of `key=value`s: values are JSON where they can be read so, else text; `a.b=1` is `{"a": {"b": 1}}`.
+
+    Raises a usage error for what has no key.
+    """
+    config: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        *outer, last = name.split(".")
+        if not equals or not all((*outer, last)):
+            raise typer.BadParameter(f"'{setting}' is not KEY=VALUE, such as epochs=5", param_hint="--set")
+        inside = config
+        for each in outer:
+            inside = inside.setdefault(each, {})
+            if not isinstance(inside, dict):
+                raise typer.BadParameter(f"'{name}' is inside of what is a value already", param_hint="--set")
+        inside[last] = value_of(text)
+    return config
+
+
+def value_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _registered(client: Client, task: types.Task, as_json: bool) -> None:
+    """A task that ends with a version: wait until the version has its number."""
+    if task["kind"] not in ("train", "optimise"):
+        return
+    deadline = time.monotonic() + REGISTERED_SECONDS
+    while (version := _version_of(client, task)) is None and time.monotonic() < deadline:
+        time.sleep(0.3)
+    if version is None:
+        output.note(f"its version is not registered yet: 'aimass versions {task['model']}' shows it soon")
+    elif as_json:
+        output.json_line({"event": "registered", "version": version})
+    else:
+        output.line(f"{version['model']} version {version['version']}")
+
+
+def _version_of(client: Client, task: types.Task) -> types.Version | None:
+    try:
+        return next((found for found in client.versions(task["model"]) if found["task_id"] == task["id"]), None)
+    except NotFound:
+        return None
