@@ -17,7 +17,7 @@ def deploy(
     context: typer.Context,
     model: Model,
     version: Annotated[
-        int | None, typer.Argument(metavar="[VERSION]", min=1, help="The newest where none is named.")
+        int | None, typer.Argument(metavar="VERSION", min=1, help="The newest where none is named.")
     ] = None,
     instances: Annotated[str, typer.Option(metavar="MIN:MAX", help="How many processes each node gives it.")] = "",
     pin: Annotated[bool, typer.Option(help="Keep it in memory always; goes with --instances.")] = False,

@@ -11,7 +11,7 @@ from aimass.cli.session import client_of
 from aimass.cli.tasks import Follow, Limit
 from aimass.cli.training import submitted
 
-Name = Annotated[str, typer.Argument(metavar="[NAME]", help="Show this one alone.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Show this one alone.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 Version = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version's number.")]
 MEMBERS: output.Columns = {
@@ -105,7 +105,7 @@ def models(context: typer.Context, name: Name = "", as_json: output.AsJson = Fal
 def versions(
     context: typer.Context,
     model: Model,
-    version: Annotated[int | None, typer.Argument(metavar="[VERSION]", min=1, help="Show this one alone.")] = None,
+    version: Annotated[int | None, typer.Argument(metavar="VERSION", min=1, help="Show this one alone.")] = None,
     limit: Limit = 20,
     as_json: output.AsJson = False,
 ) -> None:
@@ -134,7 +134,7 @@ def promote(
 
 def deployments(
     context: typer.Context,
-    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Only of this model.")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Only of this model.")] = None,
     as_json: output.AsJson = False,
 ) -> None:
     """List which versions are deployed, and in which state."""

@@ -27,7 +27,7 @@ def predict(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="[WHAT]…", help="Texts, or items as JSON such as '{\"age\": 41}' or '[1, 2]'; - is stdin."
+            metavar="WHAT", help="Texts, or items as JSON such as '{\"age\": 41}' or '[1, 2]'; - is stdin."
         ),
     ] = [],  # noqa: B006
     file: Annotated[

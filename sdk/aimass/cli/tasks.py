@@ -13,7 +13,7 @@ from aimass.cli.session import client_of
 BLOCKS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
 TaskId = Annotated[str, typer.Argument(metavar="TASK", help="The task's id, such as train-0190….")]
-TaskIds = Annotated[list[str], typer.Argument(metavar="TASK…", help="Ids of tasks.")]
+TaskIds = Annotated[list[str], typer.Argument(metavar="TASK", help="Ids of tasks.")]
 Follow = Annotated[
     bool, typer.Option("--follow", "-f", help="Go on until the task has ended; Ctrl-C leaves it running.")
 ]
@@ -30,7 +30,7 @@ COLUMNS: output.Columns = {
 
 def tasks(
     context: typer.Context,
-    task: Annotated[str, typer.Argument(metavar="[TASK]", help="Show this one alone.")] = "",
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Show this one alone.")] = "",
     kind: Annotated[str | None, typer.Option(help="Only of this kind, such as train.")] = None,
     state: Annotated[str | None, typer.Option(help="Only in this state, such as running.")] = None,
     model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
