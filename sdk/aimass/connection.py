@@ -1,8 +1,9 @@
 """A kept-alive pool of HTTP connections to a gateway: for callers who wait, and for callers who await.
 
-The two differ in nothing but that. The second runs where httpx does, on asyncio and on trio.
+The two differ in nothing but that.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
@@ -11,8 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar
 
-import anyio
-import anyio.to_thread
 import httpx
 
 from aimass.calls import Exchange, Item, Items, Open, Pause, Read, Request, Steps
@@ -190,7 +189,7 @@ class AsyncConnection:
             case Read():
                 return await opened.read()
             case Pause():
-                return await anyio.sleep(step.seconds)
+                return await asyncio.sleep(step.seconds)
 
     async def _exchange(self, step: Exchange) -> httpx.Response:
         request = step.request
@@ -247,5 +246,5 @@ def _in_pieces(content: Any, headers: Mapping[str, str]) -> tuple[Any, Mapping[s
 
 
 async def _pieces(file: BinaryIO) -> AsyncGenerator[bytes, None]:
-    while piece := await anyio.to_thread.run_sync(file.read, PIECE):
+    while piece := await asyncio.to_thread(file.read, PIECE):
         yield piece

@@ -91,7 +91,11 @@ def test_a_key_goes_to_no_other_address(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
-        (errors.Invalid(422, "must be a number", field="config.epochs"), exits.USAGE, "config.epochs: must be a number"),
+        (
+            errors.Invalid(422, "must be a number", field="config.epochs"),
+            exits.USAGE,
+            "config.epochs: must be a number",
+        ),
         (errors.NotFound(404, "there is no model 'x'"), exits.NOT_FOUND, "there is no model 'x'"),
         (errors.Unauthenticated(401, "unknown"), exits.NOT_ALLOWED, "aimass login"),
         (errors.Forbidden(403, "this needs 'a:b'"), exits.NOT_ALLOWED, "administrator"),

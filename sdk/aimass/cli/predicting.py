@@ -26,9 +26,7 @@ def predict(
     model: Model,
     what: Annotated[
         list[str],
-        typer.Argument(
-            metavar="WHAT", help="Texts, or items as JSON such as '{\"age\": 41}' or '[1, 2]'; - is stdin."
-        ),
+        typer.Argument(metavar="WHAT", help="Texts, or items as JSON such as '{\"age\": 41}' or '[1, 2]'; - is stdin."),
     ] = [],  # noqa: B006
     file: Annotated[
         Path | None,
