@@ -82,7 +82,7 @@ class _BarView:
             self._progress.update(self._bar, completed=line.get("fraction", 0), description=_message(line))
         else:
             text = output.printable(line.get("line", ""))
-            self._progress.console.print(text, markup=False, highlight=False)
+            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ VERSIONS: output.Columns = {
     "VERSION": lambda version: version["version"],
     "ALIASES": lambda version: version["aliases"],
     "PASSED": lambda version: version["evaluation_passed"],
-    "METRICS": lambda version: ", ".join(f"{name}={value:.4g}" for name, value in version["metrics"].items()),
+    "METRICS": lambda version: _shown(version["metrics"]),
     "SOURCE": lambda version: version["source"],
     "CREATED": lambda version: output.moment(version["created_at"]),
 }
@@ -140,6 +140,12 @@ def deployments(
     """List which versions are deployed, and in which state."""
     with client_of(context) as client:
         output.rows(client.deployments(model), DEPLOYMENTS, as_json)
+
+
+def _shown(metrics: dict[str, float]) -> str:
+    """The figures on validation data where there are some, else all."""
+    known = {name.removeprefix("validation_"): value for name, value in metrics.items() if "validation_" in name}
+    return ", ".join(f"{name} {value:.4g}" for name, value in (known or metrics).items())
 
 
 def _settings(schema: dict[str, Any]) -> list[dict[str, Any]]:

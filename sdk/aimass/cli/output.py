@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -71,8 +72,10 @@ def cell(value: Any) -> str:
 
 
 def moment(found: str | None) -> str:
-    """A time of the API, in UTC, to the second."""
-    return (found or "")[:19].replace("T", " ")
+    """A time of the API, in UTC, to the second; on a terminal without the day where it is today's."""
+    text = (found or "")[:19].replace("T", " ")
+    is_today = text.startswith(datetime.now(UTC).strftime("%Y-%m-%d "))
+    return text[11:] if is_today and sys.stdout.isatty() else text
 
 
 def printable(text: str) -> str:
@@ -80,13 +83,19 @@ def printable(text: str) -> str:
     return "".join(letter if letter == "\t" or letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def _table(names: Sequence[str], cells: Iterable[Sequence[str]]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        table.add_column(name, overflow="fold")
+def _table(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """A table whose ids and names stay in one piece, so that they can be copied; only what has words is folded."""
+    table, needed = Table(box=None, pad_edge=False, header_style="bold"), 0
+    for number, name in enumerate(names):
+        words = [word for row in (names, *cells) for word in row[number].split(" ")]
+        is_one = not any(" " in row[number] for row in cells)
+        table.add_column(name, overflow="fold", no_wrap=is_one)
+        needed += max(map(len, words)) + 2
     for row in cells:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, needed)
+    console.print(table, soft_wrap=True)
 
 
 def _tabs(names: Sequence[str], cells: Iterable[Sequence[str]]) -> None:

@@ -21,10 +21,9 @@ Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
 COLUMNS: output.Columns = {
     "TASK": lambda task: task["id"],
     "MODEL": lambda task: task["model"],
-    "STATE": lambda task: task["state"],
-    "PROGRESS": lambda task: f"{task['progress']:.0%}",
-    "NOTE": lambda task: task["error_class"] or task["note"],
+    "STATE": lambda task: _state(task),
     "CREATED": lambda task: output.moment(task["created_at"]),
+    "NOTE": lambda task: task["error_class"] or task["note"],
 }
 
 
@@ -114,6 +113,10 @@ def sparkline(values: list[float]) -> str:
     if least == most:
         return BLOCKS[0] * len(shown)
     return "".join(BLOCKS[int((value - least) / (most - least) * (len(BLOCKS) - 1) + 0.5)] for value in shown)
+
+
+def _state(task: types.Task) -> str:
+    return f"{task['state']} {task['progress']:.0%}" if task["state"] == "running" else task["state"]
 
 
 def _points(context: typer.Context, task: str) -> list[types.MetricPoint]:
