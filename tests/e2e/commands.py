@@ -2,8 +2,10 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,21 @@ class Shell:
         self.said += out + err
         assert process.returncode == code, f"{arguments} ended with {process.returncode}: {out}{err}"
         return subprocess.CompletedProcess(arguments, code, out, err)
+
+    def seen(self, *arguments: object) -> str:
+        """What a person sees at a terminal until the command has ended well, with its colours and movements."""
+        ours, its = pty.openpty()
+        command = [sys.executable, "-m", "aimass", *map(str, arguments)]
+        variables = self.environment | {"TERM": "xterm", "COLUMNS": "100"}
+        process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=variables)
+        os.close(its)
+        shown = b""
+        with suppress(OSError):  # which is how a terminal ends
+            while piece := os.read(ours, 1 << 16):
+                shown += piece
+        os.close(ours)
+        assert process.wait(SECONDS) == 0, shown
+        return shown.decode()
 
     def json(self, *arguments: object, given: str = "") -> Any:
         """The one document that a command prints."""

@@ -134,6 +134,31 @@ async def test_predictions_in_json_and_with_arrays(gateway: Gateway, client: aim
     assert gateway.neighbours.requests[-1].version == "3"
 
 
+async def test_a_program_that_awaits_has_the_same_methods(gateway: Gateway) -> None:
+    key = await gateway.make_key()
+    await gateway.becomes(key, 200)
+    await gateway.neighbours.serve(MODEL)
+    states = iter(["running", "succeeded", "succeeded"])
+    gateway.neighbours.answers |= {
+        "submit_task": TaskAccepted(id=TASK, correlation_id="c"),
+        "get_task": lambda _: task(next(states)),
+        "get_model": NotFound("no such model", field="model"),
+    }
+    line = json.dumps({"at": 1.0, "stream": "stdout", "line": "said"}).encode()
+    await gateway.connection.jetstream().publish(log_subject("default", TASK), line)
+    async with aimass.AsyncClient(gateway.url, key) as client:
+        me = await client.me()
+        assert (me["kind"], me["project"], me["expires_at"]) == ("key", "default", None)
+        assert (await client.train(MODEL, {"epochs": 1}))["id"] == TASK
+        assert [found["state"] async for found in client.watch(TASK, every=0.01)] == ["running", "succeeded"]
+        gateway.neighbours.answers["get_task"] = task("succeeded")
+        assert [found["line"] async for found in client.follow_logs(TASK)] == ["said"]
+        outputs = await client.predict(MODEL, {"pixels": ROWS})
+        np.testing.assert_array_equal(outputs["sum"], ROWS.sum(axis=1))
+        with pytest.raises(aimass.NotFound, match="no such model"):
+            await client.model("x")
+
+
 async def test_refusals_are_errors_of_their_kind(gateway: Gateway, client: aimass.Client) -> None:
     answers = gateway.neighbours.answers
     answers |= {"get_model": NotFound("no such model", field="model"), "set_alias": Conflict("it changed")}

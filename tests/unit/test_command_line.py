@@ -1,6 +1,7 @@
 """What the command line makes of its arguments, and what it prints; without a platform."""
 
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import pytest
 import typer
 from aimass import errors
-from aimass.cli import exits, output, predicting, profiles, tasks, training
+from aimass.cli import exits, main, output, predicting, profiles, tasks, training
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "command-line.md"
 URL = "http://127.0.0.1:1"
 
 
@@ -138,3 +140,17 @@ def test_curves_fit_their_room() -> None:
     assert tasks.sparkline([2.0, 2.0]) == "▁▁"
     long = tasks.sparkline([float(number) for number in range(1000)])
     assert len(long) == tasks.WIDTH and long == "".join(sorted(long))
+
+
+def test_ids_stay_in_one_piece_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    name, words = "train-" + "0" * 36, "words " * 20
+    output._table(["TASK", "NAME", "NOTE"], [[name, "x" * 30, words]])
+    lines = capsys.readouterr().out.splitlines()
+    assert name in lines[1] and "x" * 30 in lines[1] and len(lines) > 3
+
+
+def test_the_page_shows_every_command_and_no_other() -> None:
+    shown = set(re.findall(r"aimass ([a-z]+)", PAGE.read_text().replace("--profile NAME ", "")))
+    assert {command.__name__ for command in main.COMMANDS} <= shown
+    typed = set(re.findall(r"^    \$ aimass ([a-z]+)", PAGE.read_text(), re.MULTILINE))
+    assert typed <= {command.__name__ for command in main.COMMANDS}

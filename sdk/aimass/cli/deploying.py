@@ -30,9 +30,9 @@ def deploy(
     deadline = time.monotonic() + wait
     with client_of(context) as client:
         number = version or _newest(client, model)
+        _promote(client, model, number, force, deadline)
         if bounds:
             client.set_resources(model, instances_min=bounds[0], instances_max=bounds[1], pinned=pin)
-        _promote(client, model, number, force, deadline)
         found = _serving(client, model, number, deadline)
     if as_json:
         return output.document(found)

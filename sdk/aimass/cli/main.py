@@ -63,8 +63,8 @@ def start(
 ) -> None:
     """AI Mass from the command line: train models, follow tasks, deploy versions, ask them.
 
-    Codes: 0 done, 1 a task failed, 2 wrong usage or input, 3 not there, 4 not allowed, 5 not reachable, 6 the state
-    does not allow it, 7 refused otherwise, 130 interrupted.
+    Codes: 0 done, 1 a task failed or a version did not pass, 2 wrong usage or input, 3 not there, 4 not allowed, 5 not
+    reachable, 6 the state does not allow it, 7 refused otherwise, 130 interrupted.
     """
     context.obj = Wanted(profile, timeout)
 
