@@ -8,6 +8,8 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import httpx
 
+from aimass.errors import ApiError
+
 API = "/api/v1"
 OPENAI = "/v1"
 BINARY = {"Content-Type": "application/octet-stream"}
@@ -159,5 +161,9 @@ def download(path: str, target: Path) -> Flow[Path]:
 
 
 def _taken(answer: httpx.Response, member: str | None) -> Any:
-    document = answer.json()
+    try:
+        document = answer.json()
+    except ValueError:
+        what = f"what answered at {answer.url} is no gateway: look whether the address is right"
+        raise ApiError(answer.status_code, what) from None
     return document if member is None else document[member]

@@ -157,6 +157,13 @@ async def test_a_stream_that_is_refused_is_an_error(script: Script, kind: Kind) 
 
 
 @both
+async def test_what_is_no_gateway_is_told(script: Script, kind: Kind) -> None:
+    script.answers.append((200, {"Content-Type": "text/html"}, b"<html>"))
+    with pytest.raises(aimass.ApiError, match="is no gateway"):
+        await kind.call(script, lambda client: client.models())
+
+
+@both
 async def test_files_go_and_come_whole(script: Script, kind: Kind, tmp_path: Path) -> None:
     rows, result = tmp_path / "rows.csv", tmp_path / "result.csv"
     rows.write_bytes(b"a,b\n" * 200_000)

@@ -62,6 +62,29 @@ def test_broken_json_is_told_before_anything_is_sent() -> None:
         predicting._item('{"a": ')
 
 
+@pytest.mark.parametrize(
+    "url", ["", "nowhere", "ftp://a", "http://", "http://[", "http://a b", "http://ä", "http://a:x"]
+)
+def test_what_is_no_address_is_told(url: str) -> None:
+    assert "no address" in str(profiles.problem_of(profiles.Profile(url, "aim_x")))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "https://host.example/below", "http://[::1]:80"])
+def test_addresses_and_keys_are_let_through(url: str) -> None:
+    assert profiles.problem_of(profiles.Profile(url, "aim_x")) is None
+    assert "no API key" in str(profiles.problem_of(profiles.Profile(url, "aim_ä")))
+    assert "no API key" in str(profiles.problem_of(profiles.Profile(url, "two words")))
+
+
+def test_a_broken_file_of_keys_is_told(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    profiles.keep("default", profiles.Profile(URL, "aim_kept"))
+    (config / "profiles.json").write_text('["aim_kept"')
+    with pytest.raises(typer.Exit), exits.told():
+        profiles.chosen("default")
+    said = capsys.readouterr().err
+    assert "profiles.json" in said and "log in again" in said and "aim_kept" not in said
+
+
 def test_keys_are_kept_for_their_owner_alone(config: Path) -> None:
     path = profiles.keep("default", profiles.Profile(URL, "aim_secret"))
     assert path.parent == config
@@ -105,12 +128,13 @@ def test_a_key_goes_to_no_other_address(monkeypatch: pytest.MonkeyPatch) -> None
         (errors.Unavailable(503, "busy"), exits.UNREACHABLE, "busy: try again"),
         (errors.Conflict(409, "it changed"), exits.CONFLICT, "it changed"),
         (errors.ApiError(500, "broken"), exits.OTHER, "broken"),
+        (KeyboardInterrupt(), exits.INTERRUPTED, "interrupted"),
         (TimeoutError("not yet"), exits.UNREACHABLE, "not yet"),
         (FileNotFoundError(2, "No such file", "rows.csv"), exits.USAGE, "rows.csv cannot be used: No such file"),
     ],
 )
 def test_each_failure_has_its_code_and_a_sentence(
-    error: Exception, code: int, words: str, capsys: pytest.CaptureFixture[str]
+    error: BaseException, code: int, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as left, exits.told():
         raise error

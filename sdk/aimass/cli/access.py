@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from aimass import Client, types
+from aimass import types
 from aimass.cli import exits, output, profiles
-from aimass.cli.session import Wanted, client_of
+from aimass.cli.session import Wanted, client_of, client_with
 from aimass.client import log_in
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -26,12 +26,8 @@ def login(context: typer.Context, url: Url = "", user: UserName = "", as_json: o
     """
     wanted: Wanted = context.obj
     url = _address(url, wanted.profile)
-    profile = (
-        _session(url, user, wanted)
-        if user
-        else profiles.Profile(url, os.environ.get(profiles.KEY) or _secret("API key"))
-    )
-    with Client(url, profile.key, timeout=wanted.timeout) as client:
+    profile = _session(url, user, wanted) if user else profiles.Profile(url, _key())
+    with client_with(profile, wanted) as client:
         me = client.me()
     path = profiles.keep(wanted.profile, profile)
     _show(profile, me, as_json)
@@ -62,10 +58,10 @@ def _show(profile: profiles.Profile, me: types.Me, as_json: bool) -> None:
 
 def _address(url: str, name: str) -> str:
     kept = profiles.read().get(name)
-    url = (url or (kept.url if kept else "") or typer.prompt("URL", err=True)).rstrip("/")
+    url = (url or (kept.url if kept else "")).rstrip("/")
+    if problem := profiles.problem_of(profiles.Profile(url, "")):
+        exits.leave(exits.USAGE, problem)
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        exits.leave(exits.USAGE, f"'{url}' is no address: give one such as http://127.0.0.1:8080")
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         output.note("aimass: over http others on the way can read what is sent, this key too: use https where you can")
     return url
@@ -73,10 +69,14 @@ def _address(url: str, name: str) -> str:
 
 def _session(url: str, user: str, wanted: Wanted) -> profiles.Profile:
     """The token of a session; its end is a little earlier here, so that no command begins with one that is over."""
-    with Client(url, "", timeout=wanted.timeout, retries=0) as anonymous:
+    with client_with(profiles.Profile(url, ""), wanted, retries=0) as anonymous:
         session = anonymous.run(log_in(user, _secret("Password")))
     end = datetime.now(UTC) + timedelta(seconds=session["expires_in"] - 5)
     return profiles.Profile(url, session["access_token"], user, end.isoformat(timespec="seconds"))
+
+
+def _key() -> str:
+    return os.environ.get(profiles.KEY) or _secret("API key")
 
 
 def _secret(what: str) -> str:

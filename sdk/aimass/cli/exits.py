@@ -51,6 +51,8 @@ def told() -> Iterator[None]:
         leave(CODES.get(type(error), OTHER), sentence_of(error))
     except TimeoutError as error:
         leave(UNREACHABLE, str(error))
+    except KeyboardInterrupt:
+        leave(INTERRUPTED, "interrupted: nothing more is waited for")
     except BrokenPipeError:
         raise  # who reads has had enough
     except OSError as error:

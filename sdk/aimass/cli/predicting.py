@@ -57,8 +57,15 @@ def predict(
 
 def _asked(what: list[str], file: Path | None) -> list[Any] | Path:
     if file is not None:
-        return _items(file.read_text()) if file.suffix.lower() in ITEMS else file
+        return _items(_utf8(file)) if file.suffix.lower() in ITEMS else file
     return [item for text in what for item in (_items(sys.stdin.read()) if text == STDIN else [_item(text)])]
+
+
+def _utf8(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"{file} is no text in UTF-8", param_hint="--file") from None
 
 
 def _item(text: str) -> Any:

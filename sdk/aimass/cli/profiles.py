@@ -1,7 +1,9 @@
 """Where to and with what: from the environment, or from a file of the user's that nobody else may read."""
 
+import errno
 import json
 import os
+import re
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ URL: Final = "AIMASS_URL"
 KEY: Final = "AIMASS_API_KEY"
 PROFILE: Final = "AIMASS_PROFILE"
 DEFAULT: Final = "default"
+ADDRESS: Final = r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[\x21-\x7e]*)?"
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,15 @@ class Profile:
 
 class NoProfile(Exception):
     """Nobody has logged in here."""
+
+
+def problem_of(profile: Profile) -> str | None:
+    """What is wrong with an address or a key before anything is sent, as one sentence."""
+    if not re.fullmatch(ADDRESS, profile.url):
+        return f"'{profile.url}' is no address: give one such as http://127.0.0.1:8080"
+    if not re.fullmatch(r"[\x21-\x7e]*", profile.key):
+        return "that is no API key: it holds a character that no key has"
+    return None
 
 
 def file() -> Path:
@@ -52,7 +64,10 @@ def read() -> dict[str, Profile]:
         text = file().read_text()
     except FileNotFoundError:
         return {}
-    return {name: Profile(**kept) for name, kept in json.loads(text).items()}
+    try:
+        return {name: Profile(**kept) for name, kept in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError):
+        raise OSError(errno.EINVAL, "it is broken: remove it and log in again", str(file())) from None
 
 
 def keep(name: str, profile: Profile) -> Path:

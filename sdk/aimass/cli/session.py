@@ -26,4 +26,11 @@ def client_of(context: typer.Context) -> Client:
         exits.leave(exits.NOT_ALLOWED, f"{error}: run 'aimass login URL', or set {profiles.URL} and {profiles.KEY}")
     if found.expires_at and datetime.fromisoformat(found.expires_at) <= datetime.now(UTC):
         exits.leave(exits.NOT_ALLOWED, f"the session of {found.user} is over: run 'aimass login --user {found.user}'")
-    return Client(found.url, found.key, timeout=wanted.timeout)
+    return client_with(found, wanted)
+
+
+def client_with(found: profiles.Profile, wanted: Wanted, retries: int = 2) -> Client:
+    """Ends the command where the address or the key cannot be one."""
+    if problem := profiles.problem_of(found):
+        exits.leave(exits.USAGE, problem)
+    return Client(found.url, found.key, timeout=wanted.timeout, retries=retries)

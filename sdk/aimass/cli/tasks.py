@@ -129,11 +129,12 @@ def _value_of(name: str) -> Any:
 
 
 def _print(lines: Iterable[types.LogLine], as_json: bool) -> None:
+    if as_json:
+        return output.document(list(lines))
     for line in lines:
-        if as_json:
-            output.json_line(line)
-        elif line.get("stream") != following.PROGRESS:
+        if line.get("stream") != following.PROGRESS:
             output.line(line.get("line", ""))
+    return None
 
 
 def _told(found: list[types.Task], as_json: bool) -> None:
