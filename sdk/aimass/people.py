@@ -1,17 +1,28 @@
 """Who may do what: the caller, API keys and users."""
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 from aimass import types as t
 from aimass.calls import Call, call, get, nothing
 from aimass.methods import method
 
 
+class Me(TypedDict):
+    """Whose key or token this is: a key or a user, of a project, what it permits, and until when it counts."""
+
+    id: str
+    kind: str
+    project: str
+    permissions: list[str]
+    expires_at: str | None
+
+
 class People:
     """What a client can do with keys and users."""
 
     @method
-    def me(self) -> Call[t.Me]:
+    def me(self) -> Call[Me]:
         """Whose key or token this is, and what it permits."""
         return get("me")
 

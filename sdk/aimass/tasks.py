@@ -1,9 +1,9 @@
 """The library, and tasks: submitting them, watching them, reading what they log."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 from aimass import types as t
 from aimass.calls import Call, Flow, Item, Items, Pause, bring, call, download, get
@@ -13,6 +13,20 @@ from aimass.streams import follow
 
 LONGEST_LIST = 1000
 ENDED = ("succeeded", "failed", "cancelled")
+
+
+class Terms(TypedDict, total=False):
+    """On which terms a task runs: how urgent it is, what it takes of a node (`cores`, `memory` in bytes, `gpus`) and
+    may not exceed (`seconds`, `memory`), retries by cause, the tasks that must have succeeded before, tags and a remark.
+    """
+
+    priority: int
+    resources: dict[str, float]
+    limits: dict[str, float]
+    retries: dict[str, int]
+    after: Sequence[str]
+    tags: Sequence[str]
+    remark: str
 
 
 class Tasks:
@@ -36,11 +50,13 @@ class Tasks:
         *,
         auto_promote: bool = True,
         dataset: str | None = None,
+        terms: Terms | None = None,
         key: str = "",
     ) -> Call[t.Accepted]:
         """Submit a training task, on the member's own data set or another; the same idempotency key is one task."""
         body = {"kind": "train", "model": model, "config": dict(config or {}), "auto_promote": auto_promote}
         body |= {"dataset": dataset} if dataset else {}
+        body |= terms or {}
         return call("POST", "tasks", json=body, key=key)
 
     @method
@@ -56,24 +72,38 @@ class Tasks:
 
     @method
     def tasks(
-        self, *, kind: str | None = None, state: str | None = None, model: str | None = None, limit: int = 100
+        self,
+        *,
+        kind: str | None = None,
+        state: str | None = None,
+        model: str | None = None,
+        tag: str | None = None,
+        limit: int = 100,
     ) -> Flow[list[t.Task]]:
         """Tasks of all services, newest first, over as many answers as it takes."""
+        wanted = {"kind": kind, "state": state, "model": model, "tag": tag}
         found: list[t.Task] = []
         cursor: str | None = None
         while len(found) < limit and cursor != "":
-            page = yield from _page(kind, state, model, min(limit - len(found), LONGEST_LIST), cursor)
+            page = yield from _page(wanted, min(limit - len(found), LONGEST_LIST), cursor)
             found, cursor = found + page["tasks"], page["next"]
         return found
 
     @stream
     def each_task(
-        self, *, kind: str | None = None, state: str | None = None, model: str | None = None, page: int = 100
+        self,
+        *,
+        kind: str | None = None,
+        state: str | None = None,
+        model: str | None = None,
+        tag: str | None = None,
+        page: int = 100,
     ) -> Items[t.Task]:
         """All tasks, newest first, asked for `page` at a time as the caller goes on."""
+        wanted = {"kind": kind, "state": state, "model": model, "tag": tag}
         cursor: str | None = None
         while cursor != "":
-            answer = yield from _page(kind, state, model, page, cursor)
+            answer = yield from _page(wanted, page, cursor)
             for found in answer["tasks"]:
                 yield Item(found)
             cursor = answer["next"]
@@ -131,9 +161,26 @@ class Tasks:
         return call("POST", f"tasks/{task_id}/resume")
 
     @method
-    def clone(self, task_id: str, config: Mapping[str, Any] | None = None, *, key: str = "") -> Call[t.Accepted]:
-        """Submit the same task again, with another value for what `config` names."""
-        return call("POST", f"tasks/{task_id}/clone", json={"config": dict(config or {})}, key=key)
+    def clone(
+        self, task_id: str, config: Mapping[str, Any] | None = None, *, terms: Terms | None = None, key: str = ""
+    ) -> Call[t.Accepted]:
+        """Submit the same task again, with another value for what `config` and `terms` name."""
+        body = {"config": dict(config or {}), **(terms or {})}
+        return call("POST", f"tasks/{task_id}/clone", json=body, key=key)
+
+    @method
+    def note(
+        self,
+        task_id: str,
+        *,
+        priority: int | None = None,
+        tags: Sequence[str] | None = None,
+        remark: str | None = None,
+    ) -> Call[t.Task]:
+        """Change how urgent a task is, its tags or its remark; what is None stays."""
+        given = {"priority": priority, "tags": None if tags is None else list(tags), "remark": remark}
+        body = {name: value for name, value in given.items() if value is not None}
+        return call("PATCH", f"tasks/{task_id}", json=body)
 
     @stream
     def watch(self, task_id: str, *, every: float = 0.5, timeout: float = 3600) -> Items[t.Task]:
@@ -177,5 +224,5 @@ def _line(document: dict[str, Any]) -> t.LogLine:
     return cast(t.LogLine, document)
 
 
-def _page(kind: str | None, state: str | None, model: str | None, limit: int, cursor: str | None) -> Call[Any]:
-    return get("tasks", {"kind": kind, "state": state, "model": model, "limit": limit, "cursor": cursor})
+def _page(wanted: Mapping[str, str | None], limit: int, cursor: str | None) -> Call[Any]:
+    return get("tasks", {**wanted, "limit": limit, "cursor": cursor})

@@ -336,16 +336,6 @@ class NewUser(User):
     password: str
 
 
-class Me(TypedDict):
-    """Whose key or token this is: a key or a user, of a project, what it permits, and until when it counts."""
-
-    id: str
-    kind: str
-    project: str
-    permissions: list[str]
-    expires_at: str | None
-
-
 class Session(TypedDict):
     """A token for the Authorization header, and the seconds that it lasts."""
 

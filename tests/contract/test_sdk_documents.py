@@ -5,7 +5,7 @@ import typing
 from pathlib import Path
 
 import pytest
-from aimass import searching, types
+from aimass import people, searching, types
 from pydantic import BaseModel
 
 from services.gateway.routes import predict, users
@@ -45,7 +45,7 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (types.User, auth.UserView),
     (types.NewUser, auth.UserWithPassword),
     (types.Session, auth.LoggedIn),
-    (types.Me, users.Me),
+    (people.Me, users.Me),
 ]
 
 

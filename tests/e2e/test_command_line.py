@@ -195,14 +195,35 @@ def test_each_refusal_has_its_code_and_one_sentence(shell: Shell, tmp_path: Path
     assert "whether it runs" in nobody.run("tasks", code=5).stderr
 
 
-def test_tasks_are_paused_resumed_and_cloned(house: House, shell: Shell, champion: int) -> None:
+@pytest.fixture
+def queueing(house: House) -> None:
+    """Tests that need what lets people order their tasks."""
     if "/api/v1/tasks/{task_id}/pause" not in house.http.get("/openapi.json").json()["paths"]:
-        pytest.skip("the platform has no route for this yet")
+        pytest.skip("the platform has no routes for this yet")
+
+
+@pytest.mark.usefixtures("queueing")
+def test_tasks_are_paused_resumed_and_cloned(house: House, shell: Shell, champion: int) -> None:
     task_id = shell.json(*LONG)["id"]
     until(lambda: house.task(task_id)["state"] == "running", what="the task to run")
     shell.json("pause", task_id)
     until(lambda: house.task(task_id)["state"] == "paused", what="the task to pause")
     assert shell.json("resume", task_id)[0]["state"] in ("queued", "running")
     shell.json("cancel", task_id)
+    house.wait_task(task_id)
     lines = shell.lines("clone", task_id, "--set", "epochs=1", "--follow")
     assert lines[-2]["task"]["parameters"]["epochs"] == 1
+    shell.run("resume", task_id, code=6)
+
+
+@pytest.mark.usefixtures("queueing")
+def test_tasks_have_an_order_and_words_to_find_them_by(house: House, shell: Shell, champion: int) -> None:
+    first = shell.json(*LONG, "--priority", "5", "--tag", "typed", "--need", "cores=0.5")["id"]
+    second = shell.json("train", "digits-cnn", "--set", "epochs=1", "--after", first, "--tag", "typed")["id"]
+    assert shell.json("tasks", second)["waits_for"] == [first]
+    found = shell.json("tasks", first)
+    assert (found["priority"], found["resources"]["cores"]) == (5, 0.5)
+    noted = shell.json("note", first, "--priority", "7", "--tag", "typed", "--tag", "again", "--remark", "look at it")
+    assert (noted["priority"], sorted(noted["tags"]), noted["remark"]) == (7, ["again", "typed"], "look at it")
+    until(lambda: {task["id"] for task in shell.json("tasks", "--tag", "typed")} == {first, second}, what="both")
+    shell.json("cancel", second, first)

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from aimass import types
 from aimass.cli import exits, output, profiles
 from aimass.cli.session import Wanted, client_of, client_with
 from aimass.client import log_in
+from aimass.people import Me
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Url = Annotated[str, typer.Argument(help="Where the gateway is, such as http://127.0.0.1:8080.", envvar=profiles.URL)]
@@ -51,7 +51,7 @@ def whoami(context: typer.Context, as_json: output.AsJson = False) -> None:
     _show(profiles.chosen(context.obj.profile), me, as_json)
 
 
-def _show(profile: profiles.Profile, me: types.Me, as_json: bool) -> None:
+def _show(profile: profiles.Profile, me: Me, as_json: bool) -> None:
     found: dict[str, Any] = {"url": profile.url, "user": profile.user, **me}
     output.facts(found, as_json)
 

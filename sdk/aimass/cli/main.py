@@ -13,7 +13,7 @@ COMMANDS = (
     *(access.login, access.logout, access.whoami),
     *(models.library, models.data),
     *(training.train, tasks.tasks, tasks.logs, tasks.metrics, tasks.curves),
-    *(tasks.cancel, tasks.pause, tasks.resume, training.clone),
+    *(tasks.cancel, tasks.pause, tasks.resume, training.clone, tasks.note),
     *(models.models, models.versions, models.promote, deploying.deploy, models.deployments),
     *(predicting.predict, happenings.events),
 )

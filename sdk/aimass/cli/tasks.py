@@ -17,6 +17,9 @@ TaskIds = Annotated[list[str], typer.Argument(metavar="TASK", help="Ids of tasks
 Follow = Annotated[
     bool, typer.Option("--follow", "-f", help="Go on until the task has ended; Ctrl-C leaves it running.")
 ]
+Priority = Annotated[int | None, typer.Option(min=-100, max=100, help="Of a project's tasks the higher goes first.")]
+Tags = Annotated[list[str], typer.Option("--tag", metavar="TAG", help="A word to find the task by; may be repeated.")]
+Remark = Annotated[str | None, typer.Option(metavar="TEXT", help="What people should know of the task.")]
 Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
 COLUMNS: output.Columns = {
     "TASK": lambda task: task["id"],
@@ -33,6 +36,7 @@ def tasks(
     kind: Annotated[str | None, typer.Option(help="Only of this kind, such as train.")] = None,
     state: Annotated[str | None, typer.Option(help="Only in this state, such as running.")] = None,
     model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
     limit: Limit = 100,
     as_json: output.AsJson = False,
 ) -> None:
@@ -40,7 +44,8 @@ def tasks(
     with client_of(context) as client:
         if task:
             return output.facts(client.task(task), as_json)
-        found = list(islice(client.each_task(kind=kind, state=state, model=model, page=min(limit, 1000)), limit))
+        every = client.each_task(kind=kind, state=state, model=model, tag=tag, page=min(limit, 1000))
+        found = list(islice(every, limit))
     return output.rows(found, COLUMNS, as_json)
 
 
@@ -75,6 +80,19 @@ def resume(context: typer.Context, tasks: TaskIds, as_json: output.AsJson = Fals
     """Let paused tasks go on."""
     with client_of(context) as client:
         _told([client.resume(task) for task in tasks], as_json)
+
+
+def note(
+    context: typer.Context,
+    task: TaskId,
+    priority: Priority = None,
+    tags: Tags = [],  # noqa: B006
+    remark: Remark = None,
+    as_json: output.AsJson = False,
+) -> None:
+    """Change how urgent a task is, its tags, or what people should know of it."""
+    with client_of(context) as client:
+        output.facts(client.note(task, priority=priority, tags=tags or None, remark=remark), as_json)
 
 
 def metrics(context: typer.Context, task: TaskId, as_json: output.AsJson = False) -> None:

@@ -2,14 +2,15 @@
 
 import json
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
 from aimass import Client, NotFound, types
 from aimass.cli import following, output
 from aimass.cli.session import client_of
-from aimass.cli.tasks import Follow, TaskId
+from aimass.cli.tasks import Follow, Priority, Remark, Tags, TaskId
+from aimass.tasks import Terms
 
 REGISTERED_SECONDS = 30.0
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A member of the library: 'aimass library' lists them.")]
@@ -21,20 +22,35 @@ Settings = Annotated[
 ]
 
 
+After = Annotated[list[str], typer.Option("--after", metavar="TASK", help="Wait until this task has succeeded.")]
+Needs = Annotated[
+    list[str],
+    typer.Option("--need", metavar="KEY=VALUE", help="What it takes of a node: cores, gpus, memory (bytes)."),
+]
+
+
+Key = Annotated[str, typer.Option(help="An idempotency key: the same key again is the same task.")]
+
+
 def train(
     context: typer.Context,
     model: Model,
     settings: Settings = [],  # noqa: B006
     dataset: Annotated[str | None, typer.Option(help="Train on this data set instead of the member's own.")] = None,
     promote: Annotated[bool, typer.Option(help="Promote the version by itself if it passes its evaluation.")] = True,
-    key: Annotated[str, typer.Option(help="An idempotency key: the same key again is the same task.")] = "",
+    priority: Priority = None,
+    tags: Tags = [],  # noqa: B006
+    remark: Remark = None,
+    after: After = [],  # noqa: B006
+    needs: Needs = [],  # noqa: B006
+    key: Key = "",
     follow: Follow = False,
     as_json: output.AsJson = False,
 ) -> None:
     """Train a member of the library, which becomes the next version of the model of its name."""
-    config = config_of(settings)
+    config, terms = config_of(settings), terms_of(priority, tags, remark, after, needs)
     with client_of(context) as client:
-        accepted = client.train(model, config, auto_promote=promote, dataset=dataset, key=key)
+        accepted = client.train(model, config, auto_promote=promote, dataset=dataset, terms=terms, key=key)
         submitted(client, accepted, follow, as_json)
 
 
@@ -42,14 +58,19 @@ def clone(
     context: typer.Context,
     task: TaskId,
     settings: Settings = [],  # noqa: B006
-    key: Annotated[str, typer.Option(help="An idempotency key: the same key again is the same task.")] = "",
+    priority: Priority = None,
+    tags: Tags = [],  # noqa: B006
+    remark: Remark = None,
+    after: After = [],  # noqa: B006
+    needs: Needs = [],  # noqa: B006
+    key: Key = "",
     follow: Follow = False,
     as_json: output.AsJson = False,
 ) -> None:
     """Submit a task again, with other values where --set names them."""
-    config = config_of(settings)
+    config, terms = config_of(settings), terms_of(priority, tags, remark, after, needs)
     with client_of(context) as client:
-        submitted(client, client.clone(task, config, key=key), follow, as_json)
+        submitted(client, client.clone(task, config, terms=terms, key=key), follow, as_json)
 
 
 def submitted(client: Client, accepted: types.Accepted, follow: bool, as_json: bool) -> None:
@@ -65,7 +86,14 @@ def submitted(client: Client, accepted: types.Accepted, follow: bool, as_json: b
     return _registered(client, task, as_json)
 
 
-def config_of(settings: list[str]) -> dict[str, Any]:
+def terms_of(priority: int | None, tags: list[str], remark: str | None, after: list[str], needs: list[str]) -> Terms:
+    """The terms that were given; what was not is left to the platform."""
+    given: dict[str, Any] = {"priority": priority, "tags": tags, "remark": remark, "after": after}
+    given["resources"] = config_of(needs, "--need")
+    return cast(Terms, {name: value for name, value in given.items() if value not in (None, [], {})})
+
+
+def config_of(settings: list[str], option: str = "--set") -> dict[str, Any]:
     """The config of `key=value`s: values are JSON where they can be read so, else text; `a.b=1` is `{"a": {"b": 1}}`.
 
     Raises a usage error for what has no key.
@@ -75,12 +103,12 @@ def config_of(settings: list[str]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         *outer, last = name.split(".")
         if not equals or not all((*outer, last)):
-            raise typer.BadParameter(f"'{setting}' is not KEY=VALUE, such as epochs=5", param_hint="--set")
+            raise typer.BadParameter(f"'{setting}' is not KEY=VALUE, such as epochs=5", param_hint=option)
         inside = config
         for each in outer:
             inside = inside.setdefault(each, {})
             if not isinstance(inside, dict):
-                raise typer.BadParameter(f"'{name}' is inside of what is a value already", param_hint="--set")
+                raise typer.BadParameter(f"'{name}' is inside of what is a value already", param_hint=option)
         inside[last] = value_of(text)
     return config
 
