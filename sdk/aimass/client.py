@@ -14,6 +14,7 @@ from aimass.methods import Awaiting, Waiting
 from aimass.models import Models
 from aimass.people import People
 from aimass.retrying import Policy
+from aimass.scheduling import Scheduling
 from aimass.searching import Searching
 from aimass.sending import headers_of
 from aimass.tasks import Tasks
@@ -21,7 +22,7 @@ from aimass.tasks import Tasks
 T = TypeVar("T")
 
 
-class Methods(Tasks, Models, Insight, People, Asking, Later, Searching):
+class Methods(Tasks, Models, Insight, People, Asking, Later, Searching, Scheduling):
     """All that a client can do."""
 
     authorization: str

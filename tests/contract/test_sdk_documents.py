@@ -5,7 +5,7 @@ import typing
 from pathlib import Path
 
 import pytest
-from aimass import people, searching, types
+from aimass import people, scheduling, searching, types
 from pydantic import BaseModel
 
 from services.gateway.routes import predict, users
@@ -46,6 +46,7 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (types.NewUser, auth.UserWithPassword),
     (types.Session, auth.LoggedIn),
     (people.Me, users.Me),
+    (scheduling.Schedule, trainer.ScheduleView),
 ]
 
 

@@ -195,14 +195,6 @@ def test_each_refusal_has_its_code_and_one_sentence(shell: Shell, tmp_path: Path
     assert "whether it runs" in nobody.run("tasks", code=5).stderr
 
 
-@pytest.fixture
-def queueing(house: House) -> None:
-    """Tests that need what lets people order their tasks."""
-    if "/api/v1/tasks/{task_id}/pause" not in house.http.get("/openapi.json").json()["paths"]:
-        pytest.skip("the platform has no routes for this yet")
-
-
-@pytest.mark.usefixtures("queueing")
 def test_tasks_are_paused_resumed_and_cloned(house: House, shell: Shell, champion: int) -> None:
     task_id = shell.json(*LONG)["id"]
     until(lambda: house.task(task_id)["state"] == "running", what="the task to run")
@@ -216,7 +208,6 @@ def test_tasks_are_paused_resumed_and_cloned(house: House, shell: Shell, champio
     shell.run("resume", task_id, code=6)
 
 
-@pytest.mark.usefixtures("queueing")
 def test_tasks_have_an_order_and_words_to_find_them_by(house: House, shell: Shell, champion: int) -> None:
     first = shell.json(*LONG, "--priority", "5", "--tag", "typed", "--need", "cores=0.5")["id"]
     second = shell.json("train", "digits-cnn", "--set", "epochs=1", "--after", first, "--tag", "typed")["id"]
@@ -227,3 +218,17 @@ def test_tasks_have_an_order_and_words_to_find_them_by(house: House, shell: Shel
     assert (noted["priority"], sorted(noted["tags"]), noted["remark"]) == (7, ["again", "typed"], "look at it")
     until(lambda: {task["id"] for task in shell.json("tasks", "--tag", "typed")} == {first, second}, what="both")
     shell.json("cancel", second, first)
+
+
+def test_trainings_are_scheduled(shell: Shell) -> None:
+    made = shell.json("schedule", "weekly", "digits-cnn", "--cron", "30 3 * * MON", "--set", "epochs=2")
+    assert (made["cron"], made["task"]["config"], made["enabled"]) == ("30 3 * * MON", {"epochs": 2}, True)
+    shell.run("schedule", "on-data", "digits-cnn", "--on", "dataset_registered", "--where", "name=x", "--disabled")
+    assert [found["name"] for found in shell.json("schedules")] == ["on-data", "weekly"]
+    assert shell.json("schedules", "on-data")["on"] == {"event": "dataset_registered", "where": {"name": "x"}}
+    assert "weekly\tdigits-cnn\t30 3 * * MON\tyes\t" in shell.run("schedules").stdout
+    shell.run("schedule", "both", "digits-cnn", "--cron", "* * * * *", "--on", "version_promoted", code=2)
+    assert "cron" in shell.run("schedule", "wrong", "digits-cnn", "--cron", "99 * * * *", code=2).stderr
+    for name in ("weekly", "on-data"):
+        shell.run("unschedule", name)
+    shell.run("unschedule", "weekly", code=3)
