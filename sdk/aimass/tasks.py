@@ -21,9 +21,9 @@ class Terms(TypedDict, total=False):
     """
 
     priority: int
-    resources: dict[str, float]
-    limits: dict[str, float]
-    retries: dict[str, int]
+    resources: Mapping[str, float]
+    limits: Mapping[str, float]
+    retries: Mapping[str, int]
     after: Sequence[str]
     tags: Sequence[str]
     remark: str
