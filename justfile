@@ -92,6 +92,12 @@ status *arguments: install
 logs *arguments: install
     @"{{ python }}" -m deploy.embedded logs "$@"
 
+# the command line as the admin of the running stack, with nothing to log in to: just aimass tasks
+[group('stack')]
+[no-exit-message]
+aimass *arguments: install
+    @"{{ python }}" -m deploy.embedded.command_line "$@"
+
 # repeat the admin step on the running stack: roles, migrations, streams, consumers
 [group('stack')]
 [no-exit-message]
