@@ -22,7 +22,8 @@ def run(work: Callable[[dict[str, Any], Reporter], Result]) -> NoReturn:
     """Do the work that the spec on standard input asks for, report its end and leave."""
     die_with_parent(int(os.environ[REPORT_FD]))
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    logging.basicConfig(stream=sys.stdout, format="%(message)s")
+    logging.basicConfig(stream=sys.stdout)
+    logging.getLogger().handlers[0].setFormatter(Levelled())
     log.setLevel(logging.INFO)
     gc.set_threshold(*GC_THRESHOLDS)  # else a sixth of a short training looks through what torch's import leaves
     code = _report_end(work, Reporter.from_environment())
@@ -42,6 +43,14 @@ def _report_end(work: Callable[[dict[str, Any], Reporter], Result], reporter: Re
         reporter.send(Failure(error=type(error).__name__, message=str(error)))
         return 1
     return 0
+
+
+class Levelled(logging.Formatter):
+    """A line as it is, and of warnings and worse the level before it, by which people find them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno <= logging.INFO else f"{record.levelname}: {text}"
 
 
 def tell(reporter: Reporter, message: str) -> None:

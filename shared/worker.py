@@ -7,11 +7,16 @@ lines on the file descriptor named by REPORT_FD. It holds no credentials of the 
 import os
 import sys
 import threading
+import time
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
 REPORT_FD = "AIMASS_REPORT_FD"
+POINTS_SECONDS = 1.0
+SeriesName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]{1,250}$")]
+RecordKind = Literal["histogram", "text", "table", "image"]
 
 
 class Progress(BaseModel):
@@ -39,6 +44,47 @@ class Checkpoint(BaseModel):
     file: str
 
 
+class Series(BaseModel):
+    """Some scalars of one name: whole steps that do not fall, seconds since 1970, values (NaN is one, too)."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+    steps: list[int]
+    times: list[float]
+    values: list[float]
+
+    @model_validator(mode="after")
+    def _even(self) -> "Series":
+        if not len(self.steps) == len(self.times) == len(self.values) > 0:
+            raise ValueError("a series has as many steps as times as values, and at least one")
+        return self
+
+
+class Points(BaseModel):
+    """Scalars by step since the last such report, by name; `per_epoch` steps make an epoch."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+    type: Literal["points"] = "points"
+    per_epoch: float | None = Field(default=None, gt=0)
+    series: dict[SeriesName, Series]
+
+
+class Record(BaseModel):
+    """A histogram, text or table as `body`, or an image or any of those as a file of the work folder, at a step."""
+
+    type: Literal["record"] = "record"
+    kind: RecordKind
+    name: SeriesName
+    step: int = Field(default=0, ge=0, lt=2**63)
+    body: dict[str, Any] | None = None
+    file: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Record":
+        if (self.body is None) == (self.file is None):
+            raise ValueError("a record has either a body or a file")
+        return self
+
+
 class Result(BaseModel):
     """The end of a task: files of the work folder to be kept, by role, and facts about them."""
 
@@ -55,7 +101,7 @@ class Failure(BaseModel):
     message: str
 
 
-Report = Annotated[Progress | Metrics | Checkpoint | Result | Failure, Field(discriminator="type")]
+Report = Annotated[Progress | Metrics | Checkpoint | Points | Record | Result | Failure, Field(discriminator="type")]
 REPORTS: TypeAdapter[Report] = TypeAdapter(Report)
 
 
@@ -75,6 +121,32 @@ class Reporter:
         line = report.model_dump_json().encode() + b"\n"
         with self._whole_line:
             self._pipe.write(line)
+
+
+class Curves:
+    """Gathers scalars by step and sends them on at most once a second; `flush` sends what is left."""
+
+    def __init__(self, reporter: Reporter, per_epoch: float | None = None) -> None:
+        self._reporter, self._per_epoch = reporter, per_epoch
+        self._series: dict[str, tuple[list[int], list[float], list[float]]] = {}
+        self._sent = time.time()
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        now = time.time()
+        for name, value in values.items():
+            if (series := self._series.get(name)) is None:
+                series = self._series[name] = ([], [], [])
+            series[0].append(step)
+            series[1].append(now)
+            series[2].append(value)
+        if not 0 <= now - self._sent < POINTS_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        given, self._series, self._sent = self._series, {}, time.time()
+        if given:
+            columns = {name: Series(steps=s, times=t, values=v) for name, (s, t, v) in given.items()}
+            self._reporter.send(Points(per_epoch=self._per_epoch, series=columns))
 
 
 def read_spec() -> dict[str, Any]:

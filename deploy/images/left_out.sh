@@ -3,7 +3,7 @@
 set -eu
 here=$(dirname -- "$0")
 case $1 in
-    trainer | evaluator) lists="$here/development.txt $here/batches.txt" ;;
+    trainer | evaluator) lists="$here/development.txt" ;;
     inference) lists="$here/development.txt $here/training.txt $here/sound.txt" ;;
     gateway) lists="$here/development.txt $here/training.txt $here/batches.txt" ;;
     *) lists="$here/development.txt $here/training.txt $here/batches.txt $here/sound.txt" ;;

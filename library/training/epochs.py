@@ -54,6 +54,7 @@ class Training:
         model.adapt(self.module, self._train[:-1], self._train[-1])
         self.epoch = 0
         self.metrics: dict[str, float] = {}
+        self.step_figures: dict[str, float] = {}
 
     @cached_property
     def _optimiser(self) -> torch.optim.Optimizer:
@@ -111,6 +112,7 @@ class Training:
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
+        self.step_figures = {"train_loss": value, "learning_rate": self._optimiser.param_groups[0]["lr"]}
         return value
 
     @torch.no_grad()

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import library
 from shared import child
 from shared.names import Slug
-from shared.worker import Checkpoint, Metrics, Progress, Reporter, Result
+from shared.worker import Checkpoint, Curves, Metrics, Progress, Reporter, Result
 
 if TYPE_CHECKING:
     from library.base import Config, Model
@@ -65,6 +65,11 @@ class Pace:
         self._began = self._moved = time.monotonic()
         self._first, self._steps, self._total = steps, steps, total
 
+    @property
+    def steps(self) -> int:
+        """How many steps are done of the whole training."""
+        return self._steps
+
     def step(self) -> None:
         self._steps += 1
         self._moved = time.monotonic()
@@ -101,8 +106,15 @@ def train(raw: dict[str, Any], reporter: Reporter) -> Result:
         model.fetch(partial(child.tell, reporter))
         training = _begin(spec, model, config)
         pace.begin(training.epoch * training.steps_per_epoch, config.epochs * training.steps_per_epoch)
+        curves = Curves(reporter, training.steps_per_epoch)
+
+        def on_step() -> None:
+            pace.step()
+            curves.add(pace.steps, training.step_figures)
+
         while training.epoch < config.epochs:
-            training.run_epoch(pace.step)
+            training.run_epoch(on_step)
+            curves.flush()
             _report_epoch(training, config, reporter)
         if not config.epochs:
             training.validate()

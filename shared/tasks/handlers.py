@@ -3,8 +3,19 @@
 from dataclasses import replace
 from typing import Any
 
+from shared.errors import Conflict
 from shared.handlers import RpcHandler
 from shared.rpc.base import Request
+from shared.rpc.curves import (
+    CurvesView,
+    ExportedTask,
+    ExportTask,
+    GetTaskCurves,
+    GetTaskRecord,
+    ListTaskRecords,
+    RecordContent,
+    RecordList,
+)
 from shared.rpc.tasks import (
     CancelTask,
     GetTask,
@@ -15,6 +26,9 @@ from shared.rpc.tasks import (
     ResumeTask,
     TaskView,
 )
+from shared.series import records
+from shared.series.curves import curves_of
+from shared.series.export import exported
 from shared.tasks import store
 from shared.tasks.run import RunsTasks, tell
 from shared.work import Work
@@ -37,6 +51,8 @@ async def cancel_task(request: CancelTask, work: Work[RunsTasks]) -> TaskView:
 async def pause_task(request: PauseTask, work: Work[RunsTasks]) -> TaskView:
     """Ask a running task to rest, which takes seconds; a waiting one rests here and now."""
     before = await store.find(work.tx, work.project, request.task_id, lock=True)
+    if not work.parts.runner.job(before.kind).can_pause:
+        raise Conflict(f"a task of kind {before.kind} is done by another program, which cannot be paused")
     task = await store.request_pause(work.tx, before)
     if task.state is not before.state:
         tell(work, task)
@@ -63,6 +79,26 @@ async def get_task_metrics(request: GetTaskMetrics, work: Work[RunsTasks]) -> Me
     return MetricPoints(points=await store.metrics(work.tx, task))
 
 
+async def get_task_curves(request: GetTaskCurves, work: Work[RunsTasks]) -> CurvesView:
+    task = await store.find(work.tx, work.project, request.task_id)
+    return await curves_of(work.tx, task.id, request)
+
+
+async def list_task_records(request: ListTaskRecords, work: Work[RunsTasks]) -> RecordList:
+    task = await store.find(work.tx, work.project, request.task_id)
+    return RecordList(records=await records.listed(work.tx, task.id, request.name, request.kind))
+
+
+async def get_task_record(request: GetTaskRecord, work: Work[RunsTasks]) -> RecordContent:
+    task = await store.find(work.tx, work.project, request.task_id)
+    return await records.find(work.tx, task.id, request.name, request.step)
+
+
+async def export_task(request: ExportTask, work: Work[RunsTasks]) -> ExportedTask:
+    task = await store.find(work.tx, work.project, request.task_id)
+    return await exported(work.tx, task.id, request, work.parts.runner.artifacts)
+
+
 TASK_RPC: dict[type[Request[Any]], RpcHandler] = {
     GetTask: get_task,
     CancelTask: cancel_task,
@@ -70,4 +106,8 @@ TASK_RPC: dict[type[Request[Any]], RpcHandler] = {
     ResumeTask: resume_task,
     NoteTask: note_task,
     GetTaskMetrics: get_task_metrics,
+    GetTaskCurves: get_task_curves,
+    ExportTask: export_task,
+    ListTaskRecords: list_task_records,
+    GetTaskRecord: get_task_record,
 }

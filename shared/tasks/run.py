@@ -15,6 +15,7 @@ from shared.context import Context
 from shared.errors import AimassError, Unavailable
 from shared.events.common import TaskState
 from shared.rpc.base import Request
+from shared.series.writer import SeriesWriter
 from shared.settings import TaskSettings
 from shared.streams import log_subject
 from shared.tasks import store
@@ -24,7 +25,7 @@ from shared.tasks.state import short
 from shared.tasks.store import Task
 from shared.tasks.terms import Terms
 from shared.work import Work
-from shared.worker import Checkpoint, Failure, Metrics, Progress, Result
+from shared.worker import Checkpoint, Failure, Metrics, Points, Progress, Record, Result
 
 if TYPE_CHECKING:
     from shared.tasks.runner import TaskRunner
@@ -79,6 +80,7 @@ class TaskRun:
         self.task, self.folder = task, folder
         self._runner = runner
         self._log = TaskLog(runner.bus, task)
+        self.series = SeriesWriter(self)
         self.process: TaskProcess | None = None
         self.reached = Progress(fraction=task.progress, message=task.note)
 
@@ -161,7 +163,8 @@ class TaskRun:
         limit = Limit(self.task.terms.limits.memory or self._runner.settings.task_memory)
         async with task_process(module, spec, self.folder, self._log.write, self.threads, limit) as process:
             self.process = process
-            result = await self._await_result(process, on_report, tells_progress)
+            async with self.series.watching(process.pid):
+                result = await self._await_result(process, on_report, tells_progress)
         await self._log.flush()
         return result
 
@@ -174,6 +177,10 @@ class TaskRun:
                 raise TaskFailed(report.error, report.message)
             if isinstance(report, Progress):
                 self._advance(report, tells_progress)
+            elif isinstance(report, Points):
+                await self.series.write(report)
+            elif isinstance(report, Record):
+                await self.series.keep(report)
             elif on_report:
                 await on_report(report)
         ended = await process.ended()
@@ -198,6 +205,7 @@ class Job(ABC):
     """What a service does for one kind of task."""
 
     kind: ClassVar[str]
+    can_pause: ClassVar[bool] = True
 
     @abstractmethod
     async def execute(self, run: TaskRun) -> None:

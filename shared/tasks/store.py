@@ -138,6 +138,10 @@ UPDATE tasks SET state = $2, error_class = $3, error_message = $4, result = $5, 
     ended_at = CASE WHEN $7 THEN now() END
 WHERE id = $1 RETURNING {COLUMNS}
 """
+# Let a task run that no worker holds, since another program does it.
+BEGIN_UNHELD = f"""
+UPDATE tasks SET state = 'TASK_STATE_RUNNING', started_at = now(), note = $2 WHERE id = $1 RETURNING {COLUMNS}
+"""
 # Let a task rest for some seconds, and keep how often it was tried again and why.
 REST = f"""
 UPDATE tasks SET run_after = now() + make_interval(secs => $2), lost = $3, retried = $4
@@ -221,6 +225,12 @@ async def insert(
     waits_for = list(dict.fromkeys(terms.after))
     said = (terms.priority, kept, waits_for, list(terms.tags), terms.remark, parent)
     return await _changed(tx, INSERT, task_id or new_task_id(kind), context.project, kind, model, spec, headers, *said)
+
+
+async def begin_unheld(tx: Connection, task: Task, note: str) -> Task:
+    """Let a task run that another program does: under no lease, so that no worker claims it."""
+    move(task.state, TaskState.RUNNING)
+    return await _changed(tx, BEGIN_UNHELD, task.id, note)
 
 
 async def find(tx: Connection, project: str, task_id: str, *, lock: bool = False) -> Task:

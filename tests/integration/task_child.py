@@ -4,6 +4,7 @@ The first attempt waits for a word after the step `stay`, so that who ends or fr
 """
 
 import fcntl
+import math
 import os
 import signal
 import subprocess
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from shared import child
-from shared.worker import REPORT_FD, Checkpoint, Metrics, Progress, Reporter, Result
+from shared.worker import REPORT_FD, Checkpoint, Curves, Metrics, Progress, Record, Reporter, Result
 
 WORD = "go-on"
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
 
 
 def work(spec: dict[str, Any], reporter: Reporter) -> Result:
@@ -26,6 +28,7 @@ def work(spec: dict[str, Any], reporter: Reporter) -> Result:
         print(f"step {step}")
         time.sleep(spec["pause"])
         Path(f"{step}.txt").write_text(str(step))
+        say_more(step, spec, reporter)
         reporter.send(Metrics(epoch=step, values={"loss": 1 / step}))
         reporter.send(Checkpoint(epoch=step, file=f"{step}.txt"))
         reporter.send(Progress(fraction=step / spec["steps"], message=f"step {step}"))
@@ -45,6 +48,19 @@ def register(folder: Path, seconds: float) -> None:
         except BlockingIOError:
             (folder / "twice").touch()
         time.sleep(seconds)
+
+
+def say_more(step: int, spec: dict[str, Any], reporter: Reporter) -> None:
+    """So many points a step as the spec says, and a record of each kind."""
+    curves = Curves(reporter, spec.get("points"))
+    for number in range(spec.get("points", 0)):
+        curves.add((step - 1) * spec["points"] + number + 1, {"train_loss": 1 / step, "gap": math.nan})
+    curves.flush()
+    for kind in spec.get("records", ()):
+        body = {"value": step} if kind != "image" else None
+        Path(f"{kind}.png").write_bytes(PNG)
+        file = None if body else f"{kind}.png"
+        reporter.send(Record(kind=kind, name=f"shown/{kind}", step=step, body=body, file=file))
 
 
 def await_word() -> None:

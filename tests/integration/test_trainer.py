@@ -28,6 +28,7 @@ from shared.events.training import (
     TrainingRequested,
     TrainingStarted,
 )
+from shared.rpc.curves import GetTaskCurves
 from shared.rpc.tasks import CancelTask, GetTask, GetTaskMetrics, TaskView
 from shared.rpc.trainer import ListLibrary, SubmitTask
 from shared.settings import ServiceSettings
@@ -111,6 +112,7 @@ async def test_from_the_request_to_a_version(trainer: Running, registry: Running
     assert (version.task_id, version.digest, version.dataset_parts) == (task.id, completed.digest, datasets[0].parts)
     points = (await ask(GetTaskMetrics(task_id=task.id), service="trainer")).points
     assert {point.epoch for point in points} == {1, 2, 3}
+    await has_curves(ask, task.id)
     again = await ended(ask, (await ask(SubmitTask(model="digits-cnn", config=CONFIG))).id)
     assert again.result["digest"] == completed.digest
     assert len(await registry.said(DatasetRegistered)) == 1
@@ -221,6 +223,16 @@ async def submitted(ask: Ask, config: dict[str, Any]) -> Any:
         return await ask(SubmitTask(model="digits-cnn", config=config))
     except (Unavailable, DeadlineExceeded):
         return None
+
+
+async def has_curves(ask: Ask, task_id: str) -> None:
+    """Of each step once, in order, from the first to the last, and of the process."""
+    shown = (await ask(GetTaskCurves(task_id=task_id, points=5000), service="trainer")).curves
+    found = {(curve.name, curve.per): curve for curve in shown}
+    loss = found["train_loss", "step"]
+    assert loss.x == [float(step) for step in range(1, loss.count + 1)] and loss.y[-1] < loss.y[0]
+    assert found["learning_rate", "step"].count == loss.count == found["train_loss", "epoch"].x[-1]
+    assert found["system/threads", "step"].y[0] >= 1
 
 
 async def has_reached(ask: Ask, task_id: str, epoch: int) -> bool:

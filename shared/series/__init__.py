@@ -1,0 +1,1 @@
+"""Scalars of tasks by step: kept in chunks, thinned for charts, exported."""

@@ -1,0 +1,86 @@
+"""What the process of a task takes of the machine with all that it has started, and of GPUs where there are some."""
+
+import time
+from functools import cache
+from typing import Any
+
+import psutil
+import pynvml
+
+from shared import observe
+
+PREFIX = "system/"
+LEVELS = ("memory", "threads")
+
+
+class ProcessSampler:
+    """Figures of a process and its descendants; rates are since the sample before."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._at = time.monotonic()
+        self._before: dict[str, float] = {}
+
+    def sample(self) -> dict[str, float]:
+        """By name; nothing once the process has ended. CPU is in cores, memory in bytes, I/O in bytes a second."""
+        try:
+            root = psutil.Process(self._pid)
+            found = [_figures(process) for process in (root, *root.children(recursive=True))]
+        except psutil.Error:
+            return {}
+        totals = {name: sum(figures.get(name, 0.0) for figures in found) for name in found[0]}
+        return {PREFIX + name: value for name, value in (self._rates(totals) | _gpu(self._pid)).items()}
+
+    def _rates(self, totals: dict[str, float]) -> dict[str, float]:
+        """Of what only grows, its growth; a descendant that has ended takes its share along."""
+        now = time.monotonic()
+        seconds, before = max(now - self._at, 1e-3), self._before
+        self._at, self._before = now, totals
+        levels = {name: totals.pop(name) for name in LEVELS}
+        grown = {name: max(0.0, value - before.get(name, value)) / seconds for name, value in totals.items()}
+        return levels | (grown if before else {})
+
+
+def _figures(process: psutil.Process) -> dict[str, float]:
+    with process.oneshot():
+        times = process.cpu_times()
+        figures = {
+            "memory": float(process.memory_info().rss),
+            "threads": float(process.num_threads()),
+            "cpu": times.user + times.system,
+        }
+        return figures | _io(process)
+
+
+def _io(process: psutil.Process) -> dict[str, float]:
+    """What went through the calls of the system, from the page cache too; a kernel may keep it to itself."""
+    try:
+        counters = process.io_counters()
+    except psutil.AccessDenied:
+        return {}
+    return {"io_read": float(counters.read_chars), "io_write": float(counters.write_chars)}
+
+
+def _gpu(pid: int) -> dict[str, float]:
+    """Memory of all GPUs that the process has, and how busy those are."""
+    figures: dict[str, float] = {}
+    for handle in _handles():
+        try:
+            held = [p.usedGpuMemory for p in pynvml.nvmlDeviceGetComputeRunningProcesses(handle) if p.pid == pid]
+            if held:
+                figures["gpu_memory"] = figures.get("gpu_memory", 0.0) + float(held[0] or 0)
+                busy = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
+                figures["gpu"] = figures.get("gpu", 0.0) + busy
+        except pynvml.NVMLError as error:
+            observe.log().debug("GPU does not tell", error=str(error))
+    return figures
+
+
+@cache
+def _handles() -> list[Any]:
+    """The GPUs of this host; a host without the driver has none."""
+    try:
+        pynvml.nvmlInit()
+        return [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError:
+        return []
