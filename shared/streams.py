@@ -17,6 +17,7 @@ TASK_SERVICES = {
     "train": "trainer",
     "prepare": "trainer",
     "optimise": "trainer",
+    "run": "trainer",
     "evaluate": "evaluator",
     "batch": "inference",
     "index": "inference",

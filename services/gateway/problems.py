@@ -8,6 +8,7 @@ from opentelemetry import trace
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from services.gateway.mlflow import errors
 from services.gateway.openai.errors import error_document, is_openai, status_of
 from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated
 
@@ -19,6 +20,8 @@ def problem_response(error: AimassError, path: str, **extra: Any) -> Response:
     """The document and the headers of an error, as clients of this path read them."""
     if is_openai(path):
         return JSONResponse(error_document(error), status_of(error), _headers(error))
+    if errors.is_mlflow(path):
+        return JSONResponse(errors.error_document(error), errors.status_of(error), _headers(error))
     document = {
         "type": f"urn:aimass:problem:{error.code}",
         "title": error.code.replace("_", " ").capitalize(),
@@ -86,6 +89,8 @@ def _detail(error: dict[str, Any]) -> str:
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
+    if errors.is_mlflow(path) and error.status_code in (404, 405):
+        return JSONResponse(errors.no_route(request.method, path), 404)
     if error.status_code == 404:
         return problem_response(NotFound(f"there is no {request.method} {path}"), path)
     if error.status_code == 405:

@@ -11,6 +11,7 @@ from services.trainer.domain import KIND, alike, brought, improved, ordered
 from services.trainer.optimising import OptimiseJob
 from services.trainer.parts import Parts, Work
 from services.trainer.preparation import PrepareJob
+from services.trainer.runs.handlers import RUN_RPC
 from services.trainer.schedules.handlers import SCHEDULE_RPC, TRIGGERS, on_trigger
 from shared.commands.trainer import TrainModel
 from shared.errors import InvalidInput
@@ -115,6 +116,7 @@ HANDLERS = Handlers(
         ListReferences: list_references,
         **SCHEDULE_RPC,
         **TASK_RPC,
+        **RUN_RPC,
     },
     memory_rpc={ListLibrary: list_library},
     asks=("registry",),

@@ -13,3 +13,4 @@ class Settings(TaskSettings):
 
     task_workers: int = Field(default=64, ge=1, le=1000, description="tasks of this process at once")
     project_weights: dict[str, PositiveFloat] = Field(default={}, description="shares of projects, 1 where not given")
+    run_silence_hours: float = Field(default=24, gt=0, description="a run whose client says nothing for so long failed")

@@ -6,10 +6,13 @@ from shared.db import Connection
 TAKE_REQUEST = """
 INSERT INTO requests (project, request_id, task_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING task_id
 """
-# Checkpoints and given files of tasks that go on, and models of tasks whose end registry may not have heard of yet.
+# Checkpoints and given files of tasks that go on, models of tasks whose end registry may not have heard of yet, and
+# records of all and the files of runs.
 NAMED_ARTIFACTS = """
 SELECT digest FROM (
     SELECT f.digest FROM task_files f JOIN tasks t ON t.id = f.task_id WHERE t.ended_at IS NULL
+    UNION SELECT f.digest FROM run_files f
+    UNION SELECT r.digest FROM task_records r WHERE r.digest IS NOT NULL
     UNION SELECT t.spec ->> 'file' FROM tasks t WHERE t.ended_at IS NULL
     UNION SELECT t.result ->> 'digest' FROM tasks t WHERE t.ended_at > now() - interval '7 days'
 ) AS named WHERE digest > $1 ORDER BY digest LIMIT $2

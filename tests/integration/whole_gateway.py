@@ -21,6 +21,7 @@ from services.inference.settings import Settings as InferenceSettings
 from services.trainer.handlers import HANDLERS as TRAINER
 from services.trainer.job import TrainJob
 from services.trainer.parts import Parts as TrainerParts
+from services.trainer.runs.job import RunJob
 from services.trainer.settings import Settings as TrainerSettings
 from shared.service import Service
 from shared.streams import SERVICES
@@ -80,6 +81,7 @@ def trainer() -> Service:
     service = Service("trainer", settings)
     runner = TaskRunner(service, settings)
     runner.add(TrainJob())
+    runner.add(RunJob())
     service.handle(TRAINER, TrainerParts(runner, service.bus, settings))
     return service
 

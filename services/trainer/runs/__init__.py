@@ -1,0 +1,1 @@
+"""Runs of other programs: what MLflow's clients say of them is kept as tasks, series and files."""
