@@ -96,6 +96,7 @@ class LogLine(TypedDict, total=False):
     at: float | None
     stream: str
     line: str
+    level: str | None
     attempt: int
     fraction: float
     message: str

@@ -4,9 +4,10 @@ import time
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
+from starlette.requests import HTTPConnection
 
 from services.gateway.access import Gatekeeper
 from services.gateway.credentials import Principal
@@ -45,7 +46,7 @@ class Edges:
 class Caller:
     """The owner of the key or token that came with this request."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: HTTPConnection) -> None:
         self.edges: Edges = request.app.state.edges
         self.principal: Principal = request.state.principal
         self._correlation_id: str = request.state.correlation_id

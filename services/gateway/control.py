@@ -14,9 +14,13 @@ from services.gateway.access import Gatekeeper
 from services.gateway.bodies import read_body, replayed
 from services.gateway.caller import Edges
 from services.gateway.credentials import ANONYMOUS, Principal
+from services.gateway.mlflow import artifacts, tracking
+from services.gateway.mlflow import models as mlflow_models
 from services.gateway.routes import (
     audio,
     batches,
+    comparison,
+    curves,
     datasets,
     deployments,
     events,
@@ -24,6 +28,7 @@ from services.gateway.routes import (
     inferences,
     insight,
     keys,
+    logs,
     models,
     openai,
     operators,
@@ -36,6 +41,7 @@ from services.gateway.routes import (
     webhooks,
 )
 from services.gateway.routes.declare import GuardedRoute
+from services.gateway.sockets import LogSockets
 from shared import observe
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unauthenticated
 from shared.names import new_id
@@ -44,21 +50,8 @@ PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, users.JWKS, users.LOGIN}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
 THEMES = (
-    *(
-        tasks,
-        schedules,
-        predict,
-        openai,
-        audio,
-        datasets,
-        batches,
-        indexes,
-        models,
-        optimisations,
-        uploads,
-        inferences,
-        webhooks,
-    ),
+    *(comparison, tasks, logs, curves, schedules, predict, openai, audio, datasets, batches, indexes, models),
+    *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
     *(insight, deployments, events, keys, users, operators),
 )
 
@@ -106,8 +99,15 @@ class ControlEdge:
     def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper) -> None:
         self._app = app
         self._gatekeeper = gatekeeper
+        self._sockets = LogSockets(app, gatekeeper)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._sockets(scope, receive, send)
+        else:
+            await self._request(scope, receive, send)
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         correlation_id = new_id()
@@ -131,7 +131,7 @@ class ControlEdge:
         try:
             scope["state"]["principal"] = self._principal(scope["path"], headers)
             _check_path(scope)
-            if not uploads.is_streamed(scope):
+            if not (uploads.is_streamed(scope) or artifacts.is_streamed(scope)):
                 receive = replayed(await _read_in_time(receive, headers, _limit(scope, headers)), receive)
             await self._app(scope, receive, sender)
         except AimassError as error:

@@ -38,7 +38,8 @@ class HttpServer:
             uvicorn.Config(
                 app,
                 http=CorkedProtocol,
-                ws="none",
+                ws="wsproto",
+                ws_max_size=4096,
                 lifespan="off",
                 access_log=False,
                 log_level="warning",

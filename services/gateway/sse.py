@@ -52,24 +52,36 @@ class Followers:
 
         Raises Unavailable when too many streams are open.
         """
+        return StreamingResponse(self._stream(self.limited(events)), media_type="text/event-stream", headers=HEADERS)
+
+    def limited(self, events: EventFlow) -> EventFlow:
+        """The same events, counted among the open streams, until the gateway drains.
+
+        Raises Unavailable when too many streams are open.
+        """
         if self._open >= self._limit:
             raise Unavailable("too many event streams are open here; try again", retry_after=5)
-        return StreamingResponse(self._stream(events), media_type="text/event-stream", headers=HEADERS)
+        return self._counted(events)
 
-    async def _stream(self, events: EventFlow) -> AsyncGenerator[bytes, None]:
+    async def _counted(self, events: EventFlow) -> EventFlow:
         self._count(1)
-        sent = time.monotonic()
         try:
-            yield b": open\n\n"
             async with aclosing(events):
                 async for event in events:
                     if self._stopping.is_set():
                         return
-                    if event is not None or time.monotonic() - sent > KEEP_ALIVE_SECONDS:
-                        sent = time.monotonic()
-                        yield event.encode() if event else b": alive\n\n"
+                    yield event
         finally:
             self._count(-1)
+
+    async def _stream(self, events: EventFlow) -> AsyncGenerator[bytes, None]:
+        sent = time.monotonic()
+        yield b": open\n\n"
+        async with aclosing(events):
+            async for event in events:
+                if event is not None or time.monotonic() - sent > KEEP_ALIVE_SECONDS:
+                    sent = time.monotonic()
+                    yield event.encode() if event else b": alive\n\n"
 
     def _count(self, change: int) -> None:
         self._open += change

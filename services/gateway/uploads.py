@@ -16,6 +16,7 @@ from shared.rpc.inference import BatchResult
 from shared.rpc.registry import ExportedVersion
 
 FIELD = "body"
+TURN_SECONDS = 30.0
 
 
 class Uploads:
@@ -35,11 +36,33 @@ class Uploads:
         if self._slots.locked():
             raise Unavailable("other files are coming in now; try again", retry_after=5)
         async with self._slots:
-            with tempfile.TemporaryFile(dir=self._folder) as file:
-                await self._receive(request, file)
-                return await self._artifacts.put_open(file)
+            digest, size = await self._keep(request)
+        if not size:
+            raise InvalidInput("the body is empty: send the file as it is (curl --data-binary @FILE)", field=FIELD)
+        return digest
 
-    async def _receive(self, request: Request, file: IO[bytes]) -> None:
+    async def keep_any(self, request: Request) -> tuple[str, int]:
+        """Keep the body, be it empty, as an artifact; its digest and its size. One of many, it waits for its turn.
+
+        Raises TooLarge, DeadlineExceeded, and Unavailable when its turn does not come.
+        """
+        self._check(_announced(request))
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise Unavailable("other files are coming in now; try again", retry_after=5) from None
+        try:
+            return await self._keep(request)
+        finally:
+            self._slots.release()
+
+    async def _keep(self, request: Request) -> tuple[str, int]:
+        with tempfile.TemporaryFile(dir=self._folder) as file:
+            size = await self._receive(request, file)
+            return await self._artifacts.put_open(file), size
+
+    async def _receive(self, request: Request, file: IO[bytes]) -> int:
         size = 0
         try:
             async with asyncio.timeout(self._seconds):
@@ -51,8 +74,7 @@ class Uploads:
             raise DeadlineExceeded(f"the file did not arrive within {self._seconds:g} s") from None
         except ClientDisconnect:
             raise ClientGone() from None
-        if not size:
-            raise InvalidInput("the body is empty: send the file as it is (curl --data-binary @FILE)", field=FIELD)
+        return size
 
     def _check(self, size: int) -> None:
         if size > self._limit:
@@ -66,6 +88,13 @@ class Uploads:
             "ETag": f'"{file.digest}"',
         }
         return StreamingResponse(self._chunks(file.digest), headers=headers, media_type=media_type)
+
+    def stream(self, digest: str, size: int, media_type: str, name: str = "") -> StreamingResponse:
+        """What is kept by this digest, to be shown, or saved under a name."""
+        headers = {"Content-Length": str(size), "ETag": f'"{digest}"'}
+        if name:
+            headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        return StreamingResponse(self._chunks(digest), headers=headers, media_type=media_type)
 
     async def _chunks(self, digest: str) -> AsyncIterator[bytes]:
         async for chunk in self._artifacts.chunks(digest):

@@ -9,7 +9,7 @@ from aimass import people, scheduling, searching, types
 from pydantic import BaseModel
 
 from services.gateway.routes import predict, users
-from services.gateway.routes.tasks import LogLine
+from services.gateway.routes.logs import LogLine
 from shared.rpc import auth, evaluator, inference, monitor, registry, tasks, trainer
 
 SDK = Path(__file__).resolve().parents[2] / "sdk" / "aimass"

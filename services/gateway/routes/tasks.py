@@ -1,17 +1,13 @@
 """The library and tasks: lists come from monitor, one task from the service that owns it."""
 
-import json
 from typing import Annotated, Any, Literal
 
 from fastapi import Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.caller import Caller, CallerOf
-from services.gateway.reading import POLL_SECONDS, Stored
-from services.gateway.routes.declare import PREFIX, LastEventId, Position, Routes
-from services.gateway.sse import EventFlow, ServerEvent
-from shared import observe
-from shared.errors import AimassError, NotFound
+from services.gateway.routes.declare import PREFIX, Routes
+from shared.errors import NotFound
 from shared.names import Slug
 from shared.permissions import Permission
 from shared.rpc.monitor import CURSOR_PATTERN, ListTasks, TaskList
@@ -27,16 +23,14 @@ from shared.rpc.tasks import (
     owner_of,
 )
 from shared.rpc.trainer import CloneTask, Library, LibraryMember, ListLibrary, SubmitTask, TaskAccepted
-from shared.streams import log_subject
 from shared.tasks.terms import Remark, Tag, Terms
 from shared.tasks.terms import TaskId as AnyTaskId
 
 ROUTES = Routes("tasks")
-FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
 State = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 TERMS = set(Terms.model_fields)
-IDLE_POLLS_PER_LOOK = int(1 / POLL_SECONDS)
-TaskId = Annotated[str, Path(pattern=r"^[a-z]{1,32}-[0-9a-f-]{36}$", description="such as train-<uuid>")]
+TASK_ID = r"^[a-z]{1,32}-[0-9a-f-]{36}$"
+TaskId = Annotated[str, Path(pattern=TASK_ID, description="such as train-<uuid>")]
 IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{0,200}$")]
 
 
@@ -64,23 +58,6 @@ class Notes(BaseModel):
     priority: Annotated[int | None, Field(ge=-100, le=100)] = None
     tags: Annotated[list[Tag] | None, Field(max_length=50)] = None
     remark: Remark | None = None
-
-
-class LogLine(BaseModel):
-    """A line of a task's log, or a report of its progress."""
-
-    model_config = ConfigDict(extra="allow")
-    sequence: int
-    at: float | None = None
-    stream: str = ""
-    line: str = ""
-
-
-class TaskLogs(BaseModel):
-    """Lines of a task's log in order; ask again with `after` for what follows."""
-
-    lines: list[LogLine] = []
-    after: int = 0
 
 
 @ROUTES.add("GET", "/library", Permission.MODELS_READ)
@@ -127,7 +104,7 @@ async def list_tasks(
 @ROUTES.add("GET", "/tasks/{task_id}", Permission.TASKS_READ)
 async def show_task(task_id: TaskId, caller: CallerOf) -> TaskView:
     """One task as its owner knows it now."""
-    return await _task(task_id, caller)
+    return await one_task(task_id, caller)
 
 
 @ROUTES.add("GET", "/tasks/{task_id}/metrics", Permission.TASKS_READ)
@@ -169,25 +146,6 @@ async def note_task(task_id: TaskId, body: Notes, caller: CallerOf) -> TaskView:
     return await caller.ask(NoteTask(task_id=task_id, **body.model_dump()), service=owner_of(task_id))
 
 
-@ROUTES.add("GET", "/tasks/{task_id}/logs", Permission.TASKS_READ, response_model=TaskLogs)
-async def show_task_logs(
-    task_id: TaskId,
-    caller: CallerOf,
-    follow: bool = False,
-    after: Position = 0,
-    limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
-    last_event_id: LastEventId = 0,
-) -> Any:
-    """The log of a task; with `follow` as server-sent events until the task has ended."""
-    await _task(task_id, caller)
-    subject = log_subject(caller.project, task_id)
-    start = max(after, last_event_id) + 1
-    if follow:
-        return caller.edges.followers.response(_follow_logs(task_id, subject, start, caller))
-    lines = [_line(stored) async for stored in caller.edges.logs.read(subject, start, limit)]
-    return TaskLogs(lines=lines, after=lines[-1].sequence if lines else start - 1)
-
-
 def order_of(body: NewTask) -> SubmitTask:
     return SubmitTask(**body.model_dump(exclude={"kind", *TERMS}), terms=_terms(body))
 
@@ -201,36 +159,6 @@ def _located(accepted: TaskAccepted, response: Response) -> TaskAccepted:
     return accepted
 
 
-async def _task(task_id: str, caller: Caller) -> TaskView:
+async def one_task(task_id: str, caller: Caller) -> TaskView:
+    """A task as its owner knows it; raises NotFound."""
     return await caller.ask(GetTask(task_id=task_id), service=owner_of(task_id))
-
-
-async def _follow_logs(task_id: str, subject: str, start: int, caller: Caller) -> EventFlow:
-    idle, ended = 0, None
-    async for stored in caller.edges.logs.follow(subject, sequence=start):
-        if not caller.is_still_known():
-            return
-        if stored is not None:
-            yield ServerEvent(_line(stored).model_dump(exclude_defaults=True), stored.sequence)
-            continue
-        if ended:
-            yield ServerEvent(ended.model_dump(mode="json"), event="end")
-            return
-        yield None
-        idle += 1
-        if idle % IDLE_POLLS_PER_LOOK == 1:
-            ended = await _ended(task_id, caller)
-
-
-async def _ended(task_id: str, caller: Caller) -> TaskView | None:
-    """The task if it has ended; its last lines may still come after this answer."""
-    try:
-        task = await _task(task_id, caller)
-    except AimassError as error:
-        observe.log().debug("task's owner not reachable", error=error.message)
-        return None
-    return task if task.state in FINAL_STATES else None
-
-
-def _line(stored: Stored) -> LogLine:
-    return LogLine.model_validate(json.loads(stored.data) | {"sequence": stored.sequence})
