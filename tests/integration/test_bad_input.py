@@ -208,6 +208,9 @@ async def test_wrong_methods(whole: Whole) -> None:
         url = Operation("", path, {}).url()
         for method in sorted(METHODS - methods) + ["OPTIONS", "TRACE"]:
             reply = await whole.send(method, url)
+            if path.endswith("/tasks/compare") and method == "PATCH":
+                check(reply, 422)  # as a task of that name
+                continue
             check(reply, 405)
             assert set(reply.headers["allow"].split(", ")) & methods
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import Path, Query, Response
+from fastapi import Query, Response
 from starlette.responses import JSONResponse
 
 from services.gateway.caller import CallerOf
@@ -24,6 +24,7 @@ from shared.rpc.curves import (
 from shared.rpc.tasks import owner_of
 
 ROUTES = Routes("tasks")
+NAME = r"^[^\x00-\x1f]{1,250}$"
 Names = Annotated[list[str], Query(max_length=NAMES_MOST, description="one or more, separated by commas or repeated")]
 PointsMost = Annotated[int, Query(ge=POINTS_LEAST, le=POINTS_MOST, description="the most points of one curve")]
 Bound = Annotated[float | None, Query(allow_inf_nan=False)]
@@ -59,17 +60,17 @@ async def show_curves(
 async def list_records(
     task_id: TaskId,
     caller: CallerOf,
-    name: str | None = None,
+    name: Annotated[str | None, Query(pattern=NAME)] = None,
     kind: Literal["histogram", "text", "table", "image"] | None = None,
 ) -> RecordList:
     """The histograms, texts, tables and images of a task, without their contents."""
     return await caller.ask(ListTaskRecords(task_id=task_id, name=name, kind=kind), service=owner_of(task_id))
 
 
-@ROUTES.add("GET", "/tasks/{task_id}/records/{name:path}", Permission.TASKS_READ, response_model=None)
+@ROUTES.add("GET", "/tasks/{task_id}/records/content", Permission.TASKS_READ, response_model=None)
 async def show_record(
     task_id: TaskId,
-    name: Annotated[str, Path(max_length=250)],
+    name: Annotated[str, Query(pattern=NAME)],
     caller: CallerOf,
     step: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
 ) -> Response:
