@@ -192,9 +192,10 @@ class ChangeRun(Request[RunView]):
 
 
 class LogRun(Request[Done]):
-    """Add to a run what its client says of it."""
+    """Add to a run what its client says of it; `described` is JSON about a model that it brought."""
 
     id: str
+    described: Text = ""
     metrics: list[Measured] = Field(default=[], max_length=MOST_AT_ONCE)
     parameters: Texts = {}
     tags: Texts = {}

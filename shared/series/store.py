@@ -19,6 +19,11 @@ LAST_CHUNK = """
 SELECT chunk, count, before FROM task_series WHERE task_id = $1 AND name = $2 AND fence = $3
 ORDER BY chunk DESC LIMIT 1
 """
+# What the last chunk of an attempt's series holds.
+LAST_POINTS = """
+SELECT steps, times, readings FROM task_series WHERE task_id = $1 AND name = $2 AND fence = $3
+ORDER BY chunk DESC LIMIT 1
+"""
 # How many series a task has.
 COUNT_NAMES = "SELECT count(DISTINCT name) FROM task_series WHERE task_id = $1 AND name <> $2"
 # Begin a chunk.
@@ -104,6 +109,12 @@ async def append(
     else:
         chunk = last["chunk"] + 1 if last else 0
         await tx.execute(INSERT_CHUNK, task_id, name, fence, chunk, there, *ends, *points.packed())
+
+
+async def ends_with(tx: Connection, task_id: str, fence: int, name: str, points: Columns) -> bool:
+    """Whether these very points, times included, were the last to be added."""
+    last = await tx.fetchrow(LAST_POINTS, task_id, name, fence)
+    return last is not None and all(map(bytes.endswith, last, points.packed()))
 
 
 async def _cut(tx: Connection, task_id: str, name: str, fence: int, first: int) -> None:

@@ -83,6 +83,23 @@ async def test_a_run_is_a_task_with_curves(client: Client) -> None:
     assert task["result"]["metrics"]["loss"] == 0.02
 
 
+async def test_what_is_said_again_is_there_once(client: Client) -> None:
+    run_id = await client.run(run_name="old")
+    said = [{"key": "loss", "value": 1.5, "step": step, "timestamp": 1000 + step} for step in (1, 2)]
+    for _ in range(2):
+        await client.post("/runs/log-batch", run_id=run_id, metrics=said)
+    await client.post("/runs/log-metric", run_id=run_id, key="loss", value=1.5, step=2, timestamp=2000)
+    history = await client.get("/metrics/get-history", run_id=run_id, metric_key="loss")
+    assert [(point["step"], point["timestamp"]) for point in history["metrics"]] == [(1, 1001), (2, 1002), (2, 2000)]
+    await client.post("/runs/set-tag", run_id=run_id, key="mlflow.runName", value="new")
+    for number in (1, 2):
+        await client.post("/runs/log-model", run_id=run_id, model_json=f'{{"number": {number}}}')
+    run = (await client.get("/runs/get", run_id=run_id))["run"]
+    history = {"key": "mlflow.log-model.history", "value": '[{"number": 1}, {"number": 2}]'}
+    assert history in run["data"]["tags"]
+    assert run["info"]["run_name"] == "new" and {"key": "mlflow.runName", "value": "new"} in run["data"]["tags"]
+
+
 async def test_runs_are_compared_and_exported(client: Client) -> None:
     runs = [await client.run(run_name=name) for name in ("one", "two")]
     for number, run_id in enumerate(runs):

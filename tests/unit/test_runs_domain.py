@@ -94,6 +94,14 @@ def test_parameters_stay_and_texts_are_bounded() -> None:
         domain.experiment_number("1; DROP")
 
 
+def test_what_is_said_of_models_is_a_list_that_ends_somewhere() -> None:
+    assert domain.with_description("[]", '{"a": 1}') == '[{"a": 1}]'
+    long = domain.with_description('[{"a": 1}]', '"' + "x" * 59_990 + '"')
+    assert long.startswith('["xxx') and len(long) < 60_000
+    with pytest.raises(InvalidInput, match="no JSON"):
+        domain.with_description("[]", "{")
+
+
 def test_a_page_fits_into_an_answer() -> None:
     files = [RunFile(name="x" * 1000) for _ in range(2000)]
     shown, after = domain.page(files, Search(limit=1500, offset=10))

@@ -83,7 +83,7 @@ def run_info(known: RunView) -> dict[str, Any]:
 
 
 def run(known: RunView) -> dict[str, Any]:
-    tags = {"mlflow.runName": known.name} | known.tags
+    tags = known.tags | {"mlflow.runName": known.name}
     data = {"params": pairs(known.parameters), "tags": pairs(tags), "metrics": [metric(m) for m in known.metrics]}
     datasets = [given for given in known.inputs if "dataset" in given]
     models = [given for given in known.inputs if "model_id" in given]

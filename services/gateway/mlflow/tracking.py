@@ -261,8 +261,8 @@ async def log_outputs(body: InputsOf, caller: CallerOf) -> Response:
 
 @ROUTES.add("POST", "/runs/log-model", WRITE, **HIDDEN)
 async def log_model(body: ModelOf, caller: CallerOf) -> Response:
-    """What clients of MLflow 2 say of a model that they brought; those of 3 bring a logged model."""
-    return await _log(caller, LogRun(id=body.run_id, tags={"mlflow.log-model.history": f"[{body.model_json}]"}))
+    """What clients say of a model beside the logged model that they bring."""
+    return await _log(caller, LogRun(id=body.run_id, described=body.model_json))
 
 
 async def _log(caller: Caller, order: LogRun) -> Response:

@@ -1,5 +1,6 @@
 """What a run is, and what MLflow's filters and orders mean; pure."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -13,7 +14,7 @@ from shared.rpc.runs import Measured, RunCancelled, Search
 KIND = "run"
 DEFAULT_EXPERIMENT = 0
 TEXTS_MOST = 2000
-PAGE_BYTES = 600_000
+PAGE_BYTES, HISTORY_CHARACTERS = 600_000, 60_000
 Item = TypeVar("Item", bound=BaseModel)
 ENDS = {"FINISHED": TaskState.SUCCEEDED, "FAILED": TaskState.FAILED, "KILLED": TaskState.CANCELLED}
 Field = Literal["attribute", "metric", "param", "tag"]
@@ -137,6 +138,17 @@ def with_texts(known: dict[str, str], said: dict[str, str], dropped: Iterable[st
     texts = {name: value for name, value in (known | said).items() if name not in set(dropped)}
     check_number(len(texts))
     return texts
+
+
+def with_description(known: str, said: str) -> str:
+    """A list of JSON with one more entry; the oldest go where it grows too long. Raises InvalidInput."""
+    try:
+        entries = [*json.loads(known), json.loads(said)]
+    except ValueError:
+        raise InvalidInput("model_json: this is no JSON", field="model_json") from None
+    while len(entries) > 1 and len(json.dumps(entries)) > HISTORY_CHARACTERS:
+        del entries[0]
+    return json.dumps(entries)
 
 
 def check_number(number: int) -> None:

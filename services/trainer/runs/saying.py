@@ -6,12 +6,13 @@ from itertools import groupby
 
 from services.trainer.parts import Work
 from services.trainer.runs import domain, store
-from shared.rpc.runs import GetHistory, History, LogRun, Measured
+from shared.rpc.runs import GetHistory, History, LogRun, Measured, RunView
 from shared.series import store as series
 from shared.series.columns import Columns
 from shared.tasks import store as tasks
 
 UNHELD = 0
+RUN_NAME, HISTORY = "mlflow.runName", "mlflow.log-model.history"
 STEP_MOST = 2**63 - 1
 
 
@@ -21,19 +22,33 @@ async def log_run(request: LogRun, work: Work) -> None:
     known = await store.run(work.tx, work.project, request.id)
     domain.check_open(task.state)
     for name, said in groupby(sorted(request.metrics, key=lambda metric: metric.name), lambda metric: metric.name):
-        await series.append(work.tx, task.id, UNHELD, name, _columns(list(said)))
+        await _append(work, task.id, name, _columns(list(said)))
     if request.parameters:
         parameters = domain.with_parameters(known.parameters, request.parameters)
         await store.set_parameters(work.tx, task.id, parameters)
     last = domain.latest({metric.name: _facts(metric) for metric in known.metrics}, request.metrics)
     changes = {
-        "tags": domain.with_texts(known.tags, request.tags, request.dropped),
+        "tags": domain.with_texts(known.tags, request.tags | _described(known, request), request.dropped),
         "metrics": store.measured(last),
+        "name": request.tags.get(RUN_NAME, known.name),
     }
     domain.check_number(len(known.inputs) + len(request.inputs))
     domain.check_number(len(known.outputs) + len(request.outputs))
     await store.say(work.tx, known.model_copy(update=changes), request.inputs, request.outputs)
     await _note_models(request.metrics, work)
+
+
+def _described(known: RunView, request: LogRun) -> dict[str, str]:
+    """The tag in which clients look for what was said of models."""
+    if not request.described:
+        return {}
+    return {HISTORY: domain.with_description(known.tags.get(HISTORY, "[]"), request.described)}
+
+
+async def _append(work: Work, task_id: str, name: str, points: Columns) -> None:
+    """A client that heard no answer says the same again."""
+    if not await series.ends_with(work.tx, task_id, UNHELD, name, points):
+        await series.append(work.tx, task_id, UNHELD, name, points)
 
 
 def _columns(said: list[Measured]) -> Columns:

@@ -87,7 +87,7 @@ CHANGE_RUN = """
 UPDATE runs SET name = $2, status = $3, end_time = $4, lifecycle = $5, heard_at = now() WHERE task_id = $1
 """
 SAY = """
-UPDATE runs SET tags = $2, metrics = $3, inputs = inputs || $4, outputs = outputs || $5, heard_at = now()
+UPDATE runs SET tags = $2, metrics = $3, inputs = inputs || $4, outputs = outputs || $5, name = $6, heard_at = now()
 WHERE task_id = $1
 """
 SET_PARAMETERS = "UPDATE tasks SET spec = spec || jsonb_build_object('parameters', $2::jsonb) WHERE id = $1"
@@ -196,7 +196,7 @@ async def change_run(tx: Connection, changed: RunView) -> None:
 
 async def say(tx: Connection, changed: RunView, inputs: list[Any], outputs: list[Any]) -> None:
     """Keep what was added to a run; its inputs and outputs grow."""
-    await tx.execute(SAY, changed.id, changed.tags, as_json(changed.metrics), inputs, outputs)
+    await tx.execute(SAY, changed.id, changed.tags, as_json(changed.metrics), inputs, outputs, changed.name)
 
 
 async def set_parameters(tx: Connection, task_id: str, parameters: dict[str, str]) -> None:
