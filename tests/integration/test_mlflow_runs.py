@@ -1,6 +1,8 @@
 """MLflow's protocol over the gateway's HTTP, on a real trainer, PostgreSQL and NATS: as its documents say."""
 
+import json
 import math
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.embedded.testing_servers import PostgresServer
+from services.gateway.mlflow import artifacts, models, tracking
 from services.trainer.runs.job import SilentRuns
 from tests.conftest import fresh_database
 from tests.integration.whole_gateway import Whole, whole_gateway
@@ -15,6 +18,16 @@ from tests.integration.whole_gateway import Whole, whole_gateway
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 API, FILES = "/mlflow/api/2.0/mlflow", "/mlflow/api/2.0/mlflow-artifacts/artifacts"
 NOBODY = "run-01890000-0000-7000-8000-000000000000"
+
+FIELDS = (
+    *("name", "tags", "experiment_id", "experiment_name", "experiment_ids", "new_name", "key", "value", "filter"),
+    *("order_by", "max_results", "page_token", "view_type", "run_view_type", "run_name", "user_id", "start_time"),
+    *("run_id", "status", "end_time", "timestamp", "step", "metrics", "params", "datasets", "models", "model_json"),
+    *("metric_key", "path", "model_type", "source_run_id", "model_id", "artifact_directory_path"),
+)
+NASTY: list[Any] = [None, True, -1, 2**63, 10**30, 1e308, "", "\0", "a\0b", "x" * 600, "..", "'; DROP TABLE runs; --"]
+NASTY += [[], [[]], [{}], {}, {"a": {"b": [1]}}, [{"key": "a", "value": "\0"}], [{"key": "a", "value": "NaN"}]]
+NASTY += ["\ud800", [{"key": "x" * 251, "value": 1}]]
 
 
 class Client:
@@ -260,3 +273,24 @@ async def test_a_run_whose_client_is_silent_is_given_up(client: Client) -> None:
     assert (await client.task(other))["state"] == "running"
     await client.post("/runs/log-metric", run_id=run_id, key="late", value=math.pi)
     assert (await client.get("/runs/get", run_id=run_id))["run"]["info"]["status"] == "FAILED"
+
+
+async def test_nothing_that_is_sent_makes_it_fail(client: Client) -> None:
+    """Every field of the protocol with every nasty value, at every route: refused or taken, never a crash."""
+    run_id = await client.run()
+    good = {"run_id": run_id, "experiment_id": "0", "experiment_ids": ["0"], "status": "RUNNING"}
+    for routes in (tracking.ROUTES, models.ROUTES, artifacts.ROUTES):
+        for template, _, options in routes.declared:
+            path = re.sub(r"\{[^}]+\}", "m-" + "0" * 32, template)
+            for value in NASTY:
+                for body in (dict.fromkeys(FIELDS, value), dict.fromkeys(FIELDS, value) | good):
+                    (method,) = options["methods"]
+                    given = {"params": _texts(body)} if method == "GET" else {"content": json.dumps(body).encode()}
+                    headers = {"Content-Type": "application/json"}
+                    reply = await client.whole.http.request(method, path, headers=headers, **given)
+                    assert reply.status_code < 500, f"{method} {path} {body} -> {reply.text}"
+
+
+def _texts(body: dict[str, Any]) -> dict[str, str]:
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in body.items()}
+    return {name: text.encode(errors="replace").decode() for name, text in texts.items()}
