@@ -52,13 +52,18 @@ async def curves_of(tx: Connection, task_id: str, request: GetTaskCurves) -> Cur
     series, epochs = await store.names(tx, task_id), by_name(await store.epochs(tx, task_id))
     per_epoch = max((known.per_epoch or 0.0 for known in series), default=0.0) or 1.0
     wanted = request.names or sorted({known.name for known in series} | set(epochs))[:NAMES_MOST]
-    chosen = [known for known in series if known.name in wanted]
+    chosen = [known for known in series if known.name in wanted and _fits(known, request.axis, series)]
     told = [name for name in epochs if name in wanted]
     part = Range.of(request, len(chosen) + len(told))
     found = [await _of_steps(tx, task_id, known, per_epoch, part) for known in chosen]
     found += [_of_epochs(name, epochs[name], per_epoch, part) for name in told]
     rest = {known.name for known in series} | set(epochs)
     return CurvesView(axis=request.axis, curves=found, left_out=[] if request.names else sorted(rest - set(wanted)))
+
+
+def _fits(known: Named, axis: Axis, series: list[Named]) -> bool:
+    """Beside series whose steps make epochs, others have none, such as those whose steps are seconds."""
+    return axis != "epoch" or known.per_epoch is not None or all(other.per_epoch is None for other in series)
 
 
 async def _of_steps(tx: Connection, task_id: str, known: Named, per_epoch: float, part: Range) -> Curve:

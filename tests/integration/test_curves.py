@@ -55,6 +55,7 @@ async def test_steps_epochs_and_the_process_are_curves(tasks: Tasks, nats: NatsS
     assert (found["gap", "step"].count, found["gap", "step"].not_finite) == (0, 30)
     assert found["loss", "epoch"].x == [10.0, 20.0, 30.0]
     assert found["system/memory", "step"].y[0] > 1_000_000
+    assert not any(curve.name.startswith("system/") for curve in (await curves(nats, task_id, axis="epoch")).curves)
     by_epoch = await curves(nats, task_id, names=["train_loss", "loss"], axis="epoch", least=2.0)
     assert [(c.x[0], c.x[-1], c.count) for c in by_epoch.curves] == [(2.0, 3.0, 11), (2.0, 3.0, 2)]
     by_time = await curves(nats, task_id, names=["train_loss"], axis="time", greatest=time.time() + 3600)
