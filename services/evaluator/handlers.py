@@ -10,7 +10,9 @@ from shared.events.deployment import DeploymentStaged
 from shared.events.models import PromotionRefused, VersionPromoted, VersionRegistered
 from shared.handlers import Handlers
 from shared.names import CHAMPION
+from shared.rpc.artifacts import PAGE, ListReferences, References
 from shared.rpc.evaluator import EvaluationList, EvaluationView, GetEvaluation, ListEvaluations
+from shared.series import records
 from shared.tasks.handlers import TASK_RPC
 from shared.tasks.runner import TaskRunner
 from shared.work import Work as AnyWork
@@ -86,6 +88,11 @@ async def get_evaluation(request: GetEvaluation, work: Work) -> EvaluationView:
     return await store.find(work.tx, work.project, request.evaluation_id)
 
 
+async def list_references(request: ListReferences, work: Work) -> References:
+    digests = await records.named_artifacts(work.tx, request.after, PAGE)
+    return References(digests=digests, more=len(digests) == PAGE)
+
+
 HANDLERS = Handlers(
     "evaluator",
     events={
@@ -94,7 +101,12 @@ HANDLERS = Handlers(
         DeploymentStaged: on_deployment_staged,
         PromotionRefused: on_promotion_refused,
     },
-    rpc={ListEvaluations: list_evaluations, GetEvaluation: get_evaluation, **TASK_RPC},
+    rpc={
+        ListEvaluations: list_evaluations,
+        GetEvaluation: get_evaluation,
+        ListReferences: list_references,
+        **TASK_RPC,
+    },
     asks=("trainer",),
     publishes=("infer.>",),
 )

@@ -51,6 +51,7 @@ from shared.rpc.inference import (
     SetResources,
     SubmitBatch,
 )
+from shared.series import records
 from shared.streams import INFERRED
 from shared.tasks.handlers import TASK_RPC
 from shared.work import Work
@@ -117,7 +118,8 @@ async def list_deployments(request: ListDeployments, work: Work[Parts]) -> Deplo
 async def list_references(request: ListReferences, work: Work[Parts]) -> References:
     served = await store.named_artifacts(work.tx, request.after, PAGE)
     of_batches = await batches.named_artifacts(work.tx, request.after, PAGE, work.parts.settings.batch_keep_days)
-    digests = sorted({*served, *of_batches})[:PAGE]
+    of_records = await records.named_artifacts(work.tx, request.after, PAGE)
+    digests = sorted({*served, *of_batches, *of_records})[:PAGE]
     return References(digests=digests, more=len(digests) == PAGE)
 
 

@@ -13,7 +13,7 @@ from shared.artifacts import Artifacts, Kept
 from shared.rpc.artifacts import ListReferences, References
 from shared.rpc.registry import CollectGarbage, Garbage
 
-NAMING = ("trainer", "inference")
+NAMING = ("trainer", "inference", "evaluator")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 MOST = 10_000
 

@@ -197,5 +197,5 @@ HANDLERS = Handlers(
         CompareVersions: managing.compare_versions,
         CollectGarbage: garbage.collect_garbage,
     },
-    asks=("inference", "trainer"),
+    asks=("inference", "trainer", "evaluator"),
 )

@@ -39,6 +39,12 @@ WHERE task_id = $1 AND name = $2 AND ($3::bigint IS NULL OR step = $3) ORDER BY 
 """
 
 
+# The files of records of all projects.
+NAMED = """
+SELECT DISTINCT digest FROM task_records WHERE digest IS NOT NULL AND digest > $1 ORDER BY digest LIMIT $2
+"""
+
+
 class Kept(NamedTuple):
     """A record as a row holds it: with a small body, or with the digest of a file."""
 
@@ -99,3 +105,7 @@ async def find(tx: Connection, task_id: str, name: str, step: int | None) -> Rec
     if row is None:
         raise NotFound(f"task {task_id} has no record {name!r}" + ("" if step is None else f" of step {step}"))
     return RecordContent(**dict(row))
+
+
+async def named_artifacts(tx: Connection, after: str, limit: int) -> list[str]:
+    return [row["digest"] for row in await tx.fetch(NAMED, after, limit)]

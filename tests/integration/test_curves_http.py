@@ -11,6 +11,7 @@ from shared.artifacts import Artifacts
 from shared.context import Context
 from shared.errors import NotFound
 from shared.rpc import curves, runs
+from shared.rpc.artifacts import ListReferences
 from shared.rpc.base import Request
 from shared.series import records
 from shared.worker import Record
@@ -67,6 +68,9 @@ async def test_records_are_shown_as_what_they_are(whole: Whole, run_id: str) -> 
     assert (shown.content, shown.headers["content-type"]) == (PNG, "image/png")
     assert shown.headers["x-content-type-options"] == "nosniff"
     assert (await whole.send("GET", f"{root}/content?name=none")).status_code == 404
+    for service in ("trainer", "inference", "evaluator"):
+        named = await whole.services["registry"].bus.ask(ListReferences(), Context(), service=service)
+        assert set(named.digests) == ({given[1].digest, given[2].digest} if service == "trainer" else set())
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""registry collects what nobody names; what trainer and inference name is answered by stand-ins for them."""
+"""registry collects what nobody names; what trainer, inference and evaluator name is answered by stand-ins for them."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ class Neighbours:
 
     def __init__(self, connection: Client) -> None:
         self.connection = connection
-        self.references = {"trainer": References(), "inference": References()}
+        self.references = {"trainer": References(), "inference": References(), "evaluator": References()}
         self.deployments = DeploymentList()
         self.silent, self.in_vain = False, 0
 
@@ -101,7 +101,7 @@ async def registry(
 async def neighbours(nats: NatsServer) -> AsyncIterator[Neighbours]:
     connection = await nats_client.connect(nats.url)
     found = Neighbours(connection)
-    for service in ("trainer", "inference"):
+    for service in ("trainer", "inference", "evaluator"):
         await connection.subscribe(f"rpc.{service}.>", cb=found.answer)
     await settle(connection)
     yield found
