@@ -18,7 +18,9 @@ SELECT digest FROM (
 ) AS named WHERE digest > $1 ORDER BY digest LIMIT $2
 """
 # The data sets of tasks that go on.
-USED_DATASETS = "SELECT DISTINCT spec ->> 'dataset' AS name FROM tasks WHERE ended_at IS NULL"
+USED_DATASETS = """
+SELECT DISTINCT spec ->> 'dataset' AS name FROM tasks WHERE ended_at IS NULL AND spec ->> 'dataset' IS NOT NULL
+"""
 
 
 async def take_request(tx: Connection, project: str, request_id: str, task_id: str) -> bool:
