@@ -31,6 +31,7 @@ from services.gateway.routes import (
     predict,
     schedules,
     tasks,
+    trainings,
     uploads,
     users,
     webhooks,
@@ -46,6 +47,7 @@ BODY_SECONDS = 30.0
 THEMES = (
     *(
         tasks,
+        trainings,
         schedules,
         predict,
         openai,

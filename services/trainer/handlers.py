@@ -8,6 +8,7 @@ from services.trainer import store
 from services.trainer.acceptance import accept_training
 from services.trainer.admission.desk import decide
 from services.trainer.domain import KIND, alike, brought, improved, ordered
+from services.trainer.looking import LOOKING_RPC
 from services.trainer.optimising import OptimiseJob
 from services.trainer.parts import Parts, Work
 from services.trainer.preparation import PrepareJob
@@ -115,6 +116,7 @@ HANDLERS = Handlers(
         ListReferences: list_references,
         **SCHEDULE_RPC,
         **TASK_RPC,
+        **LOOKING_RPC,
     },
     memory_rpc={ListLibrary: list_library},
     asks=("registry",),

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from library.base import Part
 from library.files import pack, unpack
-from services.trainer.engine import Pace
+from services.trainer.pace import Pace
 from shared.worker import REPORT_FD, Checkpoint, Metrics, Progress, Reporter, Result
 from tests.unit.task_process import ROOT, Ended, TaskProcess, run
 

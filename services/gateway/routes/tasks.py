@@ -30,6 +30,7 @@ from shared.rpc.trainer import CloneTask, Library, LibraryMember, ListLibrary, S
 from shared.streams import log_subject
 from shared.tasks.terms import Remark, Tag, Terms
 from shared.tasks.terms import TaskId as AnyTaskId
+from shared.training import TrainingOptions
 
 ROUTES = Routes("tasks")
 FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
@@ -41,11 +42,15 @@ IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", pattern=r"^[\x21
 
 
 class NewTask(Terms):
-    """A task to run: training of a member of the library with a config of its own, and on a data set of one's own."""
+    """A task to run: training of a member of the library with a config of its own, and on a data set of one's own.
+
+    `training` says how it runs: checkpoints, early stopping, precision, device and more.
+    """
 
     kind: Literal["train"]
     model: Slug
     config: dict[str, Any] = {}
+    training: TrainingOptions = TrainingOptions()
     auto_promote: bool = True
     dataset: Slug | None = None
 
@@ -189,7 +194,8 @@ async def show_task_logs(
 
 
 def order_of(body: NewTask) -> SubmitTask:
-    return SubmitTask(**body.model_dump(exclude={"kind", *TERMS}), terms=_terms(body))
+    given = body.model_dump(exclude={"kind", "training", *TERMS})
+    return SubmitTask(**given, training=body.training.told(), terms=_terms(body))
 
 
 def _terms(body: Terms) -> Terms:
