@@ -122,7 +122,8 @@ class Training:
         within = {"loss_sum": repr(self._loss_sum), "seconds": repr(self._seconds), "watch": self.watch.state()}
         if self._place.scaler is not None:
             within["scaler"] = json.dumps(self._place.scaler.state_dict())
-        checkpoint.write(path, self.module, self._optimiser, self._identity() | progress | within)
+        generators = Generators.now() if self.step else None  # an epoch that begins seeds them anew
+        checkpoint.write(path, self.module, self._optimiser, self._identity() | progress | within, generators)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of this very training."""
@@ -170,8 +171,9 @@ class Training:
         """The places of the items of each batch of each step of the epoch that begins, or goes on."""
         seed_everything(self._seed, self.epoch + 1)
         batches = torch.randperm(len(self._train[-1])).to(self._place.device).tensor_split(self.batches_per_epoch)
-        if self.step and self._generators is not None:
+        if self._generators is not None:
             self._generators.restore()
+            self._generators = None
         width = self._options.accumulate
         return [batches[first : first + width] for first in range(0, len(batches), width)]
 
