@@ -16,7 +16,6 @@ from library.base import Part
 from library.files import pack, write_atomically
 from library.training.epochs import Training
 from library.training.facts import position_of
-from services.trainer.saving import Saving
 from shared.errors import InvalidInput
 from shared.training import TrainingOptions
 from shared.worker import Checkpoint, Report, Result
