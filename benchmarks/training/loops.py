@@ -53,6 +53,6 @@ LOOPS = (
         (str(PEERS / "ray_train" / "loop.py"),),
         "ray_train",
         "ray",
-        {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_TRAIN_V2_ENABLED": "1"},
+        {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1"},
     ),
 )
