@@ -119,6 +119,9 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="just bench --training", description=__doc__)
     made.add_argument("--rounds", type=int, default=10, choices=range(1, 101), metavar="1..100")
     made.add_argument("--members", nargs="+", choices=EPOCHS, default=list(EPOCHS))
+    made.add_argument(
+        "--epochs", type=int, choices=range(1, 1001), metavar="1..1000", help="instead of each member's own"
+    )
     made.add_argument("--no-peers", action="store_true", help="only the bare loop and ours")
     made.add_argument("--home", help="the state folder of the stack, which need not run", default=DEFAULT_HOME)
     return made
@@ -134,7 +137,8 @@ def main(given: Sequence[str]) -> None:
     compared = []
     path = bench / RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     for member in arguments.members:
-        compared.append(compare(member, EPOCHS[member], loops, arguments.rounds, bench, console))
+        epochs = arguments.epochs or EPOCHS[member]
+        compared.append(compare(member, epochs, loops, arguments.rounds, bench, console))
         write_private(path, json.dumps(document(compared), indent=1) + "\n")
     console.print(*map(table, compared))
     console.print(f"results: {path}", soft_wrap=True)
