@@ -29,7 +29,7 @@ from deploy.embedded.parts import DEFAULT_HOME
 from library.files import pack, write_atomically
 from shared.environments import Unavailable
 
-EPOCHS = {"digits-cnn": 40, "fraud": 3}
+EPOCHS = {"digits-cnn": 20, "fraud": 3}
 BENCH = "bench"
 RESULTS = "training"
 

@@ -77,7 +77,7 @@ def begin(spec: TrainingSpec, model: "Model[Any]", config: "Config") -> "Trainin
     if spec.resume:
         training.resume(Path(spec.resume))
         child.log.info("resumed %s", training.position)
-    if spec.best:
+    if spec.best and spec.training.model == "best":
         training.take_best(Path(spec.best))
     return training
 

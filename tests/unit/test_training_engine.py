@@ -184,6 +184,7 @@ def test_a_loss_that_is_no_number_ends_the_training(folder: Path) -> None:
     (folder / "train.npz").write_bytes(pack(items | {"image": items["image"] * np.float32("nan")}))
     ended = run(TRAIN, spec(SMALL), folder)
     assert ended.failure.error == "Diverged"
+    assert ended.failure.message.startswith("the loss is nan at step 1 of epoch 1; no loss was a number before: try a")
     assert not ended.of(Checkpoint)
 
 

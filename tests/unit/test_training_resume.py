@@ -21,7 +21,7 @@ from shared.training import TrainingOptions
 from shared.worker import Checkpoint, Report, Result
 from tests.unit.members import sample
 from tests.unit.task_process import TaskProcess, run
-from tests.unit.test_training_engine import TRAIN, digest
+from tests.unit.test_training_engine import SMALL, TRAIN, digest
 
 SEED = 20261128
 ITEMS = 150
@@ -158,20 +158,35 @@ class Keeper:
         return None if left is None else left - 1
 
 
+def test_no_checkpoint_is_written_before_the_last_was_taken(tmp_path: Path) -> None:
+    """Nobody takes any here, so in the middle there is but the first; those of the ends of epochs come anyway."""
+    for part in (Part.TRAIN, Part.VALIDATION):
+        write_atomically(tmp_path / f"{part}.npz", pack(sample("digits", part, 600)))
+    done = run(TRAIN, spec("digits-cnn", SMALL, {"checkpoint_steps": 2}), tmp_path)
+    places = [(found.epoch, found.step, found.steps) for found in done.of(Checkpoint)]
+    assert places == [(0, 2, 2), (1, 0, 5), (2, 0, 10), (3, 0, 15)]
+    assert any(found.is_best for found in done.of(Checkpoint)) and not done.of(Checkpoint)[0].is_best
+
+
 @pytest.mark.parametrize(
-    ("name", "config", "told"),
+    ("name", "config", "told", "often"),
     [
-        ("digits-cnn", {"channels": 8, "hidden": 16, "batch_size": 128}, {}),
-        ("digits-cnn", {"channels": 8, "hidden": 16}, {"accumulate": 4, "clip_norm": 1.0, "model": "best"}),
-        ("breast-cancer-mlp", {"batch_size": 16}, {"precision": "bfloat16", "early_stopping": {"patience": 3}}),
-        ("sentiment", {}, {"accumulate": 2, "evaluate_every": 2}),
+        ("digits-cnn", SMALL, {}, {"checkpoint_minutes": 1e-4}),
+        ("digits-cnn", {}, {"accumulate": 4, "clip_norm": 1.0, "model": "best"}, {"checkpoint_steps": 1}),
+        (
+            "breast-cancer-mlp",
+            {},
+            {"precision": "bfloat16", "early_stopping": {"patience": 3}},
+            {"checkpoint_steps": 3},
+        ),
+        ("sentiment", {}, {"accumulate": 2, "evaluate_every": 2}, {"checkpoint_steps": 1}),
     ],
 )
 def test_killed_at_random_steps_the_file_is_the_same(
-    name: str, config: dict[str, Any], told: dict[str, Any], tmp_path: Path
+    name: str, config: dict[str, Any], told: dict[str, Any], often: dict[str, Any], tmp_path: Path
 ) -> None:
     """kill -9 twice, after checkpoints that are mostly in the middle of an epoch."""
-    model, config = library.model(name), {"epochs": 4} | config
+    model, config = library.model(name), {"batch_size": 64, **config, "epochs": 4}
     for part in (Part.TRAIN, Part.VALIDATION):
         content = pack(sample(model.dataset, part, 1200))
         for folder in ("whole", "cut"):
@@ -179,7 +194,7 @@ def test_killed_at_random_steps_the_file_is_the_same(
             write_atomically(tmp_path / folder / f"{part}.npz", content)
     whole = run(TRAIN, spec(name, config, told), tmp_path / "whole")
     keeper, chance = Keeper(tmp_path / "cut"), random.Random(f"{SEED}-{name}-{told}")
-    raw = spec(name, config, told | {"checkpoint_steps": 1})
+    raw = spec(name, config, told | often)
     for _ in range(2):
         assert keeper.attempt(raw, chance.randint(2, 7)) is None
     result = keeper.attempt(raw, None)
