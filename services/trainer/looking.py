@@ -4,6 +4,7 @@ from typing import Any
 
 from services.trainer import store
 from services.trainer.domain import KIND, requested
+from services.trainer.parts import Work
 from services.trainer.reproduction import repeated
 from services.trainer.saving import PROFILE, PROFILE_FILE
 from shared.errors import NotFound
@@ -18,14 +19,12 @@ from shared.rpc.trainer import (
     TaskInsights,
 )
 from shared.tasks import store as tasks
-from shared.tasks.handlers import RunsTasks
 from shared.tasks.run import accept
-from shared.work import Work
 
 GZIP = "application/gzip"
 
 
-async def get_insights(request: GetInsights, work: Work[RunsTasks]) -> TaskInsights:
+async def get_insights(request: GetInsights, work: Work) -> TaskInsights:
     """Of the epoch that is asked for, or the last that was looked at."""
     task = await tasks.find(work.tx, work.project, request.task_id)
     epochs = await store.insight_epochs(work.tx, task.id)
@@ -38,7 +37,7 @@ async def get_insights(request: GetInsights, work: Work[RunsTasks]) -> TaskInsig
     return TaskInsights(epochs=epochs, epoch=epoch, **await store.insights(work.tx, task.id, epoch))
 
 
-async def get_profile(request: GetProfile, work: Work[RunsTasks]) -> TaskFile:
+async def get_profile(request: GetProfile, work: Work) -> TaskFile:
     task = await tasks.find(work.tx, work.project, request.task_id)
     file = await tasks.latest_file(work.tx, task, PROFILE)
     kept = await work.parts.runner.artifacts.find(file[1]) if file else None
@@ -47,7 +46,7 @@ async def get_profile(request: GetProfile, work: Work[RunsTasks]) -> TaskFile:
     return TaskFile(digest=kept.digest, size=kept.size, file_name=f"{task.id}-{PROFILE_FILE}", media_type=GZIP)
 
 
-async def reproduce_task(request: ReproduceTask, work: Work[RunsTasks]) -> TaskAccepted:
+async def reproduce_task(request: ReproduceTask, work: Work) -> TaskAccepted:
     plan = repeated(await tasks.find(work.tx, work.project, request.task_id))
     task = await accept(work, KIND, plan.model, plan.model_dump(mode="json", exclude={"model"}))
     work.say(requested(task.id, plan))

@@ -27,6 +27,7 @@ from shared.rpc.registry import ModelList, ModelView, VersionView
 from shared.rpc.tasks import MetricPoints, TaskView
 from shared.rpc.trainer import Library, LibraryMember, TaskAccepted, TaskInsights
 from shared.streams import REVOKED_SUBJECT, log_subject
+from shared.tasks.terms import Terms
 from tests.integration.gateway_neighbours import Gateway, bearer, running_gateway
 from tests.integration.running import guarded_bus, until
 
@@ -134,7 +135,8 @@ class TestControl:
         context = Context.from_headers(asked.headers)
         assert asked.subject == "rpc.trainer.submit_task"
         wanted = {"model": "digits-cnn", "config": {"epochs": 2}, "training": training}
-        assert asked.body == wanted | {"auto_promote": True, "dataset": None}
+        terms = Terms().model_dump(mode="json")
+        assert asked.body == wanted | {"auto_promote": True, "dataset": None, "terms": terms}
         assert (context.project, context.actor, context.idempotency_key) == ("default", "key-admin", "k1")
         assert context.traceparent.split("-")[1] == TRACE
         assert context.correlation_id == reply.headers["x-correlation-id"]
