@@ -185,7 +185,7 @@ new-service name: install
 docs: install
     @"{{ python }}" -m deploy.reference
 
-# measure requests a second and latency through the gateway and at Triton directly; --peers adds other servers
+# measure requests a second and latency through the gateway and at Triton directly; --peers adds other servers; --training: the training loop
 [group('checks')]
 [no-exit-message]
 bench *arguments: install

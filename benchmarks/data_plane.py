@@ -24,11 +24,13 @@ from benchmarks.peers import PEERS, Peer, chosen
 from benchmarks.plot import BENCH, RESULTS, plot
 from benchmarks.results import Results
 from benchmarks.started import Grounds
+from benchmarks.training import comparison
 from deploy.embedded.parts import DEFAULT_HOME
 from deploy.embedded.stack import Stack
 from shared.environments import Unavailable
 
 LEAST_WIDTH = 120
+TRAINING = "--training"
 LONGEST_SECONDS = 60
 MOST_ROUNDS = 20
 MOST_CONNECTIONS = 256
@@ -140,7 +142,8 @@ def _up_to(most: int) -> Callable[[str], int]:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__)
+    more = f"{TRAINING}, as the first argument, measures the training loop instead: {TRAINING} --help"
+    made = argparse.ArgumentParser(description=__doc__, epilog=more)
     names = ", ".join(peer.name for peer in PEERS)
     made.add_argument(
         "--peers", type=_peers, nargs="?", const=PEERS, default=(), help=f"other servers too: all, or some of {names}"
@@ -154,6 +157,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
+    if sys.argv[1:2] == [TRAINING]:
+        comparison.main(sys.argv[2:])
+        return
     arguments = parser().parse_args()
     find_wrk()
     stack = Stack(arguments.home)

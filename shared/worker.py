@@ -37,10 +37,32 @@ class Metrics(BaseModel):
 
 
 class Checkpoint(BaseModel):
-    """A complete checkpoint file in the work folder, resumable from after this epoch."""
+    """A complete checkpoint file in the work folder, resumable from after this epoch and `step` steps of the next one.
+
+    `steps` are those of all epochs; `is_best` where no epoch before was better by the gate's metric.
+    """
 
     type: Literal["checkpoint"] = "checkpoint"
-    epoch: int = Field(ge=1)
+    epoch: int = Field(ge=0)
+    step: int = Field(default=0, ge=0)
+    steps: int = Field(default=0, ge=0)
+    is_best: bool = False
+    file: str
+
+
+class Insights(BaseModel):
+    """A look at what the weights after an epoch answer."""
+
+    type: Literal["insights"] = "insights"
+    epoch: int = Field(ge=0)
+    facts: dict[str, Any]
+
+
+class Kept(BaseModel):
+    """A file of the work folder that is kept with the task, beside its checkpoints and its result."""
+
+    type: Literal["kept"] = "kept"
+    role: str
     file: str
 
 
@@ -101,7 +123,9 @@ class Failure(BaseModel):
     message: str
 
 
-Report = Annotated[Progress | Metrics | Checkpoint | Points | Record | Result | Failure, Field(discriminator="type")]
+Report = Annotated[
+    Progress | Metrics | Checkpoint | Points | Record | Insights | Kept | Result | Failure, Field(discriminator="type")
+]
 REPORTS: TypeAdapter[Report] = TypeAdapter(Report)
 
 

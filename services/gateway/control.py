@@ -36,6 +36,7 @@ from services.gateway.routes import (
     predict,
     schedules,
     tasks,
+    trainings,
     uploads,
     users,
     webhooks,
@@ -50,7 +51,21 @@ PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, users.JWKS, users.LOGIN}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
 THEMES = (
-    *(comparison, tasks, logs, curves, schedules, predict, openai, audio, datasets, batches, indexes, models),
+    *(
+        comparison,
+        tasks,
+        trainings,
+        logs,
+        curves,
+        schedules,
+        predict,
+        openai,
+        audio,
+        datasets,
+        batches,
+        indexes,
+        models,
+    ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
     *(insight, deployments, events, keys, users, operators),
 )

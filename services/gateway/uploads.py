@@ -14,6 +14,7 @@ from shared.artifacts import Artifacts
 from shared.errors import DeadlineExceeded, InvalidInput, TooLarge, Unavailable
 from shared.rpc.inference import BatchResult
 from shared.rpc.registry import ExportedVersion
+from shared.rpc.trainer import TaskFile
 
 FIELD = "body"
 TURN_SECONDS = 30.0
@@ -80,7 +81,7 @@ class Uploads:
         if size > self._limit:
             raise TooLarge(f"the file is larger than {self._limit} bytes, the most that one may have", field=FIELD)
 
-    def response(self, file: ExportedVersion | BatchResult, media_type: str) -> StreamingResponse:
+    def response(self, file: ExportedVersion | BatchResult | TaskFile, media_type: str) -> StreamingResponse:
         """The file itself."""
         headers = {
             "Content-Length": str(file.size),

@@ -12,7 +12,7 @@ from shared.tasks.store import Task
 
 async def accept_training(work: Work, task_id: str, order: SubmitTask) -> Task:
     """Raises InvalidInput naming the field, NotFound for a member or data set that is not there."""
-    accepted = plan(library.model(order.model), order.config, order.auto_promote)
+    accepted = plan(library.model(order.model), order.config, order.auto_promote, order.training)
     if order.dataset is not None and order.dataset != accepted.dataset:
         found = await work.parts.bus.ask(GetDataset(name=order.dataset), work.context)
         fits(library.model(order.model), order.dataset, found.facts)

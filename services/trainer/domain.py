@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import library
 from library.base import Model
+from library.training.best import stopping_measures
 from shared.commands.trainer import TrainModel
 from shared.errors import Conflict, InvalidInput
 from shared.events.common import Signature
@@ -16,6 +17,7 @@ from shared.optimisation import Int8Static, Optimisation
 from shared.rpc.registry import VersionView
 from shared.rpc.trainer import CloneTask, SubmitTask
 from shared.tasks.terms import Terms
+from shared.training import TRAINING, TrainingOptions, training_options
 
 KIND = "train"
 SEED = "seed"
@@ -24,7 +26,9 @@ DEFAULT_SEED = 0
 
 
 class Plan(BaseModel):
-    """All that it takes to train the same model again; `parameters` are the whole configuration and the seed."""
+    """All that it takes to train the same model again; `parameters` are the whole configuration, the seed, and what
+    else the training was told that is not the default. What only `reproduces` a task makes no version.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,6 +37,7 @@ class Plan(BaseModel):
     auto_promote: bool
     dataset: Slug
     dataset_digest: Digest | None = None
+    reproduces: str | None = None
 
     @property
     def is_of_library(self) -> bool:
@@ -45,7 +50,11 @@ class Plan(BaseModel):
 
     @property
     def config(self) -> dict[str, Any]:
-        return {name: value for name, value in self.parameters.items() if name != SEED}
+        return {name: value for name, value in self.parameters.items() if name not in (SEED, TRAINING)}
+
+    @property
+    def training(self) -> TrainingOptions:
+        return TrainingOptions.model_validate(self.parameters.get(TRAINING, {}))
 
 
 class Brought(BaseModel):
@@ -86,6 +95,8 @@ class Trained(BaseModel):
     labels: tuple[str, ...]
     code_version: str
     weights: int = Field(ge=0)
+    epoch: int = Field(default=0, ge=0)
+    record: dict[str, Any] = {}
 
 
 def ordered(command: TrainModel) -> SubmitTask:
@@ -155,16 +166,23 @@ def fits(model: Model[Any], name: str, facts: Mapping[str, Any]) -> None:
         )
 
 
-def plan(model: Model[Any], config: Mapping[str, Any], auto_promote: bool) -> Plan:
+def plan(
+    model: Model[Any], config: Mapping[str, Any], auto_promote: bool, training: Mapping[str, Any] | None = None
+) -> Plan:
     """Complete and check a configuration, `config.seed` included: without one, the same request gives the same model.
 
-    Raises InvalidInput naming the field.
+    The parameters of a plan, `training` among them, give the same plan. Raises InvalidInput naming the field.
     """
     given = dict(config)
-    seed = given.pop(SEED, DEFAULT_SEED)
+    seed, told = given.pop(SEED, DEFAULT_SEED), given.pop(TRAINING, {})
     if type(seed) is not int or not 0 <= seed < SEEDS:
         raise InvalidInput(f"config.seed: must be a whole number from 0 to {SEEDS - 1}", field="config.seed")
+    options = training_options(training or told)
+    if options.early_stopping:
+        stopping_measures(model.gate, options.early_stopping)
     parameters = model.validate(given).model_dump(mode="json") | {SEED: seed}
+    if differing := options.told():
+        parameters[TRAINING] = differing
     return Plan(model=model.name, parameters=parameters, auto_promote=auto_promote, dataset=model.dataset)
 
 

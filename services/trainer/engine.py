@@ -3,8 +3,7 @@
 Torch is imported only when the work begins, so that the service can share the spec without it.
 """
 
-import threading
-import time
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,22 +11,27 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 import library
+from services.trainer.pace import Pace
+from services.trainer.saving import PROFILE_FILE, Saving, tell_insights, tell_profile
 from shared import child
 from shared.names import Slug
-from shared.worker import Checkpoint, Curves, Metrics, Progress, Reporter, Result
+from shared.training import TrainingOptions
+from shared.worker import Curves, Reporter, Result
 
 if TYPE_CHECKING:
     from library.base import Config, Model
     from library.training.epochs import Training
+    from library.training.profile import Profile
 
 MODEL_FILE = "model.onnx"
-TICK_SECONDS = 0.5
-EXPORT_SECONDS = 3.0
-EXPORT_SHARE = 0.05
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 class TrainingSpec(BaseModel):
-    """What the service asks of the process; files are relative to the work folder."""
+    """What the service asks of the process; files are relative to the work folder.
+
+    `best` is the checkpoint of the best epoch before the one to resume from, where there is one.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,116 +43,89 @@ class TrainingSpec(BaseModel):
     train: str
     validation: str
     resume: str | None = None
-
-
-class Pace:
-    """Tells twice a second how far a training is, from a thread: it moves within steps and the export too."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
-        self._first = self._steps = 0
-        self._total: int | None = None
-        self._began = self._moved = time.monotonic()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._tick, name="pace", daemon=True)
-
-    def __enter__(self) -> "Pace":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def begin(self, steps: int, total: int) -> None:
-        """Loading is done; of all steps of the task these are done already."""
-        self._began = self._moved = time.monotonic()
-        self._first, self._steps, self._total = steps, steps, total
-
-    @property
-    def steps(self) -> int:
-        """How many steps are done of the whole training."""
-        return self._steps
-
-    def step(self) -> None:
-        self._steps += 1
-        self._moved = time.monotonic()
-
-    def progress(self, now: float) -> Progress:
-        """How far it is now; the time left by the speed of this run's own steps, once there is one."""
-        if self._total is None:
-            return Progress(fraction=0, message="loading")
-        trained = self._steps / self._total if self._total else 1.0
-        exported = min(1.0, (now - self._moved) / EXPORT_SECONDS) if trained == 1 else 0.0
-        return Progress(
-            fraction=trained * (1 - EXPORT_SHARE) + exported * EXPORT_SHARE * 0.9,
-            message="training" if trained < 1 else "exporting",
-            seconds_left=self._left(now, self._total),
-        )
-
-    def _left(self, now: float, total: int) -> float | None:
-        if (own := self._steps - self._first) == 0:
-            return None
-        pace = (self._moved - self._began) / own
-        return max(0.0, (total - self._steps) * pace + EXPORT_SECONDS - (now - self._moved))
-
-    def _tick(self) -> None:
-        while not self._ended.wait(TICK_SECONDS):
-            self._reporter.send(self.progress(time.monotonic()))
+    best: str | None = None
+    training: TrainingOptions = TrainingOptions()
 
 
 def train(raw: dict[str, Any], reporter: Reporter) -> Result:
-    """Train to the last epoch, each with its metrics and then its checkpoint, and export the model."""
+    """Train to the end, with checkpoints on the way, and export the model."""
     spec = TrainingSpec.model_validate(raw)
     model = library.model(spec.model)
     config = model.validate(spec.config)
     with Pace(reporter) as pace:
         model.fetch(partial(child.tell, reporter))
-        training = _begin(spec, model, config)
-        pace.begin(training.epoch * training.steps_per_epoch, config.epochs * training.steps_per_epoch)
-        curves = Curves(reporter, training.steps_per_epoch)
-
-        def on_step() -> None:
-            pace.step()
-            curves.add(pace.steps, training.step_figures)
-
-        while training.epoch < config.epochs:
-            training.run_epoch(on_step)
-            curves.flush()
-            _report_epoch(training, config, reporter)
-        if not config.epochs:
-            training.validate()
-        return _finish(training, model, config)
+        training = begin(spec, model, config)
+        pace.begin(training.steps_done, config.epochs * training.steps_per_epoch)
+        run(training, config, spec, pace, reporter)
+        pace.end()
+        return _finish(training, model, config, reporter)
 
 
-def _begin(spec: TrainingSpec, model: "Model[Any]", config: "Config") -> "Training":
+def begin(spec: TrainingSpec, model: "Model[Any]", config: "Config") -> "Training":
+    """A training on the files of the work folder, where it was left."""
+    if spec.training.deterministic:
+        os.environ.setdefault(WORKSPACE, ":4096:8")  # before a GPU is asked for the first time
     import torch
 
     from library.files import unpack
     from library.training.epochs import Training
 
     torch.set_num_threads(spec.threads)
-    torch.use_deterministic_algorithms(True)
-    training = Training(model, config, spec.seed, unpack(Path(spec.train)), unpack(Path(spec.validation)))
+    torch.use_deterministic_algorithms(spec.training.deterministic)
+    parts = unpack(Path(spec.train)), unpack(Path(spec.validation))
+    training = Training(model, config, spec.seed, *parts, spec.training)
     if spec.resume:
         training.resume(Path(spec.resume))
-        child.log.info("resumed after epoch %d", training.epoch)
+        child.log.info("resumed %s", training.position)
+    if spec.best and spec.training.model == "best":
+        training.take_best(Path(spec.best))
     return training
 
 
-def _report_epoch(training: "Training", config: "Config", reporter: Reporter) -> None:
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in training.metrics.items())
-    child.log.info("epoch %d of %d: %s", training.epoch, config.epochs, figures)
-    reporter.send(Metrics(epoch=training.epoch, values=training.metrics))
-    file = f"checkpoint-{training.epoch:05d}.safetensors"
-    training.save(Path(file))
-    reporter.send(Checkpoint(epoch=training.epoch, file=file))
+def run(training: "Training", config: "Config", spec: TrainingSpec, pace: Pace, reporter: Reporter) -> None:
+    """All epochs, or as many as it takes until nothing gets better."""
+    saving, profile = Saving(training, spec.training, reporter), _profile(spec)
+    curves = Curves(reporter, training.steps_per_epoch)
+
+    def on_step() -> None:
+        pace.step()
+        curves.add(pace.steps, training.step_figures)
+        saving.after_step()
+        if profile is not None and profile.step():
+            tell_profile(reporter)
+
+    while not training.is_over:
+        training.run_epoch(on_step)
+        curves.flush()
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in training.metrics.items())
+        child.log.info("epoch %d of %d: %s", training.epoch, config.epochs, figures)
+        saving.after_epoch()
+    if profile is not None and profile.finish():
+        tell_profile(reporter)
+    if not config.epochs:
+        training.validate()
 
 
-def _finish(training: "Training", model: "Model[Any]", config: "Config") -> Result:
+def _profile(spec: TrainingSpec) -> "Profile | None":
+    """A training that goes on was profiled when it began."""
+    if spec.training.profile_steps is None or spec.resume:
+        return None
+    from library.training.profile import Profile
+
+    return Profile(spec.training.profile_steps, Path(PROFILE_FILE))
+
+
+def _finish(training: "Training", model: "Model[Any]", config: "Config", reporter: Reporter) -> Result:
     from library.graphs.export import export
     from library.graphs.front import weights_of
+    from library.training.record import record
 
+    if training.epoch < config.epochs:
+        child.log.info(
+            "ended after epoch %d: nothing got better since epoch %d", training.epoch, training.watch.last_gain
+        )
+    training.finish()
+    tell_insights(training, training.exported_epoch, reporter)
     signature = export(model, training.module, Path(MODEL_FILE))
     child.log.info("exported %s, %d bytes", MODEL_FILE, Path(MODEL_FILE).stat().st_size)
     data = {
@@ -158,6 +135,8 @@ def _finish(training: "Training", model: "Model[Any]", config: "Config") -> Resu
         "parameters": config.model_dump(mode="json"),
         "weights": sum(weight.numel() for weight in training.module.parameters()) + weights_of(model.front()),
         "code_version": model.code_version,
+        "epoch": training.exported_epoch,
+        "record": record(),
     }
     return Result(files={"model": MODEL_FILE}, data=data)
 

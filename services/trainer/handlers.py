@@ -8,6 +8,7 @@ from services.trainer import store
 from services.trainer.acceptance import accept_training
 from services.trainer.admission.desk import decide
 from services.trainer.domain import KIND, alike, brought, improved, ordered
+from services.trainer.looking import LOOKING_RPC
 from services.trainer.optimising import OptimiseJob
 from services.trainer.parts import Parts, Work
 from services.trainer.preparation import PrepareJob
@@ -117,6 +118,7 @@ HANDLERS = Handlers(
         **SCHEDULE_RPC,
         **TASK_RPC,
         **RUN_RPC,
+        **LOOKING_RPC,
     },
     memory_rpc={ListLibrary: list_library},
     asks=("registry",),

@@ -1,27 +1,28 @@
-"""The job of a training: its data set, its process, a checkpoint an epoch, and the model at the end.
-
-An epoch's metrics, checkpoint and event commit together, so a later attempt goes on after exactly what was told.
-"""
+"""The job of a training: its data set, its process, checkpoints on the way, and the model at the end."""
 
 from typing import Any
 
 import library
 from library.base import Part
+from library.training.facts import Position, position_of
+from services.trainer import reproduction
 from services.trainer.domain import Plan, Trained, completed
 from services.trainer.engine import TrainingSpec
+from services.trainer.keeping import Keeping
 from services.trainer.preparation import prepared
 from shared.errors import NotFound
-from shared.events.training import EpochCompleted, TrainingCancelled, TrainingFailed, TrainingStarted
+from shared.events.training import TrainingCancelled, TrainingFailed, TrainingStarted
 from shared.rpc.registry import DatasetView, GetDataset
 from shared.tasks import store
 from shared.tasks.run import Job, TaskFailed, TaskRun
 from shared.tasks.store import Task
 from shared.work import Work
-from shared.worker import Checkpoint, Metrics, Result
+from shared.worker import Result
 
 TRAIN = "services.trainer.engine"
-CHECKPOINT = "checkpoint"
 RESUME_FILE = "resume.safetensors"
+BEST_FILE = "best.safetensors"
+START = Position(0, 0)
 
 
 class TrainJob(Job):
@@ -47,14 +48,14 @@ class Training:
     def __init__(self, run: TaskRun, plan: Plan) -> None:
         self._run, self._plan = run, plan
         self._model = library.model(plan.model)
-        self._measured: dict[int, dict[str, float]] = {}
+        self._keeping = Keeping(run, plan)
 
     async def execute(self) -> None:
         dataset = await self._dataset()
         for part in (Part.TRAIN, Part.VALIDATION):
             await self._run.artifacts.get_file(dataset.parts[part], self._run.path(f"{part}.npz"))
-        checkpoint = await self._start()
-        result = await self._run.execute(TRAIN, self._spec(checkpoint), self._on_report)
+        files = await self._start()
+        result = await self._run.execute(TRAIN, self._spec(files), self._keeping.on_report)
         await self._finish(result)
 
     async def _dataset(self) -> DatasetView:
@@ -82,25 +83,25 @@ class Training:
 
         await self._run.write(change)
 
-    async def _start(self) -> str | None:
-        """Say that the training starts; the file of the last checkpoint where there is one."""
-        found: list[tuple[int, str]] = []
+    async def _start(self) -> dict[str, str]:
+        """Say that the training starts; the files of the last checkpoint and the best where there are some."""
+        kept = await self._keeping.last()
+        names = {"resume": RESUME_FILE, "best": BEST_FILE}
+        for role, digest in kept.items():
+            await self._run.artifacts.get_file(digest, self._run.path(names[role]))
+        position = position_of(self._run.path(RESUME_FILE)) if kept else START
 
         async def change(work: Work[None]) -> None:
             task = self._run.task
-            found[:] = filter(None, [await store.latest_file(work.tx, task, CHECKPOINT)])
-            resumed = found[0][0] if found else 0
-            facts = {"attempt": task.fence, "resumed_epoch": resumed}
+            facts = {"attempt": task.fence, "resumed_epoch": position.epoch}
             work.say(TrainingStarted(task_id=task.id, model=task.model, **facts))
 
         await self._run.write(change)
-        if not found:
-            return None
-        self._run.log.tell("task", line=f"attempt {self._run.task.fence} goes on after epoch {found[0][0]}")
-        await self._run.artifacts.get_file(found[0][1], self._run.path(RESUME_FILE))
-        return RESUME_FILE
+        if kept:
+            self._run.log.tell("task", line=f"attempt {self._run.task.fence} goes on {position}")
+        return {role: names[role] for role in kept}
 
-    def _spec(self, checkpoint: str | None) -> TrainingSpec:
+    def _spec(self, files: dict[str, str]) -> TrainingSpec:
         return TrainingSpec(
             task_id=self._run.task.id,
             model=self._plan.model,
@@ -109,46 +110,23 @@ class Training:
             threads=self._run.threads,
             train=f"{Part.TRAIN}.npz",
             validation=f"{Part.VALIDATION}.npz",
-            resume=checkpoint,
-        )
-
-    async def _on_report(self, report: Metrics | Checkpoint) -> None:
-        if isinstance(report, Metrics):
-            self._measured[report.epoch] = report.values
-        else:
-            await self._keep_epoch(report.epoch, report.file)
-
-    async def _keep_epoch(self, epoch: int, file: str) -> None:
-        path, metrics = self._run.path(file), self._measured.pop(epoch, {})
-        digest = await self._run.artifacts.put_file(path)
-        surplus: list[str] = []
-
-        async def change(work: Work[None]) -> None:
-            task = self._run.task
-            is_new = await store.save_file(work.tx, task, CHECKPOINT, epoch, digest)
-            await store.save_metrics(work.tx, task, epoch, metrics)
-            surplus[:] = await store.drop_files(work.tx, task, CHECKPOINT, before=epoch)
-            if is_new:
-                work.say(self._epoch_completed(epoch, metrics))
-
-        await self._run.write(change)
-        path.unlink()
-        for old in surplus:
-            await self._run.artifacts.delete(old)
-
-    def _epoch_completed(self, epoch: int, metrics: dict[str, float]) -> EpochCompleted:
-        epochs = self._plan.parameters["epochs"]
-        return EpochCompleted(
-            task_id=self._run.task.id, model=self._plan.model, epoch=epoch, epochs=epochs, metrics=metrics
+            training=self._plan.training,
+            **files,
         )
 
     async def _finish(self, result: Result) -> None:
         trained = Trained.model_validate(result.data)
         digest = await self._run.artifacts.put_file(self._run.path(result.files["model"]))
         facts = {"digest": digest, "metrics": trained.metrics, "weights": trained.weights}
+        facts["record"] = reproduction.record(self._plan, trained)
+        if trained.epoch != self._plan.parameters["epochs"]:
+            facts["epoch"] = trained.epoch
 
         async def change(work: Work[None]) -> None:
-            work.say(completed(self._run.task.id, self._plan, self._model, trained, digest))
+            if self._plan.reproduces:
+                facts["reproduction"] = await reproduction.compared(work, self._plan.reproduces, facts)
+            else:
+                work.say(completed(self._run.task.id, self._plan, self._model, trained, digest))
             await self._run.succeed(work, facts)
 
         await self._run.write(change)

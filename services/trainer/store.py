@@ -1,6 +1,10 @@
 """All SQL of trainer beside that of its tasks."""
 
+from typing import Any
+
 from shared.db import Connection
+
+MOST_INSIGHTS = 100
 
 # Note that a command was obeyed; no row comes back when that was so before.
 TAKE_REQUEST = """
@@ -13,9 +17,26 @@ SELECT digest FROM (
     SELECT f.digest FROM task_files f JOIN tasks t ON t.id = f.task_id WHERE t.ended_at IS NULL
     UNION SELECT f.digest FROM run_files f
     UNION SELECT r.digest FROM task_records r WHERE r.digest IS NOT NULL
+    UNION SELECT f.digest FROM task_files f JOIN tasks t ON t.id = f.task_id
+        WHERE f.role = 'profile' AND t.ended_at > now() - interval '7 days'
     UNION SELECT t.spec ->> 'file' FROM tasks t WHERE t.ended_at IS NULL
     UNION SELECT t.result ->> 'digest' FROM tasks t WHERE t.ended_at > now() - interval '7 days'
 ) AS named WHERE digest > $1 ORDER BY digest LIMIT $2
+"""
+# Keep a look at answers; an epoch that is run again replaces it.
+SAVE_INSIGHTS = """
+INSERT INTO insights (task_id, epoch, facts) VALUES ($1, $2, $3)
+ON CONFLICT (task_id, epoch) DO UPDATE SET facts = excluded.facts, at = now()
+"""
+# The epochs that were looked at.
+INSIGHT_EPOCHS = "SELECT epoch FROM insights WHERE task_id = $1 ORDER BY epoch"
+# What was seen after one of them.
+INSIGHTS = "SELECT facts FROM insights WHERE task_id = $1 AND epoch = $2"
+# Of very many looks only the last are kept.
+DROP_INSIGHTS = """
+DELETE FROM insights WHERE task_id = $1 AND epoch <= (
+    SELECT epoch FROM insights WHERE task_id = $1 ORDER BY epoch DESC OFFSET $2 LIMIT 1
+)
 """
 # The data sets of tasks that go on.
 USED_DATASETS = """
@@ -34,3 +55,17 @@ async def named_artifacts(tx: Connection, after: str, limit: int) -> list[str]:
 
 async def used_datasets(tx: Connection) -> list[str]:
     return [row["name"] for row in await tx.fetch(USED_DATASETS)]
+
+
+async def save_insights(tx: Connection, task_id: str, epoch: int, facts: dict[str, Any]) -> None:
+    await tx.execute(SAVE_INSIGHTS, task_id, epoch, facts)
+    await tx.execute(DROP_INSIGHTS, task_id, MOST_INSIGHTS)
+
+
+async def insight_epochs(tx: Connection, task_id: str) -> list[int]:
+    return [row["epoch"] for row in await tx.fetch(INSIGHT_EPOCHS, task_id)]
+
+
+async def insights(tx: Connection, task_id: str, epoch: int) -> dict[str, Any]:
+    found: dict[str, Any] = await tx.fetchval(INSIGHTS, task_id, epoch)
+    return found

@@ -46,7 +46,7 @@ class Library(Reply):
 
 
 class SubmitTask(Request[TaskAccepted]):
-    """Accept a training task; the config is checked against the member's.
+    """Accept a training task; the config is checked against the member's, and `training` says how it runs.
 
     It learns from the member's data set, or from another one of the project that has the same schema and labels.
     """
@@ -54,6 +54,7 @@ class SubmitTask(Request[TaskAccepted]):
     idempotent: ClassVar[bool] = True
     model: Slug
     config: dict[str, Any] = {}
+    training: dict[str, Any] = {}
     auto_promote: bool = True
     dataset: Slug | None = None
     terms: Terms = Terms()
@@ -179,6 +180,69 @@ class SubmitOptimisation(Request[TaskAccepted]):
     version: int
     how: Optimisation
     auto_promote: bool = False
+
+
+class ReproduceTask(Request[TaskAccepted]):
+    """Accept the training of a task once more, on the same data; when it ends, both results are compared."""
+
+    idempotent: ClassVar[bool] = True
+    task_id: str
+
+
+class Confusion(Reply):
+    """How often one label was answered where another was expected."""
+
+    expected: str
+    answered: str
+    count: int
+
+
+class WorstAnswer(Reply):
+    """An item of the validation part, by its place in it, whose answer was far from what was expected."""
+
+    index: int
+    loss: float
+    expected: str
+    answered: str
+    confidence: float
+
+
+class TaskInsights(Reply):
+    """A look at the answers to the validation part after an epoch; `epochs` are all that were looked at.
+
+    `confusion` has a row for each label that was expected and a column for each that was answered; where there are
+    over a hundred labels only `most_confused` is told.
+    """
+
+    epochs: list[int] = []
+    epoch: int | None = None
+    items: int = 0
+    labels: list[str] = []
+    confusion: list[list[int]] = []
+    most_confused: list[Confusion] = []
+    worst: list[WorstAnswer] = []
+
+
+class GetInsights(Request[TaskInsights]):
+    """Show what a training confuses, after one epoch or the last that was looked at."""
+
+    task_id: str
+    epoch: int | None = None
+
+
+class TaskFile(Reply):
+    """A file that is kept with a task, as an artifact."""
+
+    digest: Digest
+    size: int
+    file_name: str
+    media_type: str
+
+
+class GetProfile(Request[TaskFile]):
+    """Say where the profile of a training is."""
+
+    task_id: str
 
 
 class ListLibrary(Request[Library]):

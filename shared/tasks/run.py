@@ -25,7 +25,7 @@ from shared.tasks.state import short
 from shared.tasks.store import Task
 from shared.tasks.terms import Terms
 from shared.work import Work
-from shared.worker import Checkpoint, Failure, Metrics, Points, Progress, Record, Result
+from shared.worker import Checkpoint, Failure, Insights, Kept, Metrics, Points, Progress, Record, Result
 
 if TYPE_CHECKING:
     from shared.tasks.runner import TaskRunner
@@ -36,7 +36,7 @@ OUT_OF_MEMORY = "OutOfMemory"
 TIMED_OUT = "TimedOut"
 Answer = TypeVar("Answer", bound=BaseModel)
 Change = Callable[[Work[None]], Awaitable[None]]
-OnReport = Callable[[Metrics | Checkpoint], Awaitable[None]]
+OnReport = Callable[[Metrics | Checkpoint | Insights | Kept], Awaitable[None]]
 
 
 class TaskFailed(AimassError):

@@ -25,8 +25,9 @@ from shared.rpc.auth import ApiKeyCreated
 from shared.rpc.monitor import TaskList, Timeline, TimelineEntry
 from shared.rpc.registry import ModelList, ModelView, VersionView
 from shared.rpc.tasks import MetricPoints, TaskView
-from shared.rpc.trainer import Library, LibraryMember, TaskAccepted
+from shared.rpc.trainer import Library, LibraryMember, TaskAccepted, TaskInsights
 from shared.streams import REVOKED_SUBJECT, log_subject
+from shared.tasks.terms import Terms
 from tests.integration.gateway_neighbours import Gateway, bearer, running_gateway
 from tests.integration.running import guarded_bus, until
 
@@ -125,14 +126,17 @@ class TestControl:
     async def test_a_task_is_submitted_in_the_callers_name(self, gateway: Gateway, admin: str) -> None:
         gateway.neighbours.answers["submit_task"] = TaskAccepted(id=TASK, correlation_id="c")
         headers = bearer(admin) | {"Idempotency-Key": "k1", "traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
-        body = {"kind": "train", "model": "digits-cnn", "config": {"epochs": 2}}
+        training = {"clip_norm": 1.0}
+        body = {"kind": "train", "model": "digits-cnn", "config": {"epochs": 2}, "training": training}
         reply = await gateway.http.post("/api/v1/tasks", json=body, headers=headers)
         assert reply.status_code == 202
         assert reply.headers["location"] == f"/api/v1/tasks/{TASK}"
         asked = gateway.neighbours.asked[-1]
         context = Context.from_headers(asked.headers)
         assert asked.subject == "rpc.trainer.submit_task"
-        assert asked.body == {"model": "digits-cnn", "config": {"epochs": 2}, "auto_promote": True, "dataset": None}
+        wanted = {"model": "digits-cnn", "config": {"epochs": 2}, "training": training}
+        terms = Terms().model_dump(mode="json")
+        assert asked.body == wanted | {"auto_promote": True, "dataset": None, "terms": terms}
         assert (context.project, context.actor, context.idempotency_key) == ("default", "key-admin", "k1")
         assert context.traceparent.split("-")[1] == TRACE
         assert context.correlation_id == reply.headers["x-correlation-id"]
@@ -143,6 +147,7 @@ class TestControl:
             "cancel_task": task("cancelled"),
             "get_task_metrics": MetricPoints(),
             "list_tasks": TaskList(tasks=[task()]),
+            "get_insights": TaskInsights(),
         }
         evaluation = TASK.replace("train", "evaluate")
         for method, path, subject in (
@@ -150,11 +155,21 @@ class TestControl:
             ("GET", f"/tasks/{evaluation}", "rpc.evaluator.get_task"),
             ("POST", f"/tasks/{TASK}/cancel", "rpc.trainer.cancel_task"),
             ("GET", f"/tasks/{TASK}/metrics", "rpc.trainer.get_task_metrics"),
+            ("GET", f"/tasks/{TASK}/insights?epoch=3", "rpc.trainer.get_insights"),
             ("GET", "/tasks?kind=train&state=running&limit=5", "rpc.monitor.list_tasks"),
         ):
             reply = await gateway.http.request(method, f"/api/v1{path}", headers=bearer(admin))
             assert (reply.status_code, gateway.neighbours.asked[-1].subject) == (200, subject)
         assert gateway.neighbours.asked[-1].body["state"] == "running"
+
+    async def test_a_training_is_reproduced_in_the_callers_name(self, gateway: Gateway, admin: str) -> None:
+        gateway.neighbours.answers["reproduce_task"] = TaskAccepted(id=TASK)
+        headers = bearer(admin) | {"Idempotency-Key": "k2"}
+        reply = await gateway.http.post(f"/api/v1/tasks/{TASK}/reproduce", headers=headers)
+        assert (reply.status_code, reply.headers["location"]) == (202, f"/api/v1/tasks/{TASK}")
+        asked = gateway.neighbours.asked[-1]
+        assert (asked.subject, asked.body) == ("rpc.trainer.reproduce_task", {"task_id": TASK})
+        assert Context.from_headers(asked.headers).idempotency_key == "k2"
 
     async def test_the_library_and_models(self, gateway: Gateway, admin: str) -> None:
         member = LibraryMember(name="digits-cnn", task_type="image", dataset="digits", config_schema={})
@@ -217,6 +232,10 @@ class TestControl:
             ("POST", "/tasks", {"kind": "cook", "model": "x"}, {}, "kind"),
             ("POST", "/tasks", ok | {"confg": {}}, {}, "confg"),
             ("POST", "/tasks", ok, {"Idempotency-Key": "a b"}, "Idempotency-Key"),
+            ("POST", "/tasks", ok | {"training": {"clip_norm": -1}}, {}, "training.clip_norm"),
+            ("POST", "/tasks", ok | {"training": {"early_stopping": {}}}, {}, "training.early_stopping.patience"),
+            ("GET", f"/tasks/{TASK}/insights?epoch=-1", None, {}, "epoch"),
+            ("GET", f"/tasks/{TASK.replace('train', 'evaluate')}/insights", None, {}, "task_id"),
             ("POST", "/tasks", None, {}, "body"),
             ("GET", "/tasks?limit=0", None, {}, "limit"),
             ("GET", "/tasks/train-*", None, {}, "task_id"),

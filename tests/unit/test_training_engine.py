@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from library.base import Part
 from library.files import pack, unpack
-from services.trainer.engine import Pace
+from services.trainer.pace import Pace
 from shared.worker import REPORT_FD, Checkpoint, Metrics, Progress, Reporter, Result
 from tests.unit.task_process import ROOT, Ended, TaskProcess, run
 
@@ -184,6 +184,7 @@ def test_a_loss_that_is_no_number_ends_the_training(folder: Path) -> None:
     (folder / "train.npz").write_bytes(pack(items | {"image": items["image"] * np.float32("nan")}))
     ended = run(TRAIN, spec(SMALL), folder)
     assert ended.failure.error == "Diverged"
+    assert ended.failure.message.startswith("the loss is nan at step 1 of epoch 1; no loss was a number before: try a")
     assert not ended.of(Checkpoint)
 
 

@@ -25,6 +25,7 @@ from shared.rpc.tasks import (
 from shared.rpc.trainer import CloneTask, Library, LibraryMember, ListLibrary, SubmitTask, TaskAccepted
 from shared.tasks.terms import Remark, Tag, Terms
 from shared.tasks.terms import TaskId as AnyTaskId
+from shared.training import TrainingOptions
 
 ROUTES = Routes("tasks")
 State = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
@@ -35,11 +36,15 @@ IdempotencyKey = Annotated[str, Header(alias="Idempotency-Key", pattern=r"^[\x21
 
 
 class NewTask(Terms):
-    """A task to run: training of a member of the library with a config of its own, and on a data set of one's own."""
+    """A task to run: training of a member of the library with a config of its own, and on a data set of one's own.
+
+    `training` says how it runs: checkpoints, early stopping, precision, device and more.
+    """
 
     kind: Literal["train"]
     model: Slug
     config: dict[str, Any] = {}
+    training: TrainingOptions = TrainingOptions()
     auto_promote: bool = True
     dataset: Slug | None = None
 
@@ -147,7 +152,8 @@ async def note_task(task_id: TaskId, body: Notes, caller: CallerOf) -> TaskView:
 
 
 def order_of(body: NewTask) -> SubmitTask:
-    return SubmitTask(**body.model_dump(exclude={"kind", *TERMS}), terms=_terms(body))
+    given = body.model_dump(exclude={"kind", "training", *TERMS})
+    return SubmitTask(**given, training=body.training.told(), terms=_terms(body))
 
 
 def _terms(body: Terms) -> Terms:
