@@ -101,7 +101,16 @@ class Failure(BaseModel):
     message: str
 
 
-Report = Annotated[Progress | Metrics | Checkpoint | Points | Record | Result | Failure, Field(discriminator="type")]
+class Lost(BaseModel):
+    """The work went on elsewhere and is lost with its node; it goes on from the last checkpoint."""
+
+    type: Literal["lost"] = "lost"
+    message: str
+
+
+Report = Annotated[
+    Progress | Metrics | Checkpoint | Points | Record | Result | Failure | Lost, Field(discriminator="type")
+]
 REPORTS: TypeAdapter[Report] = TypeAdapter(Report)
 
 

@@ -103,6 +103,7 @@ class Task(HasOrigin):
             remark=self.remark,
             waits_for=self.waits_for,
             parent=self.parent,
+            place=self.terms.place,
             resources=needs(self.kind, self.terms),
             limits=self.terms.limits,
             retries=self.terms.retries,
