@@ -1,6 +1,6 @@
-"""Ray in an environment of its own that also sees the platform's packages: `./justw ray start --head`, `ray status`, ...
+"""Ray's command in an environment of its own that also sees the platform's packages: `./justw ray start --head`.
 
-It is made at the first use, which brings two packages more; both must be of the same versions on all nodes.
+It is made at the first use and has two packages more than the platform.
 """
 
 import os
@@ -30,7 +30,7 @@ def main() -> None:
         command = [str(python()), str(ENVIRONMENT / "bin" / "ray"), *sys.argv[1:]]
     except Unavailable as error:
         sys.exit(f"ray: {error}")
-    os.execve(command[0], command, SILENT | os.environ)
+    os.execve(command[0], command, SILENT | os.environ)  # noqa: S606
 
 
 if __name__ == "__main__":
