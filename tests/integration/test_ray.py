@@ -160,6 +160,8 @@ async def test_a_killed_service_leaves_nothing_there_and_the_next_goes_on(
     cluster.add(2)
     brief = settings.model_copy(update={"lease_seconds": 2.0})
     config = CONFIG | {"epochs": 60}
+    async with running_service(build(settings), HANDLERS, nats):
+        here = await ended(ask, await submit(ask, config))
     with process_of("services.trainer", brief, tmp_path / "trainer.log") as service:
         task_id = await until(lambda: submitted(ask, config))
         await until(lambda: has_reached(ask, task_id, 3), 120)
@@ -168,7 +170,6 @@ async def test_a_killed_service_leaves_nothing_there_and_the_next_goes_on(
     await until(lambda: is_gone(orphan))
     async with running_service(build(settings), HANDLERS, nats):
         task = await ended(ask, task_id)
-        here = await ended(ask, await submit(ask, config))
     assert (task.state, task.result, task.attempt) == ("succeeded", here.result, 2)
 
 
