@@ -15,12 +15,16 @@ Spec = BaseModel | dict[str, Any]
 
 @dataclass(frozen=True)
 class Start:
-    """The process that the service starts: its module and spec, bytes of memory that it may have, and its Python."""
+    """The process that the service starts: its module and spec, bytes of memory that it may have, its Python.
+
+    Where it is not watched, it tells itself what the work takes of a machine.
+    """
 
     module: str
     spec: Spec
     memory: int
     python: str = sys.executable
+    is_watched: bool = True
 
 
 @dataclass(frozen=True)

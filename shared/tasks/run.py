@@ -4,6 +4,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -164,7 +165,7 @@ class TaskRun:
         given = (start.module, start.spec, self.folder, self._log.write, self.threads, limit, start.python)
         async with task_process(*given) as process:
             self.process = process
-            async with self.series.watching(process.pid):
+            async with self.series.watching(process.pid) if start.is_watched else nullcontext():
                 result = await self._await_result(process, on_report, tells_progress)
         await self._log.flush()
         return result

@@ -12,9 +12,10 @@ from typing import Any
 
 from services.trainer.on_ray.order import Order
 from services.trainer.on_ray.shipping import Item, files_named, inside, pieces
+from shared.series.processes import SAMPLE_SECONDS, ProcessSampler, as_points
 from shared.tasks.process import OUT_OF_MEMORY, Limit, ProcessLost, TaskProcess, task_process
 from shared.tasks.scratch import scratch
-from shared.worker import Failure, Lost, Report, Result
+from shared.worker import Checkpoint, Failure, Lost, Report, Result
 
 ROOM = 16
 SILENCE_SECONDS = 1.0
@@ -63,21 +64,37 @@ class Agent:
         """Its last report, once all that came before it and its files are on their way."""
         limit = Limit(order.memory or sys.maxsize)
         async with task_process(order.module, order.spec, folder, self._line, order.threads, limit) as process:
-            while report := await process.next_report():
-                await self._ship_files(report, folder)
-                if isinstance(report, Result | Failure):
-                    await process.ended()
-                    return report
-                await self._items.put(("report", report.model_dump_json()))
-            return await _verdict(process)
+            watching = asyncio.create_task(self._watch(process.pid, order))
+            try:
+                return await self._relay(process, folder)
+            finally:
+                watching.cancel()
+
+    async def _relay(self, process: TaskProcess, folder: Path) -> Report:
+        while report := await process.next_report():
+            await self._ship_files(report, folder)
+            if isinstance(report, Result | Failure):
+                await process.ended()
+                return report
+            await self._items.put(("report", report.model_dump_json()))
+        return await _verdict(process)
+
+    async def _watch(self, pid: int, order: Order) -> None:
+        """Tell what the process takes of this machine, as the service does of its children."""
+        sampler = ProcessSampler(pid)
+        while True:
+            if figures := await asyncio.to_thread(sampler.sample):
+                await self._items.put(("report", as_points(figures, order.started).model_dump_json()))
+            await asyncio.sleep(SAMPLE_SECONDS)
 
     async def _ship_files(self, report: Report, folder: Path) -> None:
-        """A file that was taken is gone, as where the service itself is the parent."""
+        """A checkpoint that was taken is gone, as where the service itself is the parent."""
         for name in files_named(report):
             path = inside(folder, name)
             for number, piece in enumerate(pieces(path)):
                 await self._items.put(("piece", name, number, piece))
-            path.unlink()
+            if isinstance(report, Checkpoint):
+                path.unlink()
 
     async def _line(self, _: str, line: str) -> None:
         await self._items.put(("line", line))

@@ -37,8 +37,9 @@ class RayGround(Ground):
             threads=threads,
             resources=needs(task.kind, task.terms),
             memory=task.terms.limits.memory,
+            started=task.started_at,
         )
-        return Start(LAUNCHER, order, self.settings.task_memory, str(self.settings.ray_python))
+        return Start(LAUNCHER, order, self.settings.task_memory, str(self.settings.ray_python), is_watched=False)
 
 
 def check_place(terms: Terms, settings: Settings) -> None:

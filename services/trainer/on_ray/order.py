@@ -1,5 +1,6 @@
 """What the launcher is asked to have done on the cluster."""
 
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -19,4 +20,5 @@ class Order(BaseModel):
     threads: int
     resources: Resources
     memory: int | None
+    started: datetime | None = None
     token_file: str | None = None
