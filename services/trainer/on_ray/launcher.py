@@ -28,7 +28,7 @@ def launch(raw: dict[str, Any], reporter: Reporter) -> Result:
     import ray.exceptions
 
     try:
-        return Relay(order, reporter).run()
+        return Errand(order, reporter).run()
     except ray.exceptions.RayTaskError:  # of our own code there, which fails there again
         raise
     except (ray.exceptions.RayError, Unreachable) as error:
@@ -40,7 +40,7 @@ class Unreachable(Exception):
     """The cluster does not answer."""
 
 
-class Relay:
+class Errand:
     """Between the pipe of the service and the work on a node."""
 
     def __init__(self, order: Order, reporter: Reporter) -> None:
