@@ -17,8 +17,8 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 class Terms(TypedDict, total=False):
     """On which terms a task runs: how urgent it is, where (`local` or `ray`), what it takes of a node (`cores`,
-    `memory` in bytes, `gpus`), what it may not exceed (`seconds`, `memory`), retries by cause, tasks that must have succeeded
-    before, tags, a remark.
+    `memory` in bytes, `gpus`), what it may not exceed (`seconds`, `memory`), retries by cause, tasks that must have
+    succeeded before, tags, a remark.
     """
 
     priority: int
