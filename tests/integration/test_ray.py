@@ -1,6 +1,5 @@
 """Trainings on a real Ray cluster of two nodes beside trainings here: the same models, whatever is killed."""
 
-import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -34,10 +33,11 @@ PART = Terms(place=Place.RAY, resources=Resources(cores=0.5, gpus=0.5))
 
 @pytest.fixture
 def cluster() -> Iterator[RayCluster]:
-    folder = Path(tempfile.mkdtemp(prefix="ray-"))
-    with ray_cluster(folder) as started:
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
+        ray_cluster(Path(folder)) as started,
+    ):
         yield started
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
