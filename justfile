@@ -180,6 +180,12 @@ secrets: install
 new-service name: install
     @"{{ python }}" -m deploy.new_service "$@"
 
+# Ray's own command, installed at its first use: just ray start --head, just ray status
+[group('stack')]
+[no-exit-message]
+ray *arguments: install
+    @"{{ python }}" -m deploy.ray "$@"
+
 # write what follows from the code: docs/reference/, docs/graph.md, docs/library.md, docker-compose.yml, lists in READMEs
 [group('docs')]
 docs: install

@@ -123,8 +123,16 @@ class Failure(BaseModel):
     message: str
 
 
+class Lost(BaseModel):
+    """The work went on elsewhere and is lost with its node; it goes on from the last checkpoint."""
+
+    type: Literal["lost"] = "lost"
+    message: str
+
+
 Report = Annotated[
-    Progress | Metrics | Checkpoint | Points | Record | Insights | Kept | Result | Failure, Field(discriminator="type")
+    Progress | Metrics | Checkpoint | Points | Record | Insights | Kept | Result | Failure | Lost,
+    Field(discriminator="type"),
 ]
 REPORTS: TypeAdapter[Report] = TypeAdapter(Report)
 

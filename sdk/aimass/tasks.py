@@ -16,11 +16,13 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 
 class Terms(TypedDict, total=False):
-    """On which terms a task runs: how urgent it is, what it takes of a node (`cores`, `memory` in bytes, `gpus`), what
-    it may not exceed (`seconds`, `memory`), retries by cause, tasks that must have succeeded before, tags, a remark.
+    """On which terms a task runs: how urgent it is, where (`local` or `ray`), what it takes of a node (`cores`,
+    `memory` in bytes, `gpus`), what it may not exceed (`seconds`, `memory`), retries by cause, tasks that must have
+    succeeded before, tags, a remark.
     """
 
     priority: int
+    place: str
     resources: Mapping[str, float]
     limits: Mapping[str, float]
     retries: Mapping[str, int]

@@ -72,6 +72,7 @@ class Task(TypedDict):
     remark: str
     waits_for: list[str]
     parent: str
+    place: str
     resources: dict[str, float] | None
     limits: dict[str, float | None] | None
     retries: dict[str, int] | None

@@ -2,6 +2,7 @@
 
 import library
 from services.trainer.domain import KIND, fits, plan, requested
+from services.trainer.on_ray.ground import check_place
 from services.trainer.parts import Work
 from shared.rpc.registry import GetDataset
 from shared.rpc.trainer import SubmitTask
@@ -12,6 +13,7 @@ from shared.tasks.store import Task
 
 async def accept_training(work: Work, task_id: str, order: SubmitTask) -> Task:
     """Raises InvalidInput naming the field, NotFound for a member or data set that is not there."""
+    check_place(order.terms, work.parts.settings)
     accepted = plan(library.model(order.model), order.config, order.auto_promote, order.training)
     if order.dataset is not None and order.dataset != accepted.dataset:
         found = await work.parts.bus.ask(GetDataset(name=order.dataset), work.context)

@@ -3,6 +3,7 @@
 from services.trainer.admission.desk import OwnDesk
 from services.trainer.handlers import HANDLERS
 from services.trainer.job import TrainJob
+from services.trainer.on_ray.ground import RayGround
 from services.trainer.optimising import OptimiseJob
 from services.trainer.parts import Parts
 from services.trainer.preparation import PrepareJob
@@ -19,6 +20,8 @@ def build(settings: Settings | None = None) -> Service:
     assert service.database and service.relay
     desk = OwnDesk(service.database, settings.project_weights)
     runner = TaskRunner(service, settings, desk)
+    if settings.ray_address:
+        runner.add_ground(RayGround.of(settings))
     runner.add(TrainJob())
     runner.add(PrepareJob())
     runner.add(OptimiseJob())

@@ -8,7 +8,7 @@ from pydantic import Field
 from shared.errors import NotFound
 from shared.rpc.base import Reply, Request
 from shared.streams import TASK_SERVICES
-from shared.tasks.terms import Limits, Remark, Resources, Retries, Tag
+from shared.tasks.terms import Limits, Place, Remark, Resources, Retries, Tag
 
 
 class TaskFailure(Reply):
@@ -46,6 +46,7 @@ class TaskView(Reply):
     remark: str = ""
     waits_for: list[str] = []
     parent: str = ""
+    place: Place = Place.LOCAL
     resources: Resources | None = None
     limits: Limits | None = None
     retries: Retries | None = None

@@ -9,7 +9,7 @@ from shared.names import Digest, Slug
 from shared.optimisation import Optimisation
 from shared.rpc.base import Done, Reply, Request
 from shared.tables import TableFormat
-from shared.tasks.terms import Resources, Terms
+from shared.tasks.terms import Place, Resources, Terms
 
 
 class TaskAccepted(Reply):
@@ -139,6 +139,7 @@ class Wish(Reply):
     priority: int = 0
     created_at: datetime
     needs: Resources
+    place: Place = Place.LOCAL
 
 
 class Admission(Reply):

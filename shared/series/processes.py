@@ -1,6 +1,7 @@
 """What the process of a task takes of the machine with all that it has started, and of GPUs where there are some."""
 
 import time
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -8,7 +9,9 @@ import psutil
 import pynvml
 
 from shared import observe
+from shared.worker import Points, Series
 
+SAMPLE_SECONDS = 5.0
 PREFIX = "system/"
 LEVELS = ("memory", "threads")
 
@@ -39,6 +42,13 @@ class ProcessSampler:
         levels = {name: totals.pop(name) for name in LEVELS}
         grown = {name: max(0.0, value - before.get(name, value)) / seconds for name, value in totals.items()}
         return levels | (grown if before else {})
+
+
+def as_points(figures: dict[str, float], started: datetime | None) -> Points:
+    """Figures of now; the steps of these series are seconds since the task was started first."""
+    now = time.time()
+    step = max(0, int(now - started.timestamp())) if started else 0
+    return Points(series={name: Series(steps=[step], times=[now], values=[value]) for name, value in figures.items()})
 
 
 def _figures(process: psutil.Process) -> dict[str, float]:

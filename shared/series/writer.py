@@ -1,7 +1,6 @@
 """What a task says of itself by step, on its way into the database under its fencing number."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -10,14 +9,12 @@ from shared import observe
 from shared.errors import AimassError
 from shared.series import records, store
 from shared.series.columns import Columns
-from shared.series.processes import ProcessSampler
+from shared.series.processes import SAMPLE_SECONDS, ProcessSampler, as_points
 from shared.work import Work
-from shared.worker import Points, Record, Series
+from shared.worker import Points, Record
 
 if TYPE_CHECKING:
     from shared.tasks.run import TaskRun
-
-SAMPLE_SECONDS = 5.0
 
 
 class SeriesWriter:
@@ -61,15 +58,11 @@ class SeriesWriter:
             await asyncio.wait({watching})
 
     async def _watch(self, pid: int) -> None:
-        """The steps of these series are seconds since the task was started first."""
         sampler, started = ProcessSampler(pid), self._run.task.started_at
         while True:
             if figures := await asyncio.to_thread(sampler.sample):
-                now = time.time()
-                step = max(0, int(now - started.timestamp())) if started else 0
-                series = {name: Series(steps=[step], times=[now], values=[value]) for name, value in figures.items()}
                 try:
-                    await self.write(Points(series=series))
+                    await self.write(as_points(figures, started))
                 except AimassError as error:
                     observe.log().debug("figures of the process not kept", error=error.message)
             await asyncio.sleep(SAMPLE_SECONDS)

@@ -11,8 +11,8 @@ from shared.errors import AimassError, LeaseLost
 from shared.events.common import TaskState
 from shared.tasks import store
 from shared.tasks.failure import failure_of
-from shared.tasks.process import ProcessLost
-from shared.tasks.run import OUT_OF_MEMORY, TIMED_OUT, Job, TaskFailed, TaskRun, tell
+from shared.tasks.process import OUT_OF_MEMORY, ProcessLost
+from shared.tasks.run import TIMED_OUT, Job, TaskFailed, TaskRun, tell
 from shared.tasks.state import is_final
 from shared.tasks.terms import Cause
 from shared.work import Work

@@ -31,6 +31,7 @@ MEMORY_SECONDS = 0.1
 EXIT_POLL_SECONDS = 0.02
 PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 MIB = 1024 * 1024
+OUT_OF_MEMORY = "OutOfMemory"
 LINE_BYTES = 64 * 1024
 HELD_BYTES = 4 * LINE_BYTES  # one pipe, and what a reader takes from it ahead of its lines
 REPORT_BYTES = 16 * 1024 * 1024
@@ -58,7 +59,8 @@ class Limit:
     exceeded: int = 0
 
     def __str__(self) -> str:
-        return f"had {self.exceeded / MIB:.0f} MiB of memory, of which it may have {self.memory / MIB:.0f}"
+        had, may = self.exceeded / MIB, self.memory / MIB
+        return f"the task's process had {had:.0f} MiB of memory, of which it may have {may:.0f}: more by limits.memory"
 
 
 @dataclass
@@ -186,9 +188,9 @@ class OutputCopy:
         self._copying.cancel()
 
 
-async def _start(module: str, folder: Path, descriptor: int, threads: int) -> asyncio.subprocess.Process:
+async def _start(module: str, folder: Path, descriptor: int, threads: int, python: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable,
+        python,
         "-m",
         module,
         cwd=folder,
@@ -203,14 +205,14 @@ async def _start(module: str, folder: Path, descriptor: int, threads: int) -> as
 
 
 async def _start_with_pipe(
-    module: str, folder: Path, threads: int, limit: Limit
+    module: str, folder: Path, threads: int, limit: Limit, python: str
 ) -> tuple[TaskProcess, asyncio.StreamWriter]:
     """The pipe is a pair of sockets: of a real one uvloop closes its end twice, and then also a file of some thread."""
     ours, theirs = socket.socketpair()
     with theirs:
         pipe, writer = await asyncio.open_connection(sock=ours, limit=REPORT_BYTES)
         try:
-            return TaskProcess(await _start(module, folder, theirs.fileno(), threads), pipe, limit), writer
+            return TaskProcess(await _start(module, folder, theirs.fileno(), threads, python), pipe, limit), writer
         except OSError as error:
             writer.close()
             raise ProcessLost(f"the task's process could not be started: {error}") from error
@@ -249,9 +251,10 @@ async def task_process(
     log: LogLine,
     threads: int = 1,
     limit: Limit | None = None,
+    python: str = sys.executable,
 ) -> AsyncIterator[TaskProcess]:
     """Run a module as the process of a task; it does not outlive the block."""
-    started, writer = await _start_with_pipe(module, folder, threads, limit or Limit(sys.maxsize))
+    started, writer = await _start_with_pipe(module, folder, threads, limit or Limit(sys.maxsize), python)
     process = started.process
     assert process.stdin and process.stdout
     output = OutputCopy(process.stdout, log)

@@ -12,12 +12,14 @@ CLAIMABLE = """kind = ANY($1) AND (
     (state = 'TASK_STATE_RUNNING' AND lease_until < now())
 )"""
 
-# The first tasks of each project that could run now.
+# The first tasks of each project that could run now, of each place where they could.
 WISHES = f"""
 SELECT id, project, kind, priority, created_at, terms FROM (
-    SELECT *, row_number() OVER (PARTITION BY project ORDER BY priority DESC, created_at, id) AS place
+    SELECT *, row_number() OVER (
+        PARTITION BY project, terms ->> 'place' ORDER BY priority DESC, created_at, id
+    ) AS turn
     FROM tasks WHERE {CLAIMABLE}
-) AS waiting WHERE place <= $2 ORDER BY place, created_at LIMIT 500
+) AS waiting WHERE turn <= $2 ORDER BY turn, created_at LIMIT 500
 """
 # Take a task that waits or whose lease has ended; the fence rises with every holder.
 CLAIM = f"""
@@ -47,7 +49,7 @@ async def wishes(tx: Connection, kinds: list[str], most: int) -> list[Wish]:
 
 def _wish(row: dict[str, Any]) -> Wish:
     kind, terms = row.pop("kind"), Terms.model_validate(row.pop("terms"))
-    return Wish(task_id=row.pop("id"), needs=needs(kind, terms), **row)
+    return Wish(task_id=row.pop("id"), needs=needs(kind, terms), place=terms.place, **row)
 
 
 def wish_of(task: Task) -> Wish:
@@ -57,6 +59,7 @@ def wish_of(task: Task) -> Wish:
         priority=task.priority,
         created_at=task.created_at,
         needs=needs(task.kind, task.terms),
+        place=task.terms.place,
     )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -20,19 +21,18 @@ from shared.settings import TaskSettings
 from shared.streams import log_subject
 from shared.tasks import store
 from shared.tasks.log import TaskLog, entry
-from shared.tasks.process import Limit, ProcessLost, TaskProcess, Unreadable, task_process
+from shared.tasks.process import OUT_OF_MEMORY, Limit, ProcessLost, TaskProcess, Unreadable, task_process
 from shared.tasks.state import short
 from shared.tasks.store import Task
 from shared.tasks.terms import Terms
 from shared.work import Work
-from shared.worker import Checkpoint, Failure, Insights, Kept, Metrics, Points, Progress, Record, Result
+from shared.worker import Checkpoint, Failure, Insights, Kept, Lost, Metrics, Points, Progress, Record, Result
 
 if TYPE_CHECKING:
     from shared.tasks.runner import TaskRunner
 
 PATIENCE_SECONDS = 30.0
 PAUSE_SECONDS = 0.3
-OUT_OF_MEMORY = "OutOfMemory"
 TIMED_OUT = "TimedOut"
 Answer = TypeVar("Answer", bound=BaseModel)
 Change = Callable[[Work[None]], Awaitable[None]]
@@ -160,10 +160,12 @@ class TaskRun:
         Without `tells_progress` it is but a step of the task, so only its messages count.
         Raises TaskFailed with what the process says, ProcessLost when it ends without a word.
         """
-        limit = Limit(self.task.terms.limits.memory or self._runner.settings.task_memory)
-        async with task_process(module, spec, self.folder, self._log.write, self.threads, limit) as process:
+        start = self._runner.ground(self.task).start(self.task, module, spec, self.threads)
+        limit = Limit(start.memory)
+        given = (start.module, start.spec, self.folder, self._log.write, self.threads, limit, start.python)
+        async with task_process(*given) as process:
             self.process = process
-            async with self.series.watching(process.pid):
+            async with self.series.watching(process.pid) if start.is_watched else nullcontext():
                 result = await self._await_result(process, on_report, tells_progress)
         await self._log.flush()
         return result
@@ -175,6 +177,8 @@ class TaskRun:
             if isinstance(report, Failure):
                 await process.ended()
                 raise TaskFailed(report.error, report.message)
+            if isinstance(report, Lost):
+                raise ProcessLost(report.message)
             if isinstance(report, Progress):
                 self._advance(report, tells_progress)
             elif isinstance(report, Points):
@@ -185,7 +189,7 @@ class TaskRun:
                 await on_report(report)
         ended = await process.ended()
         if process.limit.exceeded:
-            raise TaskFailed(OUT_OF_MEMORY, f"the task's process {process.limit}: give it more by limits.memory")
+            raise TaskFailed(OUT_OF_MEMORY, str(process.limit))
         raise ProcessLost(f"the task's process {ended}")
 
     def _advance(self, report: Progress, tells_progress: bool) -> None:

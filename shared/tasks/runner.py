@@ -19,10 +19,11 @@ from shared.tasks import queue
 from shared.tasks.attempt import Attempt
 from shared.tasks.dependencies import Dependencies
 from shared.tasks.desk import BusDesk, Desk
+from shared.tasks.grounds import Ground, LocalGround
 from shared.tasks.run import Job, TaskRun, tell
 from shared.tasks.scratch import scratch
 from shared.tasks.store import Task
-from shared.tasks.terms import Resources
+from shared.tasks.terms import Place, Resources
 from shared.work import Work
 
 POLL_SECONDS = 0.5
@@ -41,6 +42,9 @@ class TaskRunner:
         self.service = service.name
         self._owner = f"{service.name}-{settings.task_node}-{os.getpid()}"
         self._jobs: dict[str, Job] = {}
+        self._grounds: dict[Place, Ground] = {}
+        whole = Resources(cores=settings.task_cores, memory=settings.task_memory, gpus=settings.task_gpus)
+        self.add_ground(LocalGround(settings.task_node, whole))
         self.dependencies = Dependencies(self, service.name)
         self._woken = asyncio.Event()
         self._attempts: dict[str, tuple[Wish, asyncio.Task[None]]] = {}
@@ -53,6 +57,13 @@ class TaskRunner:
 
     def job(self, kind: str) -> Job:
         return self._jobs[kind]
+
+    def add_ground(self, ground: Ground) -> None:
+        self._grounds[ground.place] = ground
+
+    def ground(self, task: Task) -> Ground:
+        """Where its processes run; a task is admitted only where there is such a place."""
+        return self._grounds[task.terms.place]
 
     @property
     def kinds(self) -> list[str]:
@@ -123,28 +134,34 @@ class TaskRunner:
         return self._told != set(self._attempts) or (bool(self._told) and time.monotonic() - self._told_at > renewal)
 
     async def _ask(self, waiting: list[Wish]) -> list[str]:
-        settings = self.settings
         held = [wish for wish, _ in self._attempts.values()]
-        capacity = Resources(cores=settings.task_cores, memory=settings.task_memory, gpus=settings.task_gpus)
+        admitted: list[str] = []
+        for ground in self._grounds.values():
+            admitted += await self._ask_for(ground, held, waiting)
+        self._told, self._told_at = {wish.task_id for wish in held} | set(admitted), time.monotonic()
+        for wish in waiting:
+            if wish.place not in self._grounds:
+                await self._note([wish.task_id], f"waits: {self.service} has no place '{wish.place}' now")
+        return admitted[: self.settings.task_workers - len(held)]
+
+    async def _ask_for(self, ground: Ground, held: list[Wish], waiting: list[Wish]) -> list[str]:
+        """What may begin there; each place is a node of its own, so that its tasks go in turn as well."""
         answer = await self._desk.ask(
             AskAdmission(
-                owner=self._owner,
-                node=settings.task_node,
-                capacity=capacity,
-                lease_seconds=settings.lease_seconds,
-                held=held,
-                waiting=waiting,
+                owner=f"{self._owner}/{ground.place}",
+                node=ground.node,
+                capacity=ground.capacity,
+                lease_seconds=self.settings.lease_seconds,
+                held=[wish for wish in held if wish.place is ground.place],
+                waiting=[wish for wish in waiting if wish.place is ground.place],
             )
         )
-        self._told, self._told_at = {wish.task_id for wish in held}, time.monotonic()
-        self._told |= set(answer.admitted)
         if answer.too_large:
-            await self._tell_too_large(answer.too_large, capacity)
-        return answer.admitted[: settings.task_workers - len(held)]
+            await self._note(answer.too_large, f"needs more than any node has; this one has {ground.capacity}")
+        return answer.admitted
 
-    async def _tell_too_large(self, task_ids: list[str], capacity: Resources) -> None:
-        """Once; such a task waits for a larger node."""
-        note = f"needs more than any node has; this one has {capacity}"
+    async def _note(self, task_ids: list[str], note: str) -> None:
+        """Say once why such a task waits."""
         async with self.database.transaction() as tx:
             for task in await queue.note(tx, task_ids, note):
                 work: Work[None] = Work(tx, task.origin, None)

@@ -103,6 +103,7 @@ class Task(HasOrigin):
             remark=self.remark,
             waits_for=self.waits_for,
             parent=self.parent,
+            place=self.terms.place,
             resources=needs(self.kind, self.terms),
             limits=self.terms.limits,
             retries=self.terms.retries,
@@ -221,7 +222,7 @@ async def insert(
     """Accept a task; `spec["parameters"]` is what people see of it. The request's own limits end here."""
     headers = replace(context, deadline=None, idempotency_key="").to_headers()
     terms = terms or Terms()
-    kept = terms.model_dump(mode="json", include={"resources", "limits", "retries"}, exclude_defaults=True)
+    kept = terms.model_dump(mode="json", include={"place", "resources", "limits", "retries"}, exclude_defaults=True)
     waits_for = list(dict.fromkeys(terms.after))
     said = (terms.priority, kept, waits_for, list(terms.tags), terms.remark, parent)
     return await _changed(tx, INSERT, task_id or new_task_id(kind), context.project, kind, model, spec, headers, *said)

@@ -16,6 +16,13 @@ Remark = Annotated[str, StringConstraints(max_length=2000)]
 LIGHT_KINDS = frozenset({"evaluate", "batch", "index", "tune"})
 
 
+class Place(StrEnum):
+    """Where the processes of a task run: as children of the service, or on the nodes of a Ray cluster."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class Resources(BaseModel):
     """What a task takes of its node: cores and GPUs, which may be fractions, and bytes of memory."""
 
@@ -82,6 +89,7 @@ class Terms(BaseModel):
     priority: int = Field(
         default=0, ge=-100, le=100, description="among the tasks of the project; the higher goes first"
     )
+    place: Place = Place.LOCAL
     resources: Resources | None = None
     limits: Limits = Limits()
     retries: Retries = Retries()

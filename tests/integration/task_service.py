@@ -9,6 +9,7 @@ from shared.events.training import EpochCompleted, TrainingCancelled, TrainingFa
 from shared.handlers import Handlers
 from shared.service import Service, run
 from shared.tasks import store
+from shared.tasks.grounds import Ground
 from shared.tasks.handlers import TASK_RPC
 from shared.tasks.run import Job, TaskRun
 from shared.tasks.runner import TaskRunner
@@ -71,12 +72,14 @@ class StepJob(Job):
         work.say(TrainingCancelled(task_id=task.id))
 
 
-def build(settings: Settings | None = None) -> Service:
+def build(settings: Settings | None = None, ground: Ground | None = None) -> Service:
     settings = settings or Settings()
     service = Service("trainer", settings)
     assert service.database
     runner = TaskRunner(service, settings, OwnDesk(service.database, settings.project_weights))
     runner.add(StepJob())
+    if ground:
+        runner.add_ground(ground)
     service.handle(HANDLERS, Parts(runner))
     service.add_loop("tasks", runner.run)
     service.add_closing(runner.drain)

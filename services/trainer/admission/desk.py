@@ -14,7 +14,7 @@ async def decide(tx: Connection, told: AskAdmission, weights: Mapping[str, float
     if not told.waiting:
         return Admission()
     facts = (await store.taken(tx, told), await store.waiting(tx, told), await store.usage(tx))
-    decision = admit(told.capacity, *facts, weights, await store.nodes(tx))
+    decision = admit(told.capacity, *facts, weights, await store.nodes(tx, told.node))
     for task in decision.admitted:
         await store.hold(tx, told, task)
         await store.drop_wish(tx, task.task_id)

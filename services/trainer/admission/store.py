@@ -58,8 +58,11 @@ SEE_NODE = """
 INSERT INTO nodes (node, capacity) VALUES ($1, $2)
 ON CONFLICT (node) DO UPDATE SET capacity = excluded.capacity, seen_at = clock_timestamp()
 """
-# What the nodes have that were heard of lately.
-NODES = "SELECT capacity FROM nodes WHERE seen_at > clock_timestamp() - make_interval(secs => $1)"
+# What the nodes of one kind have that were heard of lately; a Ray cluster counts as one of another kind.
+NODES = """
+SELECT capacity FROM nodes
+WHERE seen_at > clock_timestamp() - make_interval(secs => $1) AND (node LIKE 'ray:%') = ($2 LIKE 'ray:%')
+"""
 # How much each project had, in seconds of a whole node, of which half is forgotten every half-life.
 USAGE = """
 SELECT project, used * 0.5 ^ (extract(epoch FROM clock_timestamp() - counted_at)::float8 / $1) AS used
@@ -101,8 +104,8 @@ async def taken(tx: Connection, told: AskAdmission) -> list[Resources]:
     return [Resources(**row["needs"]) for row in await tx.fetch(TAKEN, told.node, lost)]
 
 
-async def nodes(tx: Connection) -> list[Resources]:
-    return [Resources(**row["capacity"]) for row in await tx.fetch(NODES, NODE_SECONDS)]
+async def nodes(tx: Connection, like: str) -> list[Resources]:
+    return [Resources(**row["capacity"]) for row in await tx.fetch(NODES, NODE_SECONDS, like)]
 
 
 async def usage(tx: Connection) -> dict[str, float]:
