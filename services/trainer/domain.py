@@ -23,6 +23,29 @@ SEEDS = 2**53
 DEFAULT_SEED = 0
 
 
+class Trained(BaseModel):
+    """What the process of a training says of its result."""
+
+    signature: Signature
+    metrics: dict[str, float]
+    labels: tuple[str, ...]
+    code_version: str
+    weights: int = Field(ge=0)
+
+
+class Mark(BaseModel):
+    """That a training is a trial of a study: only the one that wins becomes a version, by what it kept of its end."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    parameters: dict[str, Any]
+    generation: int | None = None
+    pruned: int | None = None
+    paused: bool = False
+    trained: Trained | None = None
+
+
 class Plan(BaseModel):
     """All that it takes to train the same model again; `parameters` are the whole configuration and the seed."""
 
@@ -33,6 +56,7 @@ class Plan(BaseModel):
     auto_promote: bool
     dataset: Slug
     dataset_digest: Digest | None = None
+    trial: Mark | None = None
 
     @property
     def is_of_library(self) -> bool:
@@ -76,16 +100,6 @@ class Improved(BaseModel):
     def calibration(self) -> str | None:
         """The part of the data set that ranges of activations are taken from."""
         return self.how.part if isinstance(self.how, Int8Static) else None
-
-
-class Trained(BaseModel):
-    """What the process of a training says of its result."""
-
-    signature: Signature
-    metrics: dict[str, float]
-    labels: tuple[str, ...]
-    code_version: str
-    weights: int = Field(ge=0)
 
 
 def ordered(command: TrainModel) -> SubmitTask:
