@@ -15,6 +15,7 @@ from shared.rpc.base import Request
 SERVICES = ("auth", "registry", "trainer", "inference", "evaluator", "monitor", "gateway")
 TASK_SERVICES = {
     "train": "trainer",
+    "tune": "trainer",
     "prepare": "trainer",
     "optimise": "trainer",
     "run": "trainer",

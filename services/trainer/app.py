@@ -10,6 +10,7 @@ from services.trainer.preparation import PrepareJob
 from services.trainer.runs.job import RunJob, SilentRuns
 from services.trainer.schedules.turns import Clock
 from services.trainer.settings import Settings
+from services.trainer.tuning.job import TuneJob
 from shared.service import Service
 from shared.tasks.runner import TaskRunner
 
@@ -26,6 +27,7 @@ def build(settings: Settings | None = None) -> Service:
     runner.add(PrepareJob())
     runner.add(OptimiseJob())
     runner.add(RunJob())
+    runner.add(TuneJob(runner))
     parts = Parts(runner, service.bus, settings)
     service.handle(HANDLERS, parts)
     service.add_loop("tasks", runner.run)

@@ -25,6 +25,31 @@ SEEDS = 2**53
 DEFAULT_SEED = 0
 
 
+class Trained(BaseModel):
+    """What the process of a training says of its result."""
+
+    signature: Signature
+    metrics: dict[str, float]
+    labels: tuple[str, ...]
+    code_version: str
+    weights: int = Field(ge=0)
+    epoch: int = Field(default=0, ge=0)
+    record: dict[str, Any] = {}
+
+
+class Mark(BaseModel):
+    """That a training is a trial of a study: only the one that wins becomes a version, by what it kept of its end."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    parameters: dict[str, Any]
+    generation: int | None = None
+    pruned: int | None = None
+    paused: bool = False
+    trained: Trained | None = None
+
+
 class Plan(BaseModel):
     """All that it takes to train the same model again; `parameters` are the whole configuration, the seed, and what
     else the training was told that is not the default. What only `reproduces` a task makes no version.
@@ -38,6 +63,7 @@ class Plan(BaseModel):
     dataset: Slug
     dataset_digest: Digest | None = None
     reproduces: str | None = None
+    trial: Mark | None = None
 
     @property
     def is_of_library(self) -> bool:
@@ -85,18 +111,6 @@ class Improved(BaseModel):
     def calibration(self) -> str | None:
         """The part of the data set that ranges of activations are taken from."""
         return self.how.part if isinstance(self.how, Int8Static) else None
-
-
-class Trained(BaseModel):
-    """What the process of a training says of its result."""
-
-    signature: Signature
-    metrics: dict[str, float]
-    labels: tuple[str, ...]
-    code_version: str
-    weights: int = Field(ge=0)
-    epoch: int = Field(default=0, ge=0)
-    record: dict[str, Any] = {}
 
 
 def ordered(command: TrainModel) -> SubmitTask:

@@ -14,6 +14,7 @@ from services.trainer.parts import Parts, Work
 from services.trainer.preparation import PrepareJob
 from services.trainer.runs.handlers import RUN_RPC
 from services.trainer.schedules.handlers import SCHEDULE_RPC, TRIGGERS, on_trigger
+from services.trainer.tuning.handlers import TUNING_RPC
 from shared.commands.trainer import TrainModel
 from shared.errors import InvalidInput
 from shared.handlers import Handlers
@@ -116,6 +117,7 @@ HANDLERS = Handlers(
         SubmitOptimisation: submit_optimisation,
         ListReferences: list_references,
         **SCHEDULE_RPC,
+        **TUNING_RPC,
         **TASK_RPC,
         **RUN_RPC,
         **LOOKING_RPC,

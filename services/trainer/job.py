@@ -10,6 +10,7 @@ from services.trainer.domain import Plan, Trained, completed
 from services.trainer.engine import TrainingSpec
 from services.trainer.keeping import Keeping
 from services.trainer.preparation import prepared
+from services.trainer.tuning.store import mark
 from shared.errors import NotFound
 from shared.events.training import TrainingCancelled, TrainingFailed, TrainingStarted
 from shared.rpc.registry import DatasetView, GetDataset
@@ -126,7 +127,14 @@ class Training:
             if self._plan.reproduces:
                 facts["reproduction"] = await reproduction.compared(work, self._plan.reproduces, facts)
             else:
-                work.say(completed(self._run.task.id, self._plan, self._model, trained, digest))
+                await self._say_completed(work, trained, digest)
             await self._run.succeed(work, facts)
 
         await self._run.write(change)
+
+    async def _say_completed(self, work: Work[Any], trained: Trained, digest: str) -> None:
+        """Of a trial the study says it, where it is the best."""
+        if self._plan.trial is None:
+            work.say(completed(self._run.task.id, self._plan, self._model, trained, digest))
+        else:
+            await mark(work.tx, self._run.task, {"trained": trained.model_dump(mode="json")})

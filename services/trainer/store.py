@@ -10,8 +10,8 @@ MOST_INSIGHTS = 100
 TAKE_REQUEST = """
 INSERT INTO requests (project, request_id, task_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING task_id
 """
-# Checkpoints and given files of tasks that go on, models of tasks whose end registry may not have heard of yet, and
-# records of all and the files of runs.
+# Checkpoints and given files of tasks that go on, models of tasks whose end registry may not have heard of yet, those
+# of trials, of which one becomes a version when their study ends, records of all, and the files of runs.
 NAMED_ARTIFACTS = """
 SELECT digest FROM (
     SELECT f.digest FROM task_files f JOIN tasks t ON t.id = f.task_id WHERE t.ended_at IS NULL
@@ -21,6 +21,7 @@ SELECT digest FROM (
         WHERE f.role = 'profile' AND t.ended_at > now() - interval '7 days'
     UNION SELECT t.spec ->> 'file' FROM tasks t WHERE t.ended_at IS NULL
     UNION SELECT t.result ->> 'digest' FROM tasks t WHERE t.ended_at > now() - interval '7 days'
+    UNION SELECT t.result ->> 'digest' FROM tasks t JOIN tasks s ON s.id = t.parent WHERE s.ended_at IS NULL
 ) AS named WHERE digest > $1 ORDER BY digest LIMIT $2
 """
 # Keep a look at answers; an epoch that is run again replaces it.

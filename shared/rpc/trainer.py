@@ -10,6 +10,7 @@ from shared.optimisation import Optimisation
 from shared.rpc.base import Done, Reply, Request
 from shared.tables import TableFormat
 from shared.tasks.terms import Place, Resources, Terms
+from shared.tuning import Budget, Objective, Pruner, Range, Sampler
 
 
 class TaskAccepted(Reply):
@@ -68,6 +69,97 @@ class CloneTask(Request[TaskAccepted]):
     config: dict[str, Any] = {}
     auto_promote: bool | None = None
     terms: Terms = Terms()
+
+
+class SubmitStudy(Request[TaskAccepted]):
+    """Accept a study: a task that has others train a member with parameters from ranges, and makes the best a version.
+
+    The study has the terms' priority, tags and remark and waits for what is in `after`; resources, limits and retries
+    are those of each of its trainings. Without objectives the member's gate says what is wanted.
+    """
+
+    idempotent: ClassVar[bool] = True
+    model: Slug
+    config: dict[str, Any] = {}
+    space: dict[str, Range] = {}
+    sampler: Sampler = Sampler.TPE
+    objectives: tuple[Objective, ...] = Field(default=(), max_length=5)
+    pruner: Pruner = Pruner.NONE
+    budget: Budget = Budget()
+    parallel: int = Field(default=1, ge=1, le=64)
+    seed: int = Field(default=0, ge=0, lt=2**53)
+    auto_promote: bool = True
+    dataset: Slug | None = None
+    terms: Terms = Terms()
+
+
+class TrialView(Reply):
+    """A trial of a study: what it was given, and a value for each objective once it has ended well."""
+
+    number: int
+    task_id: str
+    state: Literal["queued", "running", "paused", "succeeded", "pruned", "failed", "cancelled"]
+    parameters: dict[str, Any] = {}
+    values: list[float] = []
+    epochs: int = 0
+    is_best: bool = False
+    error_message: str = ""
+
+
+class Axis(Reply):
+    """A parameter of a plot, or an objective: its ends, or its choices."""
+
+    name: str
+    log: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: list[Any] = []
+
+
+class Parallel(Reply):
+    """Parallel coordinates: a line a trial, with a value for each axis; the last axis is the first objective."""
+
+    axes: list[Axis] = []
+    lines: list[list[Any]] = []
+
+
+class Contour(Reply):
+    """How the first objective lies over two parameters: points [x, y, value], and means over a grid of both ranges.
+
+    `grid[row][column]` is of the row's part of y and the column's part of x, from the lower ends; null where no trial
+    was.
+    """
+
+    x: Axis
+    y: Axis
+    points: list[list[Any]] = []
+    grid: list[list[float | None]] = []
+
+
+class StudyView(Reply):
+    """A study as far as it is: its trials, the best of them, and what its parameters did.
+
+    With several objectives `best` are the trials of the Pareto front. `importances` are of the first objective, by
+    `importance_method`, and there are none before a few trials have ended.
+    """
+
+    task_id: str
+    model: str
+    state: str
+    objectives: list[Objective] = []
+    trials: list[TrialView] = []
+    best: list[int] = []
+    winner: int | None = None
+    importances: dict[str, float] = {}
+    importance_method: str = "PED-ANOVA"
+    parallel: Parallel = Parallel()
+    contours: list[Contour] = []
+
+
+class GetStudy(Request[StudyView]):
+    """Show a study and its trials."""
+
+    task_id: str
 
 
 class Trigger(BaseModel):

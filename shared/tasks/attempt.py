@@ -163,8 +163,7 @@ class Attempt:
         to, note = (TaskState.CANCELLED, "cancelled") if run.task.cancel_requested else (TaskState.PAUSED, "paused")
         run.task = await store.set_state(work.tx, run.task, to, note=note)
         tell(work, run.task)
-        if to is TaskState.CANCELLED:
-            await self._job.on_cancelled(run.task, work)
+        await (self._job.on_cancelled if to is TaskState.CANCELLED else self._job.on_paused)(run.task, work)
 
     async def _close(self, change: Callable[[Work[None]], Awaitable[None]]) -> None:
         """Write the end of an attempt; where that is not possible the lease runs out and another goes on."""

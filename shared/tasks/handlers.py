@@ -56,6 +56,7 @@ async def pause_task(request: PauseTask, work: Work[RunsTasks]) -> TaskView:
     task = await store.request_pause(work.tx, before)
     if task.state is not before.state:
         tell(work, task)
+        await work.parts.runner.job(task.kind).on_paused(task, work)
     return task.view()
 
 

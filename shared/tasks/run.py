@@ -222,3 +222,6 @@ class Job(ABC):
     @abstractmethod
     async def on_cancelled(self, task: Task, work: Work[Any]) -> None:
         """Say more than TaskChanged when the task was cancelled."""
+
+    async def on_paused(self, task: Task, work: Work[Any]) -> None:  # noqa: B027
+        """Do more than pause the task; only few kinds have more to do."""

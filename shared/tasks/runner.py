@@ -23,7 +23,7 @@ from shared.tasks.grounds import Ground, LocalGround
 from shared.tasks.run import Job, TaskRun, tell
 from shared.tasks.scratch import scratch
 from shared.tasks.store import Task
-from shared.tasks.terms import Place, Resources
+from shared.tasks.terms import HOST_KINDS, Place, Resources
 from shared.work import Work
 
 POLL_SECONDS = 0.5
@@ -121,12 +121,24 @@ class TaskRunner:
         return begun
 
     async def _wishes(self) -> list[Wish]:
-        free = self.settings.task_workers - len(self._attempts)
-        if free <= 0:
-            return []
+        found: list[Wish] = []
         async with self.database.connection() as connection:
-            found = await queue.wishes(connection, self.kinds, free)
+            for hosts in (False, True):
+                kinds = [kind for kind in self._jobs if (kind in HOST_KINDS) is hosts]
+                if kinds and (free := self._free(hosts)) > 0:
+                    found += await queue.wishes(connection, kinds, free)
         return [wish for wish in found if wish.task_id not in self._attempts]
+
+    def _free(self, hosts: bool) -> int:
+        """Tasks that host others have places of their own: they must not take those of what they wait for."""
+        return self.settings.task_workers - sum(_is_host(task_id) is hosts for task_id in self._attempts)
+
+    def _placed(self, task_ids: list[str]) -> list[str]:
+        """Those for which there are places."""
+        found: list[str] = []
+        for hosts in (False, True):
+            found += [task_id for task_id in task_ids if _is_host(task_id) is hosts][: max(0, self._free(hosts))]
+        return found
 
     def _must_tell(self) -> bool:
         """What we hold is another than the desk knows, or the desk will soon believe that we are gone."""
@@ -142,7 +154,7 @@ class TaskRunner:
         for wish in waiting:
             if wish.place not in self._grounds:
                 await self._note([wish.task_id], f"waits: {self.service} has no place '{wish.place}' now")
-        return admitted[: self.settings.task_workers - len(held)]
+        return self._placed(admitted)
 
     async def _ask_for(self, ground: Ground, held: list[Wish], waiting: list[Wish]) -> list[str]:
         """What may begin there; each place is a node of its own, so that its tasks go in turn as well."""
@@ -205,3 +217,7 @@ class TaskRunner:
         with suppress(TimeoutError):
             async with asyncio.timeout(POLL_SECONDS):
                 await self._woken.wait()
+
+
+def _is_host(task_id: str) -> bool:
+    return task_id.partition("-")[0] in HOST_KINDS

@@ -13,7 +13,8 @@ MONTH = 31 * 24 * 3600
 TaskId = Annotated[str, StringConstraints(pattern=r"^[a-z]{1,32}-[0-9a-f-]{36}$")]
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]{1,64}$")]
 Remark = Annotated[str, StringConstraints(max_length=2000)]
-LIGHT_KINDS = frozenset({"evaluate", "batch", "index", "tune"})
+LIGHT_KINDS = frozenset({"evaluate", "batch", "index"})
+HOST_KINDS = frozenset({"tune"})
 
 
 class Place(StrEnum):
@@ -99,7 +100,12 @@ class Terms(BaseModel):
 
 
 def needs(kind: str, terms: Terms) -> Resources:
-    """What a task takes: what was said, or what its kind usually takes; some kinds mostly wait for others."""
+    """What a task takes: what was said, or what its kind usually takes.
+
+    Light kinds mostly wait for other services; what hosts other tasks takes nothing that these need.
+    """
     if terms.resources is not None:
         return terms.resources
+    if kind in HOST_KINDS:
+        return Resources(cores=0, memory=0)
     return Resources(cores=0, memory=256 * MIB) if kind in LIGHT_KINDS else Resources()

@@ -1,5 +1,6 @@
 """Trainings on a real Ray cluster of two nodes beside trainings here: the same models, whatever is killed."""
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,11 +34,10 @@ PART = Terms(place=Place.RAY, resources=Resources(cores=0.5, gpus=0.5))
 
 @pytest.fixture
 def cluster() -> Iterator[RayCluster]:
-    with (
-        tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
-        ray_cluster(Path(folder)) as started,
-    ):
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    with ray_cluster(folder) as started:
         yield started
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -22,10 +22,21 @@ from shared.rpc.tasks import (
     TaskView,
     owner_of,
 )
-from shared.rpc.trainer import CloneTask, Library, LibraryMember, ListLibrary, SubmitTask, TaskAccepted
+from shared.rpc.trainer import (
+    CloneTask,
+    GetStudy,
+    Library,
+    LibraryMember,
+    ListLibrary,
+    StudyView,
+    SubmitStudy,
+    SubmitTask,
+    TaskAccepted,
+)
 from shared.tasks.terms import Remark, Tag, Terms
 from shared.tasks.terms import TaskId as AnyTaskId
 from shared.training import TrainingOptions
+from shared.tuning import Budget, Objective, Pruner, Range, Sampler
 
 ROUTES = Routes("tasks")
 State = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
@@ -45,6 +56,26 @@ class NewTask(Terms):
     model: Slug
     config: dict[str, Any] = {}
     training: TrainingOptions = TrainingOptions()
+    auto_promote: bool = True
+    dataset: Slug | None = None
+
+
+class NewStudy(Terms):
+    """A study to run: trainings of a member with parameters drawn from ranges, of which the best becomes a version.
+
+    `config` fixes fields; `space` narrows the ranges of others, as the member's config schema has them.
+    """
+
+    kind: Literal["tune"]
+    model: Slug
+    config: dict[str, Any] = {}
+    space: dict[str, Range] = {}
+    sampler: Sampler = Sampler.TPE
+    objectives: Annotated[tuple[Objective, ...], Field(max_length=5)] = ()
+    pruner: Pruner = Pruner.NONE
+    budget: Budget = Budget()
+    parallel: Annotated[int, Field(ge=1, le=64, description="trials at once")] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
     auto_promote: bool = True
     dataset: Slug | None = None
 
@@ -83,10 +114,14 @@ async def show_member(name: Slug, caller: CallerOf) -> LibraryMember:
 
 @ROUTES.add("POST", "/tasks", Permission.TASKS_WRITE, status_code=202)
 async def submit_task(
-    body: NewTask, caller: CallerOf, response: Response, idempotency_key: IdempotencyKey = ""
+    body: Annotated[NewTask | NewStudy, Field(discriminator="kind")],
+    caller: CallerOf,
+    response: Response,
+    idempotency_key: IdempotencyKey = "",
 ) -> TaskAccepted:
     """Accept a task; the same Idempotency-Key with the same body gives the same task, with another one 409."""
-    return _located(await caller.ask(order_of(body), idempotency_key=idempotency_key), response)
+    order = order_of(body) if isinstance(body, NewTask) else _study_of(body)
+    return _located(await caller.ask(order, idempotency_key=idempotency_key), response)
 
 
 @ROUTES.add("GET", "/tasks", Permission.TASKS_READ)
@@ -116,6 +151,12 @@ async def show_task(task_id: TaskId, caller: CallerOf) -> TaskView:
 async def show_task_metrics(task_id: TaskId, caller: CallerOf) -> MetricPoints:
     """The scalars of a task by epoch."""
     return await caller.ask(GetTaskMetrics(task_id=task_id), service=owner_of(task_id))
+
+
+@ROUTES.add("GET", "/tasks/{task_id}/study", Permission.TASKS_READ)
+async def show_study(task_id: TaskId, caller: CallerOf) -> StudyView:
+    """A study: its trials, the best of them, what its parameters did, and data of plots."""
+    return await caller.ask(GetStudy(task_id=task_id))
 
 
 @ROUTES.add("POST", "/tasks/{task_id}/cancel", Permission.TASKS_WRITE)
@@ -154,6 +195,10 @@ async def note_task(task_id: TaskId, body: Notes, caller: CallerOf) -> TaskView:
 def order_of(body: NewTask) -> SubmitTask:
     given = body.model_dump(exclude={"kind", "training", *TERMS})
     return SubmitTask(**given, training=body.training.told(), terms=_terms(body))
+
+
+def _study_of(body: NewStudy) -> SubmitStudy:
+    return SubmitStudy(**body.model_dump(exclude={"kind", *TERMS}), terms=_terms(body))
 
 
 def _terms(body: Terms) -> Terms:

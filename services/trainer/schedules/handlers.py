@@ -36,7 +36,8 @@ TRIGGERS: tuple[type[Event], ...] = (
 
 async def put_schedule(request: PutSchedule, work: Work) -> ScheduleView:
     check(request)
-    plan(library.model(request.task.model), request.task.config, request.task.auto_promote)
+    order = request.task
+    plan(library.model(order.model), order.config, order.auto_promote, order.training)
     next_at = next_after(request.cron, datetime.now(UTC)) if request.cron else None
     return await store.put(work.tx, work.project, work.context.actor, request, next_at)
 

@@ -1,0 +1,1 @@
+"""Tuning studies: a task that has others train with parameters drawn from ranges, and makes the best one a version."""

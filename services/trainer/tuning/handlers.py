@@ -1,0 +1,94 @@
+"""What people ask of studies."""
+
+import asyncio
+from typing import Any
+
+import library
+from services.trainer.domain import fits
+from services.trainer.on_ray.ground import check_place
+from services.trainer.parts import Work
+from services.trainer.tuning import charts, store
+from services.trainer.tuning.domain import KIND, STUDY_TERMS, StudyPlan, Trial, planned, read_trial, settled
+from shared.errors import Conflict, InvalidInput
+from shared.handlers import RpcHandler
+from shared.rpc.base import Request
+from shared.rpc.registry import GetDataset
+from shared.rpc.trainer import GetStudy, StudyView, SubmitStudy, TaskAccepted, TrialView
+from shared.tasks import dependencies
+from shared.tasks import store as tasks
+from shared.tasks.run import accept
+from shared.tasks.state import short
+from shared.tasks.store import Task
+from shared.tasks.terms import Terms
+from shared.tuning import Objective
+
+
+async def submit_study(request: SubmitStudy, work: Work) -> TaskAccepted:
+    """Raises InvalidInput naming the field, NotFound for a member or data set that is not there."""
+    check_place(request.terms, work.parts.settings)
+    model = library.model(request.model)
+    plan = planned(request, model)
+    if request.dataset is not None and request.dataset != plan.dataset:
+        found = await work.parts.bus.ask(GetDataset(name=request.dataset), work.context)
+        fits(model, request.dataset, found.facts)
+        plan = plan.model_copy(update={"dataset": request.dataset, "dataset_digest": found.digest})
+    await dependencies.check(work, request.terms.after)
+    terms = Terms(**request.terms.model_dump(include=STUDY_TERMS))
+    task = await accept(work, KIND, plan.model, plan.model_dump(mode="json", exclude={"model"}), terms=terms)
+    work.then(work.parts.runner.wake)
+    return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
+
+
+async def get_study(request: GetStudy, work: Work) -> StudyView:
+    task = await tasks.find(work.tx, work.project, request.task_id)
+    if task.kind != KIND:
+        raise Conflict(f"task {task.id} is of kind {task.kind}: only those of kind {KIND} are studies", field="task_id")
+    children = await store.children(work.tx, task.id)
+    epochs = await store.epochs(work.tx, [child.id for child in children])
+    return await asyncio.to_thread(_view, task, children, epochs)
+
+
+def _view(task: Task, children: list[Task], epochs: dict[str, int]) -> StudyView:
+    plan = StudyPlan(model=task.model, **task.spec)
+    study = plan.parameters
+    objectives = _objectives(plan, children)
+    trials = [read_trial(child, objectives) for child in children]
+    best = charts.best_numbers(objectives, trials)
+    mattered = charts.importances(study, objectives, trials)
+    return StudyView(
+        task_id=task.id,
+        model=task.model,
+        state=short(task.state),
+        objectives=list(objectives or study.objectives),
+        trials=[_trial(trial, epochs.get(trial.task_id, 0), trial.number in best) for trial in trials],
+        best=best,
+        winner=task.result.get("trial"),
+        importances=mattered,
+        parallel=charts.parallel(study, objectives, trials),
+        contours=charts.contours(study, trials, list(mattered)),
+    )
+
+
+def _objectives(plan: StudyPlan, children: list[Task]) -> tuple[Objective, ...]:
+    """None before a trial has ended well; a metric that is not measured is the study's to tell of."""
+    names = {name for child in children for name in child.result.get("metrics", {})}
+    try:
+        return settled(plan.parameters, library.model(plan.model).gate, names) if names else ()
+    except InvalidInput:
+        return ()
+
+
+def _trial(trial: Trial, epochs: int, is_best: bool) -> TrialView:
+    return TrialView(
+        number=trial.number,
+        task_id=trial.task_id,
+        state=trial.state.value,
+        parameters=trial.parameters,
+        values=list(trial.values),
+        epochs=epochs,
+        is_best=is_best,
+        error_message=trial.error,
+    )
+
+
+TUNING_RPC: dict[type[Request[Any]], RpcHandler] = {SubmitStudy: submit_study, GetStudy: get_study}
