@@ -18,11 +18,12 @@ from aimass.scheduling import Scheduling
 from aimass.searching import Searching
 from aimass.sending import headers_of
 from aimass.tasks import Tasks
+from aimass.tuning import Studies
 
 T = TypeVar("T")
 
 
-class Methods(Tasks, Models, Insight, People, Asking, Later, Searching, Scheduling):
+class Methods(Tasks, Models, Insight, People, Asking, Later, Searching, Scheduling, Studies):
     """All that a client can do."""
 
     authorization: str

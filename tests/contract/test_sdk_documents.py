@@ -5,7 +5,7 @@ import typing
 from pathlib import Path
 
 import pytest
-from aimass import people, scheduling, searching, types
+from aimass import people, scheduling, searching, tuning, types
 from pydantic import BaseModel
 
 from services.gateway.routes import predict, users
@@ -18,6 +18,8 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (types.Member, trainer.LibraryMember),
     (types.Accepted, trainer.TaskAccepted),
     (types.Task, tasks.TaskView),
+    (tuning.Study, trainer.StudyView),
+    (tuning.Trial, trainer.TrialView),
     (types.Failure, tasks.TaskFailure),
     (types.MetricPoint, tasks.MetricPoint),
     (types.Model, registry.ModelView),

@@ -6,13 +6,25 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from aimass.cli import access, deploying, exits, happenings, models, predicting, profiles, scheduling, tasks, training
+from aimass.cli import (
+    access,
+    deploying,
+    exits,
+    happenings,
+    models,
+    predicting,
+    profiles,
+    scheduling,
+    tasks,
+    training,
+    tuning,
+)
 from aimass.cli.session import Wanted
 
 COMMANDS = (
     *(access.login, access.logout, access.whoami),
     *(models.library, models.data),
-    *(training.train, tasks.tasks, tasks.logs, tasks.metrics, tasks.curves),
+    *(training.train, tuning.tune, tuning.study, tasks.tasks, tasks.logs, tasks.metrics, tasks.curves),
     *(tasks.cancel, tasks.pause, tasks.resume, training.clone, tasks.note),
     *(scheduling.schedule, scheduling.schedules, scheduling.unschedule),
     *(models.models, models.versions, models.promote, deploying.deploy, models.deployments),

@@ -122,7 +122,7 @@ def value_of(text: str) -> Any:
 
 def _registered(client: Client, task: types.Task, as_json: bool) -> None:
     """A task that ends with a version: wait until the version has its number."""
-    if task["kind"] not in ("train", "optimise"):
+    if task["kind"] not in ("train", "optimise", "tune"):
         return
     deadline = time.monotonic() + REGISTERED_SECONDS
     while (version := _version_of(client, task)) is None and time.monotonic() < deadline:
@@ -137,6 +137,11 @@ def _registered(client: Client, task: types.Task, as_json: bool) -> None:
 
 def _version_of(client: Client, task: types.Task) -> types.Version | None:
     try:
-        return next((found for found in client.versions(task["model"]) if found["task_id"] == task["id"]), None)
+        return next((found for found in client.versions(task["model"]) if _is_of(found, task)), None)
     except NotFound:
         return None
+
+
+def _is_of(version: types.Version, task: types.Task) -> bool:
+    """A study's version is that of its best trial."""
+    return version["task_id"] == task["id"] or version["digest"] == task["result"].get("digest")

@@ -30,6 +30,7 @@ class Dimension(BaseModel):
         low, high = self._scaled(self.minimum), self._scaled(self.maximum)
         scaled = low + (high - low) * min(1.0, max(0.0, place))
         value = min(self.maximum, max(self.minimum, math.exp(scaled) if self.log else scaled))
+        value = self.minimum if place <= 0 else self.maximum if place >= 1 else value
         return round(value) if self.kind == "int" else value
 
     def place(self, value: Any) -> float:
