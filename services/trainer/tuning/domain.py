@@ -6,19 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from math import prod
-from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from library.base import Gate, Model
-from services.trainer.domain import SEED, Mark, Plan, plan
+from services.trainer.domain import SEED, Plan, plan
 from services.trainer.tuning.space import Space, read_space
 from shared.errors import InvalidInput
 from shared.names import Digest, Slug
 from shared.rpc.trainer import SubmitStudy
-from shared.tasks.state import short
-from shared.tasks.store import Task
 from shared.tasks.terms import Terms
 from shared.tuning import Budget, Objective, Pruner, Sampler
 
@@ -205,25 +202,6 @@ def trial_plan(of: StudyPlan, model: Model[Any], parameters: Mapping[str, Any]) 
     study = of.parameters
     made = plan(model, {SEED: study.seed} | study.config | dict(parameters), of.auto_promote)
     return made.model_copy(update={"dataset": of.dataset, "dataset_digest": of.dataset_digest})
-
-
-def read_trial(task: Task, objectives: Sequence[Objective], curve: Mapping[int, float] = MappingProxyType({})) -> Trial:
-    """A trial from its task; one that was told to end early counts as pruned once it has."""
-    mark = Mark.model_validate(task.spec["trial"])
-    state = TrialState(short(task.state))
-    if state is TrialState.CANCELLED and mark.pruned is not None:
-        state = TrialState.PRUNED
-    values = values_of(objectives, task.result.get("metrics", {})) if state is TrialState.SUCCEEDED else ()
-    return Trial(
-        number=mark.number,
-        task_id=task.id,
-        parameters=mark.parameters,
-        state=state,
-        values=values,
-        curve=dict(curve),
-        generation=mark.generation,
-        error=task.error_message,
-    )
 
 
 def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:

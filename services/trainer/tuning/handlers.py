@@ -8,7 +8,8 @@ from services.trainer.domain import fits
 from services.trainer.on_ray.ground import check_place
 from services.trainer.parts import Work
 from services.trainer.tuning import charts, store
-from services.trainer.tuning.domain import KIND, STUDY_TERMS, StudyPlan, Trial, planned, read_trial, settled
+from services.trainer.tuning.domain import KIND, STUDY_TERMS, StudyPlan, Trial, planned, settled
+from services.trainer.tuning.trials import read_trial
 from shared.errors import Conflict, InvalidInput
 from shared.handlers import RpcHandler
 from shared.rpc.base import Request

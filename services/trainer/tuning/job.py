@@ -21,7 +21,6 @@ from services.trainer.tuning.domain import (
     measured_name,
     over,
     progress,
-    read_trial,
     room,
     settled,
     told,
@@ -30,7 +29,7 @@ from services.trainer.tuning.domain import (
 )
 from services.trainer.tuning.pruning import pruned_at
 from services.trainer.tuning.sampling import Draw, draw
-from services.trainer.tuning.trials import go_on, hold_up, prune, stop
+from services.trainer.tuning.trials import go_on, hold_up, prune, read_trial, stop
 from shared.db import Connection
 from shared.events.common import TaskState
 from shared.tasks import store as tasks

@@ -1,17 +1,41 @@
 """What is done to trials in the transaction of their study."""
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from services.trainer.domain import Mark
 from services.trainer.tuning import store
+from services.trainer.tuning.domain import Trial, TrialState, values_of
 from shared.events.common import TaskState
 from shared.events.training import TrainingCancelled
 from shared.tasks import store as tasks
 from shared.tasks.run import tell
-from shared.tasks.state import is_final
+from shared.tasks.state import is_final, short
 from shared.tasks.store import Task
+from shared.tuning import Objective
 from shared.work import Work
 
 PRUNED = "pruned"
+
+
+def read_trial(task: Task, objectives: Sequence[Objective], curve: Mapping[int, float] = MappingProxyType({})) -> Trial:
+    """A trial from its task; one that was told to end early counts as pruned once it has."""
+    mark = Mark.model_validate(task.spec["trial"])
+    state = TrialState(short(task.state))
+    if state is TrialState.CANCELLED and mark.pruned is not None:
+        state = TrialState.PRUNED
+    values = values_of(objectives, task.result.get("metrics", {})) if state is TrialState.SUCCEEDED else ()
+    return Trial(
+        number=mark.number,
+        task_id=task.id,
+        parameters=mark.parameters,
+        state=state,
+        values=values,
+        curve=dict(curve),
+        generation=mark.generation,
+        error=task.error_message,
+    )
 
 
 async def stop(work: Work[Any], study: str) -> None:
