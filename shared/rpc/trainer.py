@@ -81,6 +81,7 @@ class SubmitStudy(Request[TaskAccepted]):
     idempotent: ClassVar[bool] = True
     model: Slug
     config: dict[str, Any] = {}
+    training: dict[str, Any] = {}
     space: dict[str, Range] = {}
     sampler: Sampler = Sampler.TPE
     objectives: tuple[Objective, ...] = Field(default=(), max_length=5)

@@ -63,12 +63,14 @@ class NewTask(Terms):
 class NewStudy(Terms):
     """A study to run: trainings of a member with parameters drawn from ranges, of which the best becomes a version.
 
-    `config` fixes fields; `space` narrows the ranges of others, as the member's config schema has them.
+    `config` fixes fields; `space` narrows the ranges of others, as the member's config schema has them; `training` says
+    how each of them runs.
     """
 
     kind: Literal["tune"]
     model: Slug
     config: dict[str, Any] = {}
+    training: TrainingOptions = TrainingOptions()
     space: dict[str, Range] = {}
     sampler: Sampler = Sampler.TPE
     objectives: Annotated[tuple[Objective, ...], Field(max_length=5)] = ()
@@ -198,7 +200,8 @@ def order_of(body: NewTask) -> SubmitTask:
 
 
 def _study_of(body: NewStudy) -> SubmitStudy:
-    return SubmitStudy(**body.model_dump(exclude={"kind", *TERMS}), terms=_terms(body))
+    given = body.model_dump(exclude={"kind", "training", *TERMS})
+    return SubmitStudy(**given, training=body.training.told(), terms=_terms(body))
 
 
 def _terms(body: Terms) -> Terms:

@@ -17,6 +17,7 @@ from shared.errors import InvalidInput
 from shared.names import Digest, Slug
 from shared.rpc.trainer import SubmitStudy
 from shared.tasks.terms import Terms
+from shared.training import training_options
 from shared.tuning import Budget, Objective, Pruner, Sampler
 
 KIND = "tune"
@@ -33,6 +34,7 @@ class Study(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     config: dict[str, Any]
+    training: dict[str, Any] = {}
     space: Space
     sampler: Sampler
     objectives: tuple[Objective, ...]
@@ -98,9 +100,10 @@ class Trial:
 
 def planned(request: SubmitStudy, model: Model[Any]) -> StudyPlan:
     """What was asked for, completed and checked; raises InvalidInput naming the field."""
-    plan(model, {SEED: request.seed} | request.config, request.auto_promote)
+    plan(model, {SEED: request.seed} | request.config, request.auto_promote, request.training)
     study = Study(
         config=request.config,
+        training=training_options(request.training).told(),
         space=read_space(model, without_seed(request.config), request.space),
         sampler=request.sampler,
         objectives=tuple(_directed(model.gate, index, one) for index, one in enumerate(request.objectives)),
@@ -200,7 +203,7 @@ def told(study: Study, objectives: Sequence[Objective], trials: Sequence[Trial])
 def trial_plan(of: StudyPlan, model: Model[Any], parameters: Mapping[str, Any]) -> Plan:
     """The training that a trial is; raises InvalidInput where the member does not take the parameters together."""
     study = of.parameters
-    made = plan(model, {SEED: study.seed} | study.config | dict(parameters), of.auto_promote)
+    made = plan(model, {SEED: study.seed} | study.config | dict(parameters), of.auto_promote, study.training)
     return made.model_copy(update={"dataset": of.dataset, "dataset_digest": of.dataset_digest})
 
 

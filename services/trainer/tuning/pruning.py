@@ -47,19 +47,25 @@ def bracket_of(number: int, epochs: int) -> int:
 
 def _behind_at_a_rung(objective: Objective, trial: Trial, others: Sequence[Trial], at: Sequence[int]) -> int | None:
     """Judged at the last rung that it has reached, among those that have reached it too."""
-    reached = [epoch for epoch in at if epoch in trial.curve]
-    if not reached:
+    epoch = next((epoch for epoch in reversed(at) if _at(trial, epoch) is not None), None)
+    if epoch is None:
         return None
-    epoch = reached[-1]
-    rivals = [other.curve[epoch] for other in others if epoch in other.curve]
-    ahead = sum(is_better(objective, rival, trial.curve[epoch]) for rival in rivals)
+    own = _at(trial, epoch)
+    rivals = [value for other in others if (value := _at(other, epoch)) is not None]
+    ahead = sum(own is not None and is_better(objective, rival, own) for rival in rivals)
     return epoch if ahead >= max(1, (len(rivals) + 1) // KEPT_OF) else None
+
+
+def _at(trial: Trial, epoch: int) -> float | None:
+    """What it had reached at an epoch, as it was measured last by then; nothing before that epoch is over."""
+    measured = [one for one in trial.curve if one <= epoch]
+    return trial.curve[max(measured)] if measured and max(trial.curve) >= epoch else None
 
 
 def _behind_the_median(objective: Objective, trial: Trial, others: Sequence[Trial]) -> int | None:
     """Its best value so far is worse than the median of those that others had by then."""
     epoch = max(trial.curve)
-    theirs = [_best(objective, other, epoch) for other in others if epoch in other.curve]
+    theirs = [_best(objective, other, epoch) for other in others if _at(other, epoch) is not None]
     if epoch < FIRST_EPOCH or len(theirs) < ENDED_BEFORE:
         return None
     return epoch if is_better(objective, median(theirs), _best(objective, trial, epoch)) else None
