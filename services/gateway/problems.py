@@ -13,6 +13,7 @@ from services.gateway.openai.errors import error_document, is_openai, status_of
 from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated
 
 MEDIA_TYPE = "application/problem+json"
+UNION_ERRORS = ("union_tag_invalid", "union_tag_not_found")
 ROOTS = ("body", "query", "path", "header")
 
 
@@ -69,10 +70,20 @@ async def _on_error(request: Request, error: Exception) -> Response:
 async def _on_invalid(request: Request, error: Exception) -> Response:
     """The first error names its field; all of them are listed. What was sent is not repeated."""
     assert isinstance(error, RequestValidationError)
-    found = [{"field": _field(each["loc"]), "detail": _detail(each)} for each in error.errors()]
+    found = [{"field": _named(each, error.body), "detail": _detail(each)} for each in error.errors()]
     first = found[0]
     invalid = InvalidInput(f"{first['field']}: {first['detail']}", field=first["field"])
     return problem_response(invalid, request.url.path, errors=found)
+
+
+def _named(error: dict[str, Any], body: Any) -> str:
+    """The field; of a body of several kinds neither the kind in its place nor the whole body, but what tells kinds."""
+    location = error["loc"]
+    if error["type"] in UNION_ERRORS:
+        return ".".join([*map(str, location[1:]), str(error["ctx"]["discriminator"]).strip("'")])
+    if len(location) > 2 and isinstance(body, dict) and location[:2] == ("body", body.get("kind")):
+        location = ("body", *location[2:])
+    return _field(location)
 
 
 def _field(location: tuple[str | int, ...]) -> str:

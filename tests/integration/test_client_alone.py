@@ -49,8 +49,9 @@ def installed(wheel: Path, folder: Path, *extras: str) -> Path:
 
 
 def ran(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    """The end of a command that sees nothing of this checkout."""
-    return subprocess.run([*map(str, command)], capture_output=True, text=True, env={"HOME": "/nowhere"}, cwd="/")
+    """The end of a command that sees nothing of this checkout, and whatever shell it was started from."""
+    environment = {"HOME": "/nowhere", "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment, cwd="/")
 
 
 def test_alone_it_needs_httpx_and_says_what_the_command_needs(wheel: Path, tmp_path: Path) -> None:

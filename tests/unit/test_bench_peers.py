@@ -10,6 +10,7 @@ from benchmarks import data_plane
 from benchmarks.brought import answer, digit, digits_mlp
 from benchmarks.cases import CASES, QUICK
 from benchmarks.peers import PEERS, ROOT, Peer, chosen
+from benchmarks.training.loops import LOOPS
 
 PINNED = {"mlserver": "1.7.1", "bentoml": "1.4.39", "litserve": "0.2.19", "ray": "2.60.0"}
 
@@ -26,7 +27,8 @@ def test_a_peer_is_locked_and_has_a_server(peer: Peer) -> None:
 
 def test_no_folder_is_without_a_peer() -> None:
     folders = {path for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert folders == {peer.folder for peer in PEERS}
+    loops = {ROOT / loop.peer for loop in LOOPS if loop.peer}
+    assert folders == {peer.folder for peer in PEERS} | loops
     assert len({peer.label for peer in PEERS}) == len(PEERS), "results are by label"
 
 
