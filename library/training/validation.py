@@ -38,5 +38,7 @@ class Validation:
         return has_insights(self._model)
 
     def insights(self, outputs: Tensor) -> dict[str, Any] | None:
-        """A look at the answers, where it is a classifier that gives them."""
-        return insights_of(self._model, outputs, self._target) if self.has_insights else None
+        """A look at the answers, where they are scores of the labels: a classifier may be trained on something else."""
+        labels = self._model.labels
+        scores = outputs.ndim == 2 and (not labels or outputs.shape[1] == len(labels))
+        return insights_of(self._model, outputs, self._target) if self.has_insights and scores else None
