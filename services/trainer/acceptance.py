@@ -1,7 +1,9 @@
 """How a training comes to be: its plan is completed and checked, and the task committed with what is said of it."""
 
+from typing import Any
+
 import library
-from services.trainer.domain import KIND, fits, plan, requested
+from services.trainer.domain import KIND, Plan, fits, plan, requested
 from services.trainer.on_ray.ground import check_place
 from services.trainer.parts import Work
 from shared.rpc.registry import GetDataset
@@ -9,6 +11,8 @@ from shared.rpc.trainer import SubmitTask
 from shared.tasks import dependencies
 from shared.tasks.run import accept
 from shared.tasks.store import Task
+from shared.tasks.terms import Terms
+from shared.work import Work as AnyWork
 
 
 async def accept_training(work: Work, task_id: str, order: SubmitTask) -> Task:
@@ -20,8 +24,16 @@ async def accept_training(work: Work, task_id: str, order: SubmitTask) -> Task:
         fits(library.model(order.model), order.dataset, found.facts)
         accepted = accepted.model_copy(update={"dataset": order.dataset, "dataset_digest": found.digest})
     await dependencies.check(work, order.terms.after)
-    spec = accepted.model_dump(mode="json", exclude={"model"})
-    task = await accept(work, KIND, accepted.model, spec, task_id, order.terms)
-    work.say(requested(task.id, accepted))
+    task = await accept_plan(work, accepted, task_id, order.terms)
     work.then(work.parts.runner.wake)
+    return task
+
+
+async def accept_plan(
+    work: AnyWork[Any], accepted: Plan, task_id: str = "", terms: Terms | None = None, parent: str = ""
+) -> Task:
+    """Commit the training of a plan that was checked."""
+    spec = accepted.model_dump(mode="json", exclude={"model"})
+    task = await accept(work, KIND, accepted.model, spec, task_id, terms, parent)
+    work.say(requested(task.id, accepted))
     return task

@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.trainer import store
-from services.trainer.domain import KIND, requested
+from services.trainer.acceptance import accept_plan
 from services.trainer.parts import Work
 from services.trainer.reproduction import repeated
 from services.trainer.saving import PROFILE, PROFILE_FILE
@@ -19,7 +19,6 @@ from shared.rpc.trainer import (
     TaskInsights,
 )
 from shared.tasks import store as tasks
-from shared.tasks.run import accept
 
 GZIP = "application/gzip"
 
@@ -48,8 +47,7 @@ async def get_profile(request: GetProfile, work: Work) -> TaskFile:
 
 async def reproduce_task(request: ReproduceTask, work: Work) -> TaskAccepted:
     plan = repeated(await tasks.find(work.tx, work.project, request.task_id))
-    task = await accept(work, KIND, plan.model, plan.model_dump(mode="json", exclude={"model"}))
-    work.say(requested(task.id, plan))
+    task = await accept_plan(work, plan)
     work.then(work.parts.runner.wake)
     return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
 

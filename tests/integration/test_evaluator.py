@@ -29,7 +29,7 @@ from shared.rpc.evaluator import GetEvaluation, ListEvaluations
 from shared.rpc.tasks import CancelTask
 from shared.settings import ServiceSettings
 from tests.integration.onnx_models import Served
-from tests.integration.running import Ask, Running, asking, guarded_bus, running_service, until
+from tests.integration.running import Ask, Running, guarded_bus, running_service, until
 from tests.integration.served_models import DataPlane, data_plane, linear
 from tests.integration.tasks_kit import process_of
 from tests.integration.trainer_desk import answering_desk
@@ -94,12 +94,6 @@ async def desk(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) 
 async def evaluator(settings: Settings, nats: NatsServer) -> AsyncIterator[Running]:
     async with running_service(build(settings), HANDLERS, nats) as started:
         yield started
-
-
-@pytest.fixture
-async def ask(nats: NatsServer) -> AsyncIterator[Ask]:
-    async with asking(nats) as ask:
-        yield ask
 
 
 def registered(version: int, **given: Any) -> VersionRegistered:

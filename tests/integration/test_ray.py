@@ -3,14 +3,13 @@
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
-from services.registry import handlers as registry_handlers
 from services.trainer.app import build
 from services.trainer.handlers import HANDLERS
 from services.trainer.settings import Settings
@@ -21,7 +20,7 @@ from shared.rpc.trainer import SubmitTask
 from shared.settings import ServiceSettings
 from shared.tasks.terms import Limits, Place, Resources, Terms
 from tests.integration.ray_cluster import RayCluster, ray_cluster
-from tests.integration.running import Ask, Running, asking, guarded_bus, running, running_service, until
+from tests.integration.running import Ask, Running, guarded_bus, running_service, until
 from tests.integration.tasks_kit import process_of, settings_with
 from tests.integration.test_trainer import ended, has_reached
 
@@ -56,24 +55,6 @@ def settings(cluster: RayCluster, nats: NatsServer, settings_of: Callable[[str],
         "ray_gpus": 2,
     }
     return settings_with(settings_of("trainer"), task_workers=16, task_cores=1, **on_ray)
-
-
-@pytest.fixture
-async def registry(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Running]:
-    async with running(registry_handlers.HANDLERS, None, settings_of("registry"), nats) as started:
-        yield started
-
-
-@pytest.fixture
-async def trainer(registry: Running, settings: Settings, nats: NatsServer) -> AsyncIterator[Running]:
-    async with running_service(build(settings), HANDLERS, nats) as started:
-        yield started
-
-
-@pytest.fixture
-async def ask(nats: NatsServer) -> AsyncIterator[Ask]:
-    async with asking(nats) as ask:
-        yield ask
 
 
 async def submit(ask: Ask, config: dict[str, int], terms: Terms | None = None) -> str:

@@ -14,7 +14,7 @@ from shared.tasks.terms import Place, Resources, Terms
 from shared.tuning import Budget, Sampler
 from tests.integration.ray_cluster import RayCluster
 from tests.integration.running import Ask, Running, running_service, until
-from tests.integration.test_ray import HANDLERS, ask, build, cluster, nats, none_left, registry, settings  # noqa: F401
+from tests.integration.test_ray import HANDLERS, build, cluster, nats, none_left, settings  # noqa: F401
 from tests.integration.test_trainer import FINAL  # noqa: F401
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -16,7 +16,7 @@ from shared.rpc.tasks import CancelTask
 from shared.rpc.trainer import DeleteSchedule, GetSchedule, ListSchedules, PutSchedule, ScheduleView, SubmitTask
 from shared.settings import ServiceSettings
 from shared.tasks.terms import Resources, Terms
-from tests.integration.running import Ask, Running, asking, guarded_bus, running_service, until
+from tests.integration.running import Ask, Running, guarded_bus, running_service, until
 from tests.integration.tasks_kit import settings_with
 
 NEVER = Terms(resources=Resources(cores=4096), tags=("nightly",))
@@ -34,12 +34,6 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 async def trainer(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Running]:
     async with running_service(build(settings_with(settings_of("trainer"))), HANDLERS, nats) as started:
         yield started
-
-
-@pytest.fixture
-async def ask(nats: NatsServer) -> AsyncIterator[Ask]:
-    async with asking(nats) as ask:
-        yield ask
 
 
 async def tasks_of(trainer: Running) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import random
 import re
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import psutil
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
-from services.registry import handlers as registry_handlers
 from services.trainer.app import build
 from services.trainer.handlers import HANDLERS
 from services.trainer.settings import Settings
@@ -32,7 +31,7 @@ from shared.rpc.curves import GetTaskCurves
 from shared.rpc.tasks import CancelTask, GetTask, GetTaskMetrics, TaskView
 from shared.rpc.trainer import ListLibrary, SubmitTask
 from shared.settings import ServiceSettings
-from tests.integration.running import Ask, Running, asking, guarded_bus, running, running_service, until
+from tests.integration.running import Ask, Running, guarded_bus, running_service, until
 from tests.integration.tasks_kit import process_of, settings_with
 
 SEED = 20261124
@@ -51,24 +50,6 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 @pytest.fixture
 def settings(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> Settings:
     return settings_with(settings_of("trainer"))
-
-
-@pytest.fixture
-async def registry(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Running]:
-    async with running(registry_handlers.HANDLERS, None, settings_of("registry"), nats) as started:
-        yield started
-
-
-@pytest.fixture
-async def trainer(registry: Running, settings: Settings, nats: NatsServer) -> AsyncIterator[Running]:
-    async with running_service(build(settings), HANDLERS, nats) as started:
-        yield started
-
-
-@pytest.fixture
-async def ask(nats: NatsServer) -> AsyncIterator[Ask]:
-    async with asking(nats) as ask:
-        yield ask
 
 
 async def ended(ask: Ask, task_id: str) -> TaskView:

@@ -2,15 +2,13 @@
 
 import gzip
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
-from services.registry import handlers as registry_handlers
-from services.trainer.app import build
 from services.trainer.handlers import HANDLERS
 from services.trainer.settings import Settings
 from shared.errors import Conflict, InvalidInput, NotFound
@@ -19,7 +17,7 @@ from shared.events.training import EpochCompleted, TrainingCompleted, TrainingFa
 from shared.rpc.tasks import TaskView
 from shared.rpc.trainer import GetInsights, GetProfile, ReproduceTask, SubmitTask
 from shared.settings import ServiceSettings
-from tests.integration.running import Ask, Running, asking, guarded_bus, running, running_service
+from tests.integration.running import Ask, Running, guarded_bus
 from tests.integration.tasks_kit import settings_with
 from tests.integration.test_trainer import CONFIG, ended
 
@@ -35,24 +33,6 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 @pytest.fixture
 def settings(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> Settings:
     return settings_with(settings_of("trainer"))
-
-
-@pytest.fixture
-async def registry(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Running]:
-    async with running(registry_handlers.HANDLERS, None, settings_of("registry"), nats) as started:
-        yield started
-
-
-@pytest.fixture
-async def trainer(registry: Running, settings: Settings, nats: NatsServer) -> AsyncIterator[Running]:
-    async with running_service(build(settings), HANDLERS, nats) as started:
-        yield started
-
-
-@pytest.fixture
-async def ask(nats: NatsServer) -> AsyncIterator[Ask]:
-    async with asking(nats) as ask:
-        yield ask
 
 
 async def trained(ask: Ask, config: dict[str, Any] = CONFIG, **training: Any) -> TaskView:

@@ -1,6 +1,6 @@
 """Studies on real servers beside the real registry: from the request to the one version, whatever is killed."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,6 @@ import pytest
 
 from deploy.embedded.testing_servers import NatsServer
 from deploy.provision import provision_bus_over
-from services.registry import handlers as registry_handlers
-from services.trainer.app import build
 from services.trainer.handlers import HANDLERS
 from services.trainer.settings import Settings
 from shared.errors import Conflict, DeadlineExceeded, InvalidInput, Unavailable
@@ -19,7 +17,7 @@ from shared.rpc.tasks import CancelTask, GetTask, PauseTask, ResumeTask, TaskVie
 from shared.rpc.trainer import GetStudy, StudyView, SubmitStudy
 from shared.settings import ServiceSettings
 from shared.tuning import Budget, Objective, Pruner, Range, Sampler
-from tests.integration.running import Ask, Running, asking, guarded_bus, running, running_service, until
+from tests.integration.running import Ask, Running, guarded_bus, until
 from tests.integration.tasks_kit import process_of, settings_with
 
 MEMBER = "breast-cancer-mlp"
@@ -39,24 +37,6 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 @pytest.fixture
 def settings(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> Settings:
     return settings_with(settings_of("trainer"), task_workers=2)
-
-
-@pytest.fixture
-async def registry(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Running]:
-    async with running(registry_handlers.HANDLERS, None, settings_of("registry"), nats) as started:
-        yield started
-
-
-@pytest.fixture
-async def trainer(registry: Running, settings: Settings, nats: NatsServer) -> AsyncIterator[Running]:
-    async with running_service(build(settings), HANDLERS, nats) as started:
-        yield started
-
-
-@pytest.fixture
-async def ask(nats: NatsServer) -> AsyncIterator[Ask]:
-    async with asking(nats) as ask:
-        yield ask
 
 
 def study(**changes: Any) -> SubmitStudy:

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 import library
+from services.trainer.acceptance import accept_plan
 from services.trainer.domain import KIND as TRAIN
-from services.trainer.domain import Mark, Plan, completed, requested
+from services.trainer.domain import Mark, Plan, completed
 from services.trainer.tuning import store
 from services.trainer.tuning.domain import KIND as TUNE
 from services.trainer.tuning.domain import (
@@ -33,7 +34,7 @@ from services.trainer.tuning.trials import go_on, hold_up, prune, read_trial, st
 from shared.db import Connection
 from shared.events.common import TaskState
 from shared.tasks import store as tasks
-from shared.tasks.run import Job, TaskFailed, TaskRun, accept
+from shared.tasks.run import Job, TaskFailed, TaskRun
 from shared.tasks.runner import TaskRunner
 from shared.tasks.store import Task, new_task_id
 from shared.tuning import Objective, Pruner
@@ -159,9 +160,7 @@ class Studying:
         async def change(work: Work[None]) -> None:
             if not await store.is_there(work.tx, task_id):
                 terms = self._plan.terms.model_copy(update={"priority": self._run.task.priority})
-                spec = plan.model_dump(mode="json", exclude={"model"})
-                await accept(work, TRAIN, plan.model, spec, task_id, terms, self._run.task.id)
-                work.say(requested(task_id, plan))
+                await accept_plan(work, plan, task_id, terms, self._run.task.id)
 
         await self._run.write(change)
         await self._runner.wake()

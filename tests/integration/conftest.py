@@ -1,0 +1,32 @@
+"""Fixtures that several files of this folder share; a file of another service says its own `nats` and `settings`."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from deploy.embedded.testing_servers import NatsServer
+from services.registry import handlers as registry_handlers
+from services.trainer.app import build
+from services.trainer.handlers import HANDLERS
+from services.trainer.settings import Settings
+from shared.settings import ServiceSettings
+from tests.integration.running import Ask, Running, asking, running, running_service
+
+
+@pytest.fixture
+async def registry(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Running]:
+    async with running(registry_handlers.HANDLERS, None, settings_of("registry"), nats) as started:
+        yield started
+
+
+@pytest.fixture
+async def trainer(registry: Running, settings: Settings, nats: NatsServer) -> AsyncIterator[Running]:
+    """Beside a registry, with the settings of the file."""
+    async with running_service(build(settings), HANDLERS, nats) as started:
+        yield started
+
+
+@pytest.fixture
+async def ask(nats: NatsServer) -> AsyncIterator[Ask]:
+    async with asking(nats) as ask:
+        yield ask
