@@ -22,12 +22,14 @@ from shared import failpoints, observe
 from shared.context import Context
 from shared.direct import DirectClient
 from shared.errors import DeadlineExceeded, Drift, Unavailable, from_wire
+from shared.pulling import PullingJetStream
 from shared.rpc.base import Request
 from shared.settings import ServiceSettings
-from shared.streams import MAX_WORKERS, dlq_subject
+from shared.streams import dlq_subject
 
 RPC_SECONDS = 5.0
 RPC_WORKERS = 16
+PULL_SECONDS = 2.0
 ERROR_HEADER = "aimass-error"
 RECONNECT_SECONDS = 0.25
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -88,6 +90,7 @@ class Bus:
             logger=None,
             ack_policy=AckPolicy.MANUAL,
             graceful_timeout=settings.drain_seconds,
+            apply_types=False,
             name=service,
             **_connection_options(service, settings),
             **broker_options,
@@ -95,12 +98,13 @@ class Bus:
 
     async def connect(self) -> None:
         await self.broker.connect()
+        self.broker.config.connection_state.connect(self.connection, PullingJetStream(self.connection))
 
     async def stop(self) -> None:
         """Finish what is in work and leave; without a bus there is nobody to take leave of."""
         try:
             await self.broker.stop()
-        except nats.errors.ConnectionReconnectingError:
+        except (nats.errors.ConnectionReconnectingError, RuntimeError):  # uvloop's for a socket that is closed
             observe.log().warning("left while the bus was away")
             with suppress(OSError):  # what was still to be said cannot be
                 await self.connection.close()
@@ -122,15 +126,15 @@ class Bus:
             observe.log().debug("bus not connected yet", error=repr(error))
             return False
 
-    def pull_subscriber(self, stream: str, consumer: ConsumerConfig) -> Any:
-        """The one subscriber of a durable that the admin step made."""
+    def pull_subscriber(self, stream: str, consumer: ConsumerConfig, workers: int) -> Any:
+        """The one subscriber of a durable that the admin step made, which handles so many messages at once."""
         return self.broker.subscriber(
             "",
             stream=JStream(stream, declare=False),
             durable=consumer.durable_name,
             config=consumer,
-            pull_sub=PullSub(batch_size=1, timeout=2.0),
-            max_workers=MAX_WORKERS,
+            pull_sub=PullSub(batch_size=workers, timeout=PULL_SECONDS),
+            max_workers=workers,
             inbox_prefix=f"_INBOX_{self.service}.".encode(),
             ack_policy=AckPolicy.MANUAL,
             title=f"{stream}/{consumer.durable_name}",

@@ -64,6 +64,10 @@ async def _set_codecs(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     await connection.set_type_codec("jsonb", encoder=_to_json, decoder=json.loads, schema="pg_catalog")
 
 
+async def _nothing_to_reset(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Settings, locks and cursors of ours end with their transaction: a round trip less for each use."""
+
+
 class Database:
     """A pool that connects when first used, so that a service starts with the database down."""
 
@@ -87,6 +91,7 @@ class Database:
             command_timeout=STATEMENT_SECONDS + 5,
             max_inactive_connection_lifetime=60,
             init=_set_codecs,
+            reset=_nothing_to_reset,
             server_settings={
                 "statement_timeout": str(STATEMENT_SECONDS * 1000),
                 "lock_timeout": "5000",

@@ -1,13 +1,14 @@
 """From a message to its handler: one transaction each, settled by one rule.
 
 Success: commit, then ack. Transient failure: nak with backoff. Permanent failure: copy to the dead letters, then ack.
-No postponed annotations here: FastStream reads the types of the handlers that are made in these functions.
+FastStream hands over whole messages; what they are is found here, by one look however many types there are.
 """
 
 import asyncio
 import hashlib
 import json
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from opentelemetry.trace import SpanKind
 from pydantic import BaseModel, ValidationError
 
 from shared import failpoints, inbox, observe, outbox
+from shared.batching import Batches
 from shared.bus import ERROR_HEADER, Bus
 from shared.context import Context
 from shared.db import Connection, Database
@@ -27,12 +29,13 @@ from shared.errors import AimassError, Conflict, DeadlineExceeded, InvalidInput,
 from shared.events.base import Command, Event
 from shared.handlers import EventHandler, Handlers, RpcHandler
 from shared.rpc.base import Request
-from shared.streams import ACK_WAIT, consumers, dlq_subject
+from shared.streams import ACK_WAIT, MAX_ACK_PENDING, MAX_WORKERS, consumers, dlq_subject
 from shared.work import Work
 
 HANDLE_SECONDS = ACK_WAIT * 0.8
 RPC_DEADLINE = 20.0
 REPLY_MARGIN = 4096
+BATCH = MAX_ACK_PENDING
 
 # Claim an idempotency key; nothing comes back when somebody did before.
 CLAIM_KEY = """
@@ -44,13 +47,33 @@ FIND_REPLY = "SELECT request_hash, reply FROM idempotency WHERE project = $1 AND
 KEEP_REPLY = "UPDATE idempotency SET reply = $3 WHERE project = $1 AND key = $2"
 
 
+Kinds = dict[str, tuple[type[Event] | type[Command], EventHandler]]
+
+
 def _is_jetstream(message: Msg) -> bool:
     return message.reply.startswith("$JS.ACK")
 
 
-async def decode(message: NatsMessage) -> Any:
-    """Events of either CloudEvents mode become their data."""
-    return read_data(message.headers, message.body)
+async def whole(message: NatsMessage) -> NatsMessage:
+    return message
+
+
+async def each(message: NatsMessage) -> bool:
+    """FastStream's own filter is no coroutine, and would take a thread for each message."""
+    return True
+
+
+@dataclass(frozen=True)
+class Heard:
+    """An event or a command that came, and what handles it."""
+
+    message: Any
+    envelope: Envelope
+    handler: EventHandler
+
+    @property
+    def identity(self) -> str:
+        return _identity(self.envelope)
 
 
 class Dispatcher:
@@ -64,52 +87,41 @@ class Dispatcher:
         self.service = handlers.service
         self.consumers = consumers(handlers.declaration)
         self.subscribers: dict[str, Any] = {}
+        self._batches = Batches(self._handle, BATCH)
 
     def connect(self) -> None:
         """Register one subscriber per durable and one per request."""
         self.bus.broker.add_middleware(partial(_Settle, dispatcher=self))
         for stream, config in self.consumers.items():
-            self.subscribers[stream] = subscriber = self.bus.pull_subscriber(stream, config)
-            for kind, handler in self._handlers_of(stream):
-                self._add_event(subscriber, kind, handler)
-            self._add_catch_all(subscriber)
+            workers = BATCH if self.handlers.in_batches else MAX_WORKERS
+            self.subscribers[stream] = subscriber = self.bus.pull_subscriber(stream, config, workers)
+            subscriber(partial(self._receive, self._kinds(stream)), filter=each, decoder=whole)
         for request, answer in (self.handlers.rpc | self.handlers.memory_rpc).items():
             self._add_request(request, answer, request in self.handlers.rpc)
 
-    def _handlers_of(self, stream: str) -> list[tuple[type[Event] | type[Command], EventHandler]]:
-        """Replayed messages arrive on RETRY whatever their first stream was."""
-        commands = [*self.handlers.commands.items()] if stream in ("CMD", "RETRY") else []
-        return [*commands, *((e, h) for e, h in self.handlers.events.items() if stream in (e.stream, "RETRY"))]
+    def _kinds(self, stream: str) -> Kinds:
+        """What may come, by its type; replayed messages arrive on RETRY whatever their first stream was."""
+        found: Kinds = {}
+        if stream in ("CMD", "RETRY"):
+            found |= {command.type_name(): (command, h) for command, h in self.handlers.commands.items()}
+        events = [event for event in self.handlers.events if stream in (event.stream, "RETRY")]
+        return found | {event.type_name(): (event, self.handlers.events[event]) for event in events}
 
-    def _add_event(self, subscriber: Any, kind: type[Event] | type[Command], handler: EventHandler) -> None:
-        def matches(message: NatsMessage) -> bool:
-            return read_envelope(message.raw_message.subject, message.headers, message.body).type == kind.type_name()
-
-        async def deliver(event: kind, message: NatsMessage) -> None:  # type: ignore[valid-type]
-            await self.handle(event, message.raw_message, handler)
-
-        deliver.__name__ = handler.__name__
-        deliver.__doc__ = kind.__doc__
-        subscriber(deliver, filter=matches, decoder=decode)
-
-    def _add_catch_all(self, subscriber: Any) -> None:
-        async def refuse(message: NatsMessage) -> None:
-            """Send messages of unknown type to the dead letters."""
-            envelope = read_envelope(message.raw_message.subject, message.headers, message.body)
+    async def _receive(self, kinds: Kinds, message: NatsMessage) -> None:
+        """Read a message and handle it; one of unknown type goes to the dead letters."""
+        raw = message.raw_message
+        headers = raw.headers or {}
+        envelope = read_envelope(raw.subject, headers, raw.data)
+        if envelope.type not in kinds:
             raise InvalidInput(f"{self.service} does not handle events of type {envelope.type}", field="type")
-
-        subscriber(refuse, decoder=decode)
-
-    async def handle(self, event: Any, message: Msg, handler: EventHandler) -> None:
-        """Run a handler in the transaction that also notes the event as handled."""
-        envelope = read_envelope(message.subject, message.headers or {}, message.data)
-        context = _context_of(envelope)
-        attributes = {"messaging.system": "nats", "messaging.destination.name": message.subject}
+        kind, handler = kinds[envelope.type]
+        event = kind.model_validate(read_data(headers, raw.data))
+        attributes = {"messaging.system": "nats", "messaging.destination.name": raw.subject}
         with observe.span(f"process {envelope.type}", SpanKind.CONSUMER, envelope.traceparent, **attributes):
             started = time.perf_counter()
-            await self._count_attempt(message, envelope)
-            async with asyncio.timeout(HANDLE_SECONDS):
-                await self._handle_once(event, envelope, context, handler)
+            await self._count_attempt(raw, envelope)
+            heard = Heard(event, envelope, handler)
+            await (self._batches.add(heard) if self.handlers.in_batches else self._handle([heard]))
             observe.CONSUME_SECONDS.labels(self.service, envelope.type).observe(time.perf_counter() - started)
 
     async def _count_attempt(self, message: Msg, envelope: Envelope) -> None:
@@ -117,19 +129,35 @@ class Dispatcher:
             async with self.database.transaction() as tx:
                 await inbox.begin_attempt(tx, self.service, _identity(envelope))
 
-    async def _handle_once(self, event: Any, envelope: Envelope, context: Context, handler: EventHandler) -> None:
+    async def _handle(self, batch: list[Heard]) -> None:
+        """Run the handlers in the one transaction that also notes their events as handled."""
         assert self.database is not None
-        async with self.database.transaction() as tx:
-            if not await inbox.take(tx, self.service, _identity(envelope)):
-                observe.CONSUMED.labels(self.service, envelope.type, "repeat").inc()
-                return
-            work = Work(tx, context, self.parts, envelope)
-            await handler(event, work)
-            await outbox.write(tx, work.said, context, self.service)
-        failpoints.reach("handled", type(event).__name__)
-        self._wake()
-        await work.finish()
-        observe.CONSUMED.labels(self.service, envelope.type, "done").inc()
+        done: list[tuple[Heard, Work[Any]]] = []
+        async with asyncio.timeout(HANDLE_SECONDS), self.database.transaction() as tx:
+            new = await inbox.take(tx, self.service, {heard.identity for heard in batch})
+            for heard in batch:
+                if heard.identity in new:
+                    new.remove(heard.identity)
+                    done.append((heard, await self._run(heard, tx)))
+        for heard in batch:
+            failpoints.reach("handled", type(heard.message).__name__)
+        await self._finish(batch, done)
+
+    async def _run(self, heard: Heard, tx: Connection) -> Work[Any]:
+        work: Work[Any] = Work(tx, _context_of(heard.envelope), self.parts, heard.envelope)
+        await heard.handler(heard.message, work)
+        work.written = await outbox.write(tx, work.said, work.context, self.service)
+        return work
+
+    async def _finish(self, batch: list[Heard], done: list[tuple[Heard, Work[Any]]]) -> None:
+        first = {id(heard) for heard, _ in done}
+        for heard in batch:
+            outcome = "done" if id(heard) in first else "repeat"
+            observe.CONSUMED.labels(self.service, heard.envelope.type, outcome).inc()
+        if any(work.written for _, work in done):
+            self._wake()
+        for _, work in done:
+            await work.finish()
 
     def _wake(self) -> None:
         if self.relay:
@@ -140,15 +168,13 @@ class Dispatcher:
 
         async def answer(message: NatsMessage) -> Response:
             context = Context.from_headers(message.headers)
-            asked = request.model_validate_json(message.body)
+            asked = request.model_validate_json(message.raw_message.data)
             with observe.span(f"process {message.raw_message.subject}", SpanKind.SERVER, context.traceparent):
                 async with asyncio.timeout(context.seconds_left(RPC_DEADLINE)):
                     reply = await answer_with(asked, handler, context)
             return Response(self._fitting(reply.model_dump_json().encode()))
 
-        answer.__name__ = handler.__name__
-        answer.__doc__ = request.__doc__
-        self.bus.rpc_subscriber(request.subject(self.service))(answer)
+        self.bus.rpc_subscriber(request.subject(self.service))(answer, filter=each, decoder=whole)
 
     def _fitting(self, body: bytes) -> bytes:
         """The body itself; raises TooLarge where the bus would only drop it and leave the caller waiting."""
@@ -173,7 +199,8 @@ class Dispatcher:
                 await tx.execute(KEEP_REPLY, context.project, key, kept)
             ids = await outbox.write(tx, work.said, context, self.service)
         failpoints.reach("answered", type(asked).__name__)
-        self._wake()
+        if ids:
+            self._wake()
         if asked.awaits_publication and self.relay:
             await self.relay.wait_published(ids, context.seconds_left(3))
         await work.finish()

@@ -4,6 +4,7 @@ Header values are percent-encoded as the NATS protocol binding of CloudEvents as
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,9 +16,14 @@ from shared.names import DEFAULT_PROJECT, new_id
 
 STRUCTURED = "application/cloudevents"
 ORIGINAL_SUBJECT = "aimass-subject"
+_PLAIN = re.compile(r"[!#$&-~]*")
 
 
 def _encode(value: str) -> str:
+    return value if _PLAIN.fullmatch(value) else _escaped(value)
+
+
+def _escaped(value: str) -> str:
     return "".join(
         char if "!" <= char <= "~" and char not in '"%' else "".join(f"%{byte:02X}" for byte in char.encode())
         for char in value

@@ -18,7 +18,7 @@ class Handlers:
 
     `rpc` handlers get a Work inside a transaction; `memory_rpc` ones get (request, parts) and work with the
     database down. `asks` names the services whose rpc it may call, `reads` the streams that it may read freely,
-    `publishes` and `subscribes` further subjects.
+    `publishes` and `subscribes` further subjects. With `in_batches`, events that wait share a transaction.
     """
 
     service: str
@@ -30,6 +30,7 @@ class Handlers:
     publishes: tuple[str, ...] = ()
     subscribes: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    in_batches: bool = False
 
     @property
     def declaration(self) -> Declaration:

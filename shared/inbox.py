@@ -4,6 +4,7 @@ Failures are settled here too: transient ones come back later, the others go to 
 """
 
 import random
+from collections.abc import Iterable
 
 import asyncpg
 import nats.errors
@@ -19,9 +20,9 @@ from shared.streams import MAX_ATTEMPTS, MAX_FAILURES
 
 MAX_DELAY_SECONDS = 30.0
 
-# Note that this consumer handled the event; no row comes back when it did so before.
+# Note that this consumer handled these events; for one that it handled before no row comes back.
 TAKE = """
-INSERT INTO inbox (consumer, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING event_id
+INSERT INTO inbox (consumer, event_id) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING RETURNING event_id
 """
 # Count an attempt before it begins, so that an event that kills its process is counted too.
 BEGIN_ATTEMPT = """
@@ -43,9 +44,9 @@ _PERMANENT = (ValidationError, ValueError, FastStreamException, asyncpg.DataErro
 _TRANSIENT = (OSError, TimeoutError, nats.errors.Error, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
 
 
-async def take(tx: Connection, consumer: str, event_id: str) -> bool:
-    """Whether this is the first time that the consumer handles the event."""
-    return await tx.fetchval(TAKE, consumer, event_id) is not None
+async def take(tx: Connection, consumer: str, event_ids: Iterable[str]) -> set[str]:
+    """Those that the consumer handles for the first time; in one order, so that two of its kind never deadlock."""
+    return {row["event_id"] for row in await tx.fetch(TAKE, consumer, sorted(event_ids))}
 
 
 class Poison(AimassError):

@@ -7,6 +7,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
@@ -15,6 +16,7 @@ from nats.errors import MaxPayloadError
 from nats.js import JetStreamContext
 
 from shared import failpoints, observe
+from shared.bus import Bus
 from shared.context import Context
 from shared.db import Connection, Database
 from shared.envelope import Envelope
@@ -29,24 +31,28 @@ IDLE_SECONDS = 1.5
 PUBLISH_SECONDS = 3.0
 LOCK_CLASS = 7301
 
-# The next number of an aggregate; the row lock also serialises its writers.
-NEXT_SEQUENCE = """
-INSERT INTO aggregates (aggregate, sequence) VALUES ($1, 1)
-ON CONFLICT (aggregate) DO UPDATE SET sequence = aggregates.sequence + 1 RETURNING sequence
-"""
 # Keep a message until the relay has published it.
 INSERT = "INSERT INTO outbox (id, bucket, subject, headers, payload) VALUES ($1, $2, $3, $4, $5)"
-# The buckets with something to publish.
-PENDING_BUCKETS = "SELECT DISTINCT bucket FROM outbox WHERE published_at IS NULL AND dead_at IS NULL"
-# One relay works on a bucket of one schema at a time.
-LOCK_BUCKET = "SELECT pg_try_advisory_xact_lock($1, hashtext(current_schema()) + $2)"
-# The oldest messages of a bucket.
-SELECT_BATCH = """
-SELECT position, id, subject, headers, payload FROM outbox
-WHERE bucket = $1 AND published_at IS NULL AND dead_at IS NULL
-ORDER BY position LIMIT $2 FOR UPDATE SKIP LOCKED
+# Keep an event with the next number of its aggregate; the lock of that number's row also serialises its writers.
+INSERT_NUMBERED = """
+WITH numbered AS (
+    INSERT INTO aggregates (aggregate, sequence) VALUES ($6, 1)
+    ON CONFLICT (aggregate) DO UPDATE SET sequence = aggregates.sequence + 1 RETURNING sequence
+)
+INSERT INTO outbox (id, bucket, subject, headers, payload)
+SELECT $1, $2, $3, $4::jsonb || jsonb_build_object('ce-sequence', sequence::text), $5 FROM numbered
 """
-# The bus holds this message.
+# The oldest messages of all buckets that no other relay of this schema works on.
+SELECT_BATCH = """
+WITH ours AS MATERIALIZED (
+    SELECT array_agg(bucket) AS buckets FROM generate_series(0, $2 - 1) AS bucket
+    WHERE pg_try_advisory_xact_lock($1, hashtext(current_schema()) + bucket)
+)
+SELECT position, id, subject, headers, payload FROM outbox
+WHERE published_at IS NULL AND dead_at IS NULL AND bucket = ANY((SELECT buckets FROM ours)::smallint[])
+ORDER BY position LIMIT $3 FOR UPDATE SKIP LOCKED
+"""
+# The bus holds these messages.
 MARK_PUBLISHED = "UPDATE outbox SET published_at = now(), attempts = attempts + 1 WHERE position = ANY($1)"
 # This message did not get through this time.
 MARK_FAILED = "UPDATE outbox SET attempts = attempts + 1, last_error = $2 WHERE position = $1"
@@ -64,12 +70,11 @@ FROM outbox WHERE published_at IS NULL
 PRUNE = "DELETE FROM outbox WHERE published_at < now() - interval '1 day'"
 
 
-async def _envelope(tx: Connection, event: Event, context: Context, source: str) -> Envelope:
+def _envelope(event: Event, context: Context, source: str) -> Envelope:
     return Envelope(
         type=event.type_name(),
         source=source,
         subject=event.aggregate,
-        sequence=await tx.fetchval(NEXT_SEQUENCE, f"{context.project}/{event.aggregate}"),
         project=context.project,
         actor=context.actor,
         correlation_id=context.correlation_id,
@@ -78,29 +83,49 @@ async def _envelope(tx: Connection, event: Event, context: Context, source: str)
     )
 
 
-async def _outgoing(tx: Connection, said: Event | Outgoing, context: Context, source: str) -> Outgoing:
-    if isinstance(said, Outgoing):
-        return said
-    envelope = await _envelope(tx, said, context, source)
-    payload = said.model_dump_json().encode()
-    return Outgoing(said.aggregate, said.subject(context.project), payload, envelope.to_headers(), envelope.id)
+def _outgoing(event: Event, context: Context, source: str) -> Outgoing:
+    envelope = _envelope(event, context, source)
+    payload = event.model_dump_json().encode()
+    return Outgoing(event.aggregate, event.subject(context.project), payload, envelope.to_headers(), envelope.id)
 
 
 async def write(tx: Connection, said: Iterable[Event | Outgoing], context: Context, source: str) -> list[str]:
     """Store messages in the transaction of the change; returns their ids."""
-    messages = [await _outgoing(tx, item, context, source) for item in said]
-    for message in messages:
-        bucket = zlib.crc32(f"{context.project}/{message.aggregate}".encode()) % BUCKETS
-        await tx.execute(INSERT, message.id, bucket, message.subject, message.headers, message.payload)
-    return [message.id for message in messages]
+    return [await _store(tx, item, context, source) for item in said]
+
+
+async def _store(tx: Connection, said: Event | Outgoing, context: Context, source: str) -> str:
+    message = said if isinstance(said, Outgoing) else _outgoing(said, context, source)
+    aggregate = f"{context.project}/{message.aggregate}"
+    bucket = zlib.crc32(aggregate.encode()) % BUCKETS
+    row = (message.id, bucket, message.subject, message.headers, message.payload)
+    await (tx.execute(INSERT, *row) if message is said else tx.execute(INSERT_NUMBERED, *row, aggregate))
+    return message.id
 
 
 class Outcome(Enum):
-    """What became of a row: WAIT keeps it, and all behind it in its bucket, for the next poll."""
+    """What became of a row: WAIT keeps it, and all of its aggregate behind it, for the next poll."""
 
     PUBLISHED = auto()
     DEAD = auto()
     WAIT = auto()
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A row of the outbox, and what became of it."""
+
+    position: int
+    outcome: Outcome
+    error: str = ""
+
+
+def _by_aggregate(rows: list[asyncpg.Record]) -> Iterable[list[asyncpg.Record]]:
+    """Rows whose order matters; raw messages are told apart by their subjects."""
+    found: dict[str, list[asyncpg.Record]] = {}
+    for row in rows:
+        found.setdefault(row["headers"].get("ce-subject", row["subject"]), []).append(row)
+    return found.values()
 
 
 class Relay:
@@ -125,13 +150,14 @@ class Relay:
             failpoints.reach("committed", name)
         self.wake()
 
-    async def run(self, js: JetStreamContext) -> None:
+    async def run(self, bus: Bus) -> None:
         """Publish for ever; a lost database or bus only delays."""
         while True:
             self._woken.clear()
             pause = BUSY_SECONDS
             try:
-                pause = BUSY_SECONDS if await self.publish_pending(js) else IDLE_SECONDS
+                if bus.is_connected():
+                    pause = BUSY_SECONDS if await self.publish_pending(bus.js) else IDLE_SECONDS
             except AimassError as error:
                 observe.log().warning("outbox waits", error=error.message)
             await self._wait(pause)
@@ -142,40 +168,45 @@ class Relay:
                 await self._woken.wait()
 
     async def publish_pending(self, js: JetStreamContext) -> int:
-        """Publish what is there; returns how many messages the bus took."""
-        async with self._database.connection() as connection:
-            buckets = await connection.fetch(PENDING_BUCKETS)
-        return sum([await self._publish_bucket(js, row["bucket"]) for row in buckets])
-
-    async def _publish_bucket(self, js: JetStreamContext, bucket: int) -> int:
+        """Publish what is there: aggregates side by side, each in its order; returns how many the bus took."""
         async with self._database.transaction() as tx:
-            if not await tx.fetchval(LOCK_BUCKET, LOCK_CLASS, bucket):
+            rows = await tx.fetch(SELECT_BATCH, LOCK_CLASS, BUCKETS, BATCH)
+            if not rows:
                 return 0
-            done: list[int] = []
-            for row in await tx.fetch(SELECT_BATCH, bucket, BATCH):
-                outcome = await self._publish(js, tx, row)
-                if outcome is Outcome.WAIT:
-                    break
-                if outcome is Outcome.PUBLISHED:
-                    done.append(row["position"])
-            await tx.execute(MARK_PUBLISHED, done)
-            return len(done)
+            tried = await asyncio.gather(*(self._publish_in_order(js, found) for found in _by_aggregate(rows)))
+            return await self._settle(tx, [one for several in tried for one in several])
 
-    async def _publish(self, js: JetStreamContext, tx: Connection, row: asyncpg.Record) -> Outcome:
+    async def _publish_in_order(self, js: JetStreamContext, rows: list[asyncpg.Record]) -> list[Tried]:
+        """What became of these, up to the first that has to wait."""
+        tried: list[Tried] = []
+        for row in rows:
+            tried.append(await self._publish(js, row))
+            if tried[-1].outcome is Outcome.WAIT:
+                break
+        return tried
+
+    async def _publish(self, js: JetStreamContext, row: asyncpg.Record) -> Tried:
         headers = {"Nats-Msg-Id": str(row["id"])} | row["headers"]
         try:
             await js.publish(row["subject"], row["payload"], headers=headers, timeout=PUBLISH_SECONDS)
         except MaxPayloadError as error:
-            await tx.execute(MARK_DEAD, row["position"], repr(error))
-            return Outcome.DEAD
+            return Tried(row["position"], Outcome.DEAD, repr(error))
         except Exception as error:
             observe.log().warning("outbox publish failed", subject=row["subject"], error=repr(error))
-            await tx.execute(MARK_FAILED, row["position"], repr(error))
-            return Outcome.WAIT
+            return Tried(row["position"], Outcome.WAIT, repr(error))
         kind = row["headers"].get("ce-type", "raw")
         failpoints.reach("published", kind.rpartition(".")[2])
         observe.PUBLISHED.labels(self._source, kind).inc()
-        return Outcome.PUBLISHED
+        return Tried(row["position"], Outcome.PUBLISHED)
+
+    async def _settle(self, tx: Connection, tried: list[Tried]) -> int:
+        done = [one.position for one in tried if one.outcome is Outcome.PUBLISHED]
+        await tx.execute(MARK_PUBLISHED, done)
+        for one in tried:
+            if one.outcome is not Outcome.PUBLISHED:
+                mark = MARK_DEAD if one.outcome is Outcome.DEAD else MARK_FAILED
+                await tx.execute(mark, one.position, one.error)
+        return len(done)
 
     async def wait_published(self, ids: list[str], seconds: float) -> None:
         """Return when the bus holds these messages.

@@ -92,7 +92,7 @@ class Service:
         loops = dict(self._loops) | {"guard": self._guard}
         if self.relay:
             relay = self.relay
-            loops |= {"relay": lambda: relay.run(self.bus.js), "prune": self._prune}
+            loops |= {"relay": lambda: relay.run(self.bus), "prune": self._prune}
         return loops
 
     def _operations(self) -> Operations:

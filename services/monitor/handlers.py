@@ -102,4 +102,5 @@ HANDLERS = Handlers(
         GetTimeline: get_timeline,
     },
     memory_rpc={GetHostMetrics: get_host_metrics},
+    in_batches=True,
 )

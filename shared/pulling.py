@@ -1,0 +1,73 @@
+"""Pulling: messages of a durable consumer in batches, each handed on as it comes.
+
+nats-py's own fetch asks the server once for each message, or holds the first of a batch back until all have come or the
+time is over. Here one pull of many waits at the server, and what has come of it is given at once.
+"""
+
+import asyncio
+import json
+import time
+from typing import Any
+
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+MARGIN_SECONDS = 0.5
+PAUSE_SECONDS = 0.25
+GONE = "409"
+
+
+class Pulling:
+    """A pull subscription with one pull at a time: `left` messages of it may still come, until the server ends it."""
+
+    def __init__(self, subscription: JetStreamContext.PullSubscription) -> None:
+        self._subscription = subscription
+        self._messages = subscription._sub
+        self._left = 0
+        self._until = 0.0
+        self._given: list[Msg] = []
+
+    async def unsubscribe(self) -> None:
+        """Give back what nobody has settled, so that another process need not wait until its time is over."""
+        for message in (*self._given, *self._arrived()):
+            if message.reply and not message.is_acked:
+                await message.nak()
+        await self._subscription.unsubscribe()
+
+    async def fetch(self, batch: int, timeout: float) -> list[Msg]:
+        """What has come, at least one message; raises TimeoutError where nothing comes in time."""
+        async with asyncio.timeout(timeout + MARGIN_SECONDS):
+            while True:
+                if self._left <= 0 or time.monotonic() > self._until:
+                    await self._pull(batch, timeout)
+                first = await self._messages.next_msg(timeout=timeout)
+                if found := [one for one in (first, *self._arrived()) if await self._counts(one)]:
+                    self._given = [one for one in self._given if not one.is_acked] + found
+                    return found
+
+    async def _pull(self, batch: int, seconds: float) -> None:
+        wanted = json.dumps({"batch": batch, "expires": int(seconds * 1e9)}).encode()
+        self._left, self._until = batch, time.monotonic() + seconds + MARGIN_SECONDS
+        await self._subscription._nc.publish(self._subscription._nms, wanted, self._subscription._deliver)
+
+    def _arrived(self) -> list[Msg]:
+        queue, found = self._messages._pending_queue, []
+        while not queue.empty():
+            found.append(queue.get_nowait())
+            self._messages._pending_size -= len(found[-1].data)
+        return found
+
+    async def _counts(self, message: Msg) -> bool:
+        """A status of the server is no message, but the end of a pull."""
+        status = JetStreamContext.is_status_msg(message)
+        self._left = 0 if status else self._left - 1
+        if status == GONE:
+            await asyncio.sleep(PAUSE_SECONDS)
+        return not status
+
+
+class PullingJetStream(JetStreamContext):
+    """What FastStream subscribes with."""
+
+    async def pull_subscribe(self, *args: Any, **options: Any) -> Any:
+        return Pulling(await super().pull_subscribe(*args, **options))
