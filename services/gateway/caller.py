@@ -82,4 +82,9 @@ class Caller:
             raise InvalidInput(message, field="body") from None
 
 
-CallerOf = Annotated[Caller, Depends()]
+async def _caller(request: HTTPConnection) -> Caller:
+    """FastAPI takes a thread for what is no coroutine, a class too."""
+    return Caller(request)
+
+
+CallerOf = Annotated[Caller, Depends(_caller)]

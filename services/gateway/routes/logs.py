@@ -72,7 +72,7 @@ class Wanted:
         )
 
 
-def wanted_lines(
+async def wanted_lines(
     search: Annotated[str, Query(max_length=200, description="lines with this text, whatever its capitals")] = "",
     stream: Annotated[Slug | None, Query(description="output, state, progress, task or dropped")] = None,
     level: Annotated[Level | None, Query(description="lines of this level or a worse one")] = None,
