@@ -18,19 +18,20 @@ from rich.console import Console
 
 from benchmarks import log_rows, report, surroundings
 from benchmarks.cases import CASES, QUICK, Case, place_of
+from benchmarks.events import comparison as events
 from benchmarks.load import find_wrk
 from benchmarks.measure import Plan, Watch, compare
 from benchmarks.peers import PEERS, Peer, chosen
 from benchmarks.plot import BENCH, RESULTS, plot
 from benchmarks.results import Results
 from benchmarks.started import Grounds
-from benchmarks.training import comparison
+from benchmarks.training import comparison as training
 from deploy.embedded.parts import DEFAULT_HOME
 from deploy.embedded.stack import Stack
 from shared.environments import Unavailable
 
 LEAST_WIDTH = 120
-TRAINING = "--training"
+ELSEWHERE = {"--training": training.main, "--events": events.main}
 LONGEST_SECONDS = 60
 MOST_ROUNDS = 20
 MOST_CONNECTIONS = 256
@@ -142,7 +143,7 @@ def _up_to(most: int) -> Callable[[str], int]:
 
 
 def parser() -> argparse.ArgumentParser:
-    more = f"{TRAINING}, as the first argument, measures the training loop instead: {TRAINING} --help"
+    more = "--training or --events, as the first argument, measures the training loop or the event plane instead"
     made = argparse.ArgumentParser(description=__doc__, epilog=more)
     names = ", ".join(peer.name for peer in PEERS)
     made.add_argument(
@@ -157,8 +158,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    if sys.argv[1:2] == [TRAINING]:
-        comparison.main(sys.argv[2:])
+    if (named := "".join(sys.argv[1:2])) in ELSEWHERE:
+        ELSEWHERE[named](sys.argv[2:])
         return
     arguments = parser().parse_args()
     find_wrk()

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import data_plane
 from benchmarks.brought import answer, digit, digits_mlp
 from benchmarks.cases import CASES, QUICK
+from benchmarks.events.scenes import PEER as PROCRASTINATE
 from benchmarks.peers import PEERS, ROOT, Peer, chosen
 from benchmarks.training.loops import LOOPS
 
@@ -28,7 +29,7 @@ def test_a_peer_is_locked_and_has_a_server(peer: Peer) -> None:
 def test_no_folder_is_without_a_peer() -> None:
     folders = {path for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"}
     loops = {ROOT / loop.peer for loop in LOOPS if loop.peer}
-    assert folders == {peer.folder for peer in PEERS} | loops
+    assert folders == {peer.folder for peer in PEERS} | loops | {PROCRASTINATE}
     assert len({peer.label for peer in PEERS}) == len(PEERS), "results are by label"
 
 

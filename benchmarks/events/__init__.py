@@ -1,0 +1,1 @@
+"""What the event plane costs: from a change committed to the effect of its event committed."""
