@@ -29,7 +29,7 @@ from shared.errors import AimassError, Conflict, DeadlineExceeded, InvalidInput,
 from shared.events.base import Command, Event
 from shared.handlers import EventHandler, Handlers, RpcHandler
 from shared.rpc.base import Request
-from shared.streams import ACK_WAIT, MAX_ACK_PENDING, MAX_WORKERS, consumers, dlq_subject
+from shared.streams import ACK_WAIT, MAX_ACK_PENDING, MAX_WORKERS, RETRY, consumers, dlq_subject
 from shared.work import Work
 
 HANDLE_SECONDS = ACK_WAIT * 0.8
@@ -95,19 +95,19 @@ class Dispatcher:
         for stream, config in self.consumers.items():
             workers = BATCH if self.handlers.in_batches else MAX_WORKERS
             self.subscribers[stream] = subscriber = self.bus.pull_subscriber(stream, config, workers)
-            subscriber(partial(self._receive, self._kinds(stream)), filter=each, decoder=whole)
+            subscriber(partial(self._receive, stream, self._kinds(stream)), filter=each, decoder=whole)
         for request, answer in (self.handlers.rpc | self.handlers.memory_rpc).items():
             self._add_request(request, answer, request in self.handlers.rpc)
 
     def _kinds(self, stream: str) -> Kinds:
         """What may come, by its type; replayed messages arrive on RETRY whatever their first stream was."""
         found: Kinds = {}
-        if stream in ("CMD", "RETRY"):
+        if stream in ("CMD", RETRY):
             found |= {command.type_name(): (command, h) for command, h in self.handlers.commands.items()}
-        events = [event for event in self.handlers.events if stream in (event.stream, "RETRY")]
+        events = [event for event in self.handlers.events if stream in (event.stream, RETRY)]
         return found | {event.type_name(): (event, self.handlers.events[event]) for event in events}
 
-    async def _receive(self, kinds: Kinds, message: NatsMessage) -> None:
+    async def _receive(self, stream: str, kinds: Kinds, message: NatsMessage) -> None:
         """Read a message and handle it; one of unknown type goes to the dead letters."""
         raw = message.raw_message
         headers = raw.headers or {}
@@ -119,14 +119,19 @@ class Dispatcher:
         attributes = {"messaging.system": "nats", "messaging.destination.name": raw.subject}
         with observe.span(f"process {envelope.type}", SpanKind.CONSUMER, envelope.traceparent, **attributes):
             started = time.perf_counter()
-            await self._count_attempt(raw, envelope)
+            await self._count_attempt(stream, raw, envelope)
             heard = Heard(event, envelope, handler)
             await (self._batches.add(heard) if self.handlers.in_batches else self._handle([heard]))
             observe.CONSUME_SECONDS.labels(self.service, envelope.type).observe(time.perf_counter() - started)
 
-    async def _count_attempt(self, message: Msg, envelope: Envelope) -> None:
-        if inbox.deliveries(message) > 1 and self.database:
-            async with self.database.transaction() as tx:
+    async def _count_attempt(self, stream: str, message: Msg, envelope: Envelope) -> None:
+        first = inbox.deliveries(message) == 1
+        if self.database is None or (first and stream != RETRY):
+            return
+        async with self.database.transaction() as tx:
+            if first:
+                await tx.execute(inbox.FORGET_ATTEMPTS, self.service, _identity(envelope))
+            else:
                 await inbox.begin_attempt(tx, self.service, _identity(envelope))
 
     async def _handle(self, batch: list[Heard]) -> None:

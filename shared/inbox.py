@@ -4,7 +4,9 @@ Failures are settled here too: transient ones come back later, the others go to 
 """
 
 import random
+import traceback
 from collections.abc import Iterable
+from urllib.parse import quote
 
 import asyncpg
 import nats.errors
@@ -19,6 +21,9 @@ from shared.errors import AimassError
 from shared.streams import MAX_ATTEMPTS, MAX_FAILURES
 
 MAX_DELAY_SECONDS = 30.0
+OWN_HEADER = "aimass-"
+STACK_HEADER = f"{OWN_HEADER}error-stack"
+STACK_CHARACTERS = 3000
 
 # Note that this consumer handled these events; for one that it handled before no row comes back.
 TAKE = """
@@ -31,6 +36,8 @@ ON CONFLICT (consumer, event_id) DO UPDATE SET begun = attempts.begun + 1, updat
 """
 # A transient failure is no fault of the event.
 FORGIVE_ATTEMPT = "UPDATE attempts SET begun = begun - 1 WHERE consumer = $1 AND event_id = $2"
+# A person has it tried once more: what was counted before does not count.
+FORGET_ATTEMPTS = "DELETE FROM attempts WHERE consumer = $1 AND event_id = $2"
 # Count a failure of unknown cause.
 COUNT_FAILURE = """
 INSERT INTO attempts (consumer, event_id, failed) VALUES ($1, $2, 1)
@@ -81,18 +88,24 @@ def deliveries(message: Msg) -> int:
 
 
 def dead_letter_headers(message: Msg, consumer: str, error: BaseException) -> dict[str, str]:
-    """The original headers, and why and where the message failed; the stack stays in the log."""
+    """The original headers, and why and where the message failed."""
     given = dict(message.headers or {})
     event_id = f"{message.metadata.stream}-{message.metadata.sequence.stream}"
     text = getattr(error, "message", None) or str(error)
     return given | {
         "Nats-Msg-Id": f"dlq-{consumer}-{event_id}",
         ORIGINAL_SUBJECT: given.get(ORIGINAL_SUBJECT, message.subject),
-        "aimass-consumer": consumer,
-        "aimass-error-class": type(error).__name__,
-        "aimass-error-text": text.replace("\n", " ").replace("\r", " ")[:1000],
-        "aimass-deliveries": str(deliveries(message)),
+        f"{OWN_HEADER}consumer": consumer,
+        f"{OWN_HEADER}error-class": type(error).__name__,
+        f"{OWN_HEADER}error-text": text.replace("\n", " ").replace("\r", " ")[:1000],
+        f"{OWN_HEADER}deliveries": str(deliveries(message)),
+        STACK_HEADER: quote(_stack(error)),
     }
+
+
+def _stack(error: BaseException) -> str:
+    """Its last frames and what they were about, as far as a header takes them."""
+    return "".join(traceback.format_exception(error))[-STACK_CHARACTERS:]
 
 
 def exhausted(failed: int) -> bool:

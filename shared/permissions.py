@@ -21,6 +21,8 @@ class Permission(StrEnum):
     DEPLOYMENTS_WRITE = "deployments:write"
     PREDICTIONS_READ = "predictions:read"
     EVENTS_READ = "events:read"
+    LETTERS_READ = "letters:read"
+    LETTERS_DECIDE = "letters:decide"
     METRICS_READ = "metrics:read"
     OPS_READ = "ops:read"
     INFER = "infer"
@@ -38,15 +40,17 @@ class Role(StrEnum):
     VIEWER = "viewer"
 
 
-_VIEW = frozenset(permission for permission in Permission if permission.value.endswith(":read")) - {Permission.OPS_READ}
+_OPERATE = {Permission.OPS_READ, Permission.LETTERS_READ}
+_VIEW = frozenset(permission for permission in Permission if permission.value.endswith(":read")) - _OPERATE
 _VIEW |= {Permission.PASSWORD_CHANGE}
-_READ = _VIEW | {Permission.OPS_READ}
+_READ = _VIEW | _OPERATE
 GRANTS: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: frozenset(Permission),
     Role.ENGINEER: _READ
     | {Permission.INFER, Permission.TASKS_WRITE, Permission.MODELS_WRITE, Permission.MODELS_PROMOTE}
-    | {Permission.DEPLOYMENTS_WRITE, Permission.DATASETS_WRITE},
-    Role.OPERATOR: _READ | {Permission.INFER, Permission.TASKS_WRITE, Permission.DEPLOYMENTS_WRITE},
+    | {Permission.DEPLOYMENTS_WRITE, Permission.DATASETS_WRITE, Permission.LETTERS_DECIDE},
+    Role.OPERATOR: _READ
+    | {Permission.INFER, Permission.TASKS_WRITE, Permission.DEPLOYMENTS_WRITE, Permission.LETTERS_DECIDE},
     Role.VIEWER: _VIEW,
 }
 

@@ -24,6 +24,7 @@ TASK_SERVICES = {
     "index": "inference",
 }
 
+RETRY = "RETRY"
 DAY = 24 * 3600.0
 MIB = 1024 * 1024
 ACK_WAIT = 30.0
@@ -61,7 +62,7 @@ STREAMS: tuple[StreamConfig, ...] = (
     _stream("CMD", "cmd.>", 64, 30, DiscardPolicy.NEW, True),
     _stream("PRED", "pred.>", 256, 7, DiscardPolicy.OLD, False),
     _stream("DLQ", "dlq.>", 64, 90, DiscardPolicy.NEW, False),
-    _stream("RETRY", "retry.>", 64, 30, DiscardPolicy.NEW, True),
+    _stream(RETRY, "retry.>", 64, 30, DiscardPolicy.NEW, True),
     _stream("LOG", "log.>", 256, 30, DiscardPolicy.OLD, False),
     StreamConfig(
         name=f"KV_{CREDENTIALS}",
@@ -130,7 +131,7 @@ class Declaration:
         if self.obeys:
             found["CMD"] = [f"cmd.*.{self.service}.v1.>"]
         if found:
-            found["RETRY"] = [retry_subject(self.service)]
+            found[RETRY] = [retry_subject(self.service)]
         return found
 
 

@@ -16,7 +16,6 @@ from services.gateway.open_inference.protocol import InferenceProtocol
 from services.gateway.open_inference.routes import InferenceRoutes
 from services.gateway.operations import OpsPorts
 from services.gateway.predict.predictor import Predictor
-from services.gateway.reading import StreamReader
 from services.gateway.server import Edge, HttpServer
 from services.gateway.settings import Settings
 from services.gateway.sse import Followers
@@ -25,6 +24,7 @@ from shared import bus
 from shared.artifacts import Artifacts
 from shared.body_store import DEFERRED, BodyStore
 from shared.phonemes import Phonemes
+from shared.reading import StreamReader
 from shared.service import Loop, Service
 
 

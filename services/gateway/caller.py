@@ -13,7 +13,6 @@ from services.gateway.access import Gatekeeper
 from services.gateway.credentials import Principal
 from services.gateway.operations import OpsPorts
 from services.gateway.predict.predictor import Predictor
-from services.gateway.reading import StreamReader
 from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads
 from shared import observe
@@ -22,6 +21,7 @@ from shared.bus import RPC_SECONDS, Bus
 from shared.context import Context
 from shared.errors import InvalidInput
 from shared.phonemes import Phonemes
+from shared.reading import StreamReader
 from shared.rpc.base import Request as RpcRequest
 
 Answer = TypeVar("Answer", bound=BaseModel)

@@ -22,6 +22,7 @@ from services.gateway.routes import (
     comparison,
     curves,
     datasets,
+    dead_letters,
     deployments,
     events,
     indexes,
@@ -67,7 +68,7 @@ THEMES = (
         models,
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
-    *(insight, deployments, events, keys, users, operators),
+    *(insight, deployments, events, dead_letters, keys, users, operators),
 )
 
 

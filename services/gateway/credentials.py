@@ -18,13 +18,13 @@ from nats.aio.subscription import Subscription
 from nats.js.api import StreamInfo
 
 from services.gateway import metrics
-from services.gateway.reading import Stored, StreamReader
 from shared import observe
 from shared.bus import Bus
 from shared.credentials import Credential
 from shared.errors import Unavailable
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import Permission, granted
+from shared.reading import Stored, StreamReader
 from shared.streams import CHANGED_SUBJECT, CREDENTIAL_SUBJECT, CREDENTIALS, REVOKED_SUBJECT
 from shared.tokens import ALGORITHM, SIGNING_KEY, PublicJwk, signing_key_name
 

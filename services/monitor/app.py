@@ -1,9 +1,11 @@
 """The composition root of monitor."""
 
+from services.monitor.dead_letters.collector import Collector
 from services.monitor.engine import Host
 from services.monitor.handlers import HANDLERS, Parts
 from services.monitor.retention import Retention
 from services.monitor.settings import Settings
+from shared.reading import StreamReader
 from shared.service import Service
 
 
@@ -16,4 +18,5 @@ def build() -> Service:
     service.handle(HANDLERS, Parts(host))
     service.add_loop("host", host.run)
     service.add_loop("retention", retention.run)
+    service.add_loop("dead letters", Collector(service.database, StreamReader(service.bus, "DLQ")).run)
     return service

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from services.monitor import store
+from services.monitor.dead_letters.handlers import DEAD_LETTER_RPC
 from services.monitor.domain import causal_order, count_loss, cursor_after, moment, prediction_columns
 from services.monitor.engine import Host
 from shared.envelope import Envelope
@@ -25,6 +26,7 @@ from shared.rpc.monitor import (
     TaskList,
     Timeline,
 )
+from shared.streams import retry_subject
 from shared.work import Work as AnyWork
 
 
@@ -100,7 +102,10 @@ HANDLERS = Handlers(
         ListPredictions: list_predictions,
         GetPredictionStatistics: get_prediction_statistics,
         GetTimeline: get_timeline,
+        **DEAD_LETTER_RPC,
     },
     memory_rpc={GetHostMetrics: get_host_metrics},
+    publishes=(retry_subject("*"),),
+    reads=("DLQ",),
     in_batches=True,
 )

@@ -1,4 +1,4 @@
-"""The end of what monitor keeps: old predictions and events go, a bounded number at a time."""
+"""The end of what monitor keeps: old predictions, events and dead letters go, a bounded number at a time."""
 
 import asyncio
 
@@ -22,6 +22,7 @@ class Retention:
     async def prune(self) -> None:
         await self._empty(store.PRUNE_PREDICTIONS, self._settings.prediction_days)
         await self._empty(store.PRUNE_TIMELINE, self._settings.timeline_days)
+        await self._empty(store.PRUNE_LETTERS, self._settings.dead_letter_days)
 
     async def _empty(self, query: str, days: float) -> None:
         gone = store.PRUNE_ROWS

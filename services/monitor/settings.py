@@ -13,5 +13,6 @@ class Settings(ServiceSettings):
 
     prediction_days: float = Field(default=7, gt=0)
     timeline_days: float = Field(default=30, gt=0)
+    dead_letter_days: float = Field(default=90, gt=0)
     prune_seconds: float = Field(default=600, gt=0)
     host_seconds: float = Field(default=2, gt=0)

@@ -112,6 +112,8 @@ WITH gone AS (
         SELECT ctid FROM predictions WHERE at < now() - make_interval(secs => $1 * 86400) LIMIT $2)) RETURNING 1
 ) SELECT count(*) FROM gone
 """
+# Delete letters older than these days, a bounded number at a time.
+PRUNE_LETTERS = PRUNE_PREDICTIONS.replace("predictions", "dead_letters")
 # Delete events older than these days, a bounded number at a time.
 PRUNE_TIMELINE = PRUNE_PREDICTIONS.replace("predictions", "timeline")
 

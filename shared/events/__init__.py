@@ -1,6 +1,6 @@
 """Every event of the platform, by domain; DOMAINS says which services publish it."""
 
-from shared.events import deployment, evaluation, identity, inference, models, predictions, tasks, training
+from shared.events import bus, deployment, evaluation, identity, inference, models, predictions, tasks, training
 from shared.events.base import Event, events_of
 
 DOMAINS: dict[str, tuple[str, ...]] = {
@@ -12,11 +12,12 @@ DOMAINS: dict[str, tuple[str, ...]] = {
     "evaluation": ("evaluator",),
     "tasks": ("trainer", "evaluator", "inference"),
     "predictions": ("inference",),
+    "bus": ("monitor",),
 }
 
 EVENTS: dict[str, type[Event]] = {
     event.type_name(): event
-    for module in (identity, models, training, deployment, inference, evaluation, tasks, predictions)
+    for module in (identity, models, training, deployment, inference, evaluation, tasks, predictions, bus)
     for event in events_of(module)
 }
 

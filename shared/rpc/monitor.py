@@ -1,7 +1,7 @@
 """Requests that monitor answers."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,9 @@ from shared.rpc.base import Reply, Request
 from shared.rpc.tasks import TaskView
 from shared.tasks.terms import Tag, TaskId
 
+LETTER_PATTERN = r"^[a-z]{1,32}-[A-Z_]{1,32}-[0-9]{1,19}$"
+LetterId = Annotated[str, Field(pattern=LETTER_PATTERN, description="such as registry-EVT-17")]
+LetterState = Literal["waiting", "replayed", "discarded"]
 CURSOR_PATTERN = r"^([0-9]{1,16}_[a-z]{1,32}-[0-9a-f-]{36})?$"
 
 
@@ -151,3 +154,83 @@ class GetTimeline(Request[Timeline]):
 
 class GetHostMetrics(Request[HostMetrics]):
     """Show the host's load now."""
+
+
+class DeadLetter(Reply):
+    """A message that a service gave up on: why, after how many deliveries, and what was decided about it since."""
+
+    id: str
+    service: str
+    state: LetterState
+    type: str
+    subject: str
+    event_id: str
+    error_class: str
+    error: str
+    deliveries: int
+    correlation_id: str
+    at: datetime
+    decided_by: str = ""
+    decided_at: datetime | None = None
+    reason: str = ""
+
+
+class DeadLetterContent(DeadLetter):
+    """The letter itself: `payload` is text, or base64 where it is none; `stack` is where its last attempt failed."""
+
+    stack: str = ""
+    traceparent: str = ""
+    headers: dict[str, str] = {}
+    payload: str = ""
+    encoding: Literal["text", "base64"] = "text"
+
+
+class DeadLetterList(Reply):
+    """Letters of a project, newest first; `waiting` counts all that nobody has decided about."""
+
+    letters: list[DeadLetter] = []
+    waiting: int = 0
+
+
+class ListDeadLetters(Request[DeadLetterList]):
+    """Show what services gave up on."""
+
+    of: Slug | None = None
+    state: LetterState | None = None
+    type: str = ""
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class GetDeadLetter(Request[DeadLetterContent]):
+    """Show one letter whole."""
+
+    letter_id: LetterId
+
+
+class ReplayDeadLetter(Request[DeadLetter]):
+    """Have the service that gave up try once more, and nobody else."""
+
+    idempotent = True
+    letter_id: LetterId
+
+
+class Replayed(Reply):
+    """The letters that go to their services once more."""
+
+    ids: list[str] = []
+
+
+class ReplayDeadLetters(Request[Replayed]):
+    """Have a service try once more all letters that wait, or those of one type, at most a thousand at a time."""
+
+    idempotent = True
+    of: Slug
+    type: str = ""
+
+
+class DiscardDeadLetter(Request[DeadLetter]):
+    """Decide that nobody will handle this letter."""
+
+    idempotent = True
+    letter_id: LetterId
+    reason: Annotated[str, Field(min_length=1, max_length=500)]

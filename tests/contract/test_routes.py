@@ -22,7 +22,6 @@ from services.gateway.open_inference.protocol import InferenceProtocol
 from services.gateway.open_inference.routes import InferenceRoutes
 from services.gateway.operations import CHALLENGE, OpsPorts
 from services.gateway.predict.predictor import Predictor
-from services.gateway.reading import StreamReader
 from services.gateway.routes.declare import GuardedRoute
 from services.gateway.server import Edge
 from services.gateway.sse import Followers
@@ -33,6 +32,7 @@ from shared.bus import Bus
 from shared.credentials import Credential, key_digest
 from shared.permissions import Permission, Role, granted
 from shared.phonemes import Phonemes
+from shared.reading import StreamReader
 from shared.settings import ServiceSettings
 
 NOWHERE = "http://127.0.0.1:1"
@@ -49,6 +49,7 @@ WRITES = {
     Permission.USERS_MANAGE,
     Permission.PASSWORD_CHANGE,
     Permission.INFER,
+    Permission.LETTERS_DECIDE,
 }
 SECRET = {Permission.KEYS_MANAGE, Permission.USERS_MANAGE, Permission.INFER}
 ASKED_WITHIN = {Permission.MODELS_FORCE}  # by a route that needs another one first

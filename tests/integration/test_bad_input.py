@@ -32,6 +32,7 @@ UNKNOWN = {
     "key_id": new_id(),
     "user_id": new_id(),
     "page": "status",
+    "letter_id": "registry-EVT-17",
 }
 HOSTILE = [
     "..",
@@ -76,6 +77,8 @@ PASSWORD = "PUT /api/v1/me/password"
 OTHERWISE_REFUSED = {LOGIN: (401, 429), PASSWORD: (403,)}
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/tasks": {"kind": "train", "model": "unknown"},
+    "POST /api/v1/dead-letter-replays": {"service": "unknown"},
+    "POST /api/v1/dead-letters/{letter_id}/discard": {"reason": "nobody wants it"},
     "POST /api/v1/tasks/{task_id}/clone": {"config": {}},
     "PATCH /api/v1/tasks/{task_id}": {"remark": "a remark"},
     "PUT /api/v1/schedules/{name}": {"cron": "0 3 * * *", "task": {"kind": "train", "model": "unknown"}},

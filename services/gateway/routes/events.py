@@ -8,13 +8,13 @@ from fastapi import Query
 from pydantic import AwareDatetime
 
 from services.gateway.caller import Caller, CallerOf
-from services.gateway.reading import Stored
 from services.gateway.routes.declare import LastEventId, Position, Routes
 from services.gateway.sse import EventFlow, ServerEvent
 from shared import observe
 from shared.envelope import Envelope, read_data, read_envelope
 from shared.errors import InvalidInput
 from shared.permissions import Permission
+from shared.reading import Stored
 from shared.rpc.monitor import GetTimeline, Timeline
 
 ROUTES = Routes("events")

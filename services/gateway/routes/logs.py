@@ -10,7 +10,6 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict
 
 from services.gateway.caller import Caller, CallerOf
-from services.gateway.reading import POLL_SECONDS, Stored
 from services.gateway.routes.declare import LastEventId, Position, Routes
 from services.gateway.routes.tasks import TaskId, one_task
 from services.gateway.sse import EventFlow, ServerEvent
@@ -18,6 +17,7 @@ from shared import observe
 from shared.errors import AimassError
 from shared.names import Slug
 from shared.permissions import Permission
+from shared.reading import POLL_SECONDS, Stored
 from shared.rpc.tasks import TaskView
 from shared.streams import log_subject
 

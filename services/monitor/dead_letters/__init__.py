@@ -1,0 +1,1 @@
+"""Dead letters: what services gave up on, shown, tried once more, or discarded with a reason."""
