@@ -25,6 +25,7 @@ class Permission(StrEnum):
     LETTERS_DECIDE = "letters:decide"
     METRICS_READ = "metrics:read"
     OPS_READ = "ops:read"
+    AUDIT_READ = "audit:read"
     INFER = "infer"
     KEYS_MANAGE = "keys:manage"
     USERS_MANAGE = "users:manage"
@@ -42,6 +43,7 @@ class Role(StrEnum):
 
 _OPERATE = {Permission.OPS_READ, Permission.LETTERS_READ}
 _VIEW = frozenset(permission for permission in Permission if permission.value.endswith(":read")) - _OPERATE
+_VIEW -= {Permission.AUDIT_READ}
 _VIEW |= {Permission.PASSWORD_CHANGE}
 _READ = _VIEW | _OPERATE
 GRANTS: dict[Role, frozenset[Permission]] = {

@@ -18,6 +18,7 @@ from services.gateway.mlflow import artifacts, tracking
 from services.gateway.mlflow import models as mlflow_models
 from services.gateway.routes import (
     audio,
+    audit,
     batches,
     comparison,
     curves,
@@ -68,7 +69,7 @@ THEMES = (
         models,
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
-    *(insight, deployments, events, dead_letters, keys, users, operators),
+    *(insight, deployments, events, dead_letters, audit, keys, users, operators),
 )
 
 

@@ -9,13 +9,13 @@ from shared.reading import StreamReader
 from shared.service import Service
 
 
-def build() -> Service:
-    settings = Settings()
+def build(settings: Settings | None = None) -> Service:
+    settings = settings or Settings()
     service = Service("monitor", settings)
     assert service.database is not None, "monitor needs MONITOR_DATABASE_URL"
     host = Host(settings.host_seconds, settings.home_dir)
     retention = Retention(service.database, settings)
-    service.handle(HANDLERS, Parts(host))
+    service.handle(HANDLERS, Parts(host, StreamReader(service.bus, "EVT")))
     service.add_loop("host", host.run)
     service.add_loop("retention", retention.run)
     service.add_loop("dead letters", Collector(service.database, StreamReader(service.bus, "DLQ")).run)

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from services.monitor import store
+from services.monitor.audit.handlers import AUDIT_RPC, audit
 from services.monitor.dead_letters.handlers import DEAD_LETTER_RPC
 from services.monitor.domain import causal_order, count_loss, cursor_after, moment, prediction_columns
 from services.monitor.engine import Host
 from shared.envelope import Envelope
 from shared.events import EVENTS
 from shared.events.base import Event
+from shared.events.bus import AuditAdvanced
 from shared.events.predictions import PredictionsLogged
 from shared.events.tasks import TaskChanged
 from shared.handlers import Handlers
+from shared.reading import StreamReader
 from shared.rpc.monitor import (
     GetHostMetrics,
     GetPredictionStatistics,
@@ -35,6 +38,7 @@ class Parts:
     """What monitor works with beside its database."""
 
     host: Host
+    events: StreamReader
 
 
 Work = AnyWork[Parts]
@@ -47,9 +51,11 @@ def _heard(work: Work) -> tuple[Envelope, datetime]:
 
 
 async def on_event(event: Event, work: Work) -> None:
-    """Put any event on the timeline."""
+    """Put any event on the timeline, and a decision into the audit too."""
     envelope, at = _heard(work)
     await store.insert_event(work.tx, envelope, work.context, at, json.loads(event.model_dump_json()))
+    if event.audited:
+        await audit(event, work, at)
 
 
 async def on_task_changed(event: TaskChanged, work: Work) -> None:
@@ -95,7 +101,7 @@ async def get_host_metrics(request: GetHostMetrics, parts: Parts) -> HostMetrics
 
 HANDLERS = Handlers(
     "monitor",
-    events={event: on_event for event in EVENTS.values() if event.stream == "EVT"}
+    events={event: on_event for event in EVENTS.values() if event.stream == "EVT" and event is not AuditAdvanced}
     | {TaskChanged: on_task_changed, PredictionsLogged: on_predictions_logged},
     rpc={
         ListTasks: list_tasks,
@@ -103,9 +109,10 @@ HANDLERS = Handlers(
         GetPredictionStatistics: get_prediction_statistics,
         GetTimeline: get_timeline,
         **DEAD_LETTER_RPC,
+        **AUDIT_RPC,
     },
     memory_rpc={GetHostMetrics: get_host_metrics},
     publishes=(retry_subject("*"),),
-    reads=("DLQ",),
+    reads=("DLQ", "EVT"),
     in_batches=True,
 )

@@ -36,9 +36,13 @@ def _domain(module: str) -> str:
 
 
 class Event(Message):
-    """Something that happened. The module names the domain, the class names the fact, `about` the aggregate."""
+    """Something that happened. The module names the domain, the class names the fact, `about` the aggregate.
+
+    An `audited` one is a decision that somebody answers for: it is kept in the audit.
+    """
 
     about: ClassVar[str]
+    audited: ClassVar[bool] = False
     stream: ClassVar[str] = "EVT"
 
     @classmethod

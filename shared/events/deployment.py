@@ -29,6 +29,7 @@ class TrafficSwitched(Event):
     """Requests that name no version are answered by this version now."""
 
     about: ClassVar[str] = "model"
+    audited: ClassVar[bool] = True
     model: str = ""
     version: int = 0
     digest: str = ""
@@ -40,6 +41,7 @@ class DeploymentUnstaged(Event):
     """A version was unloaded."""
 
     about: ClassVar[str] = "model"
+    audited: ClassVar[bool] = True
     model: str = ""
     version: int = 0
     digest: str = ""
@@ -62,6 +64,7 @@ class ResourcesChanged(Event):
     """Somebody wants other bounds for a model's instances, or wants its versions to stay in memory, or no longer."""
 
     about: ClassVar[str] = "model"
+    audited: ClassVar[bool] = True
     model: str = ""
     instances_min: int = 0
     instances_max: int = 0

@@ -9,6 +9,7 @@ class ApiKeyCreated(Event):
     """An API key exists; the secret itself is never in an event."""
 
     about: ClassVar[str] = "key_id"
+    audited: ClassVar[bool] = True
     key_id: str = ""
     name: str = ""
     roles: tuple[str, ...] = ()
@@ -19,6 +20,7 @@ class ApiKeyRevoked(Event):
     """An API key is refused from now on."""
 
     about: ClassVar[str] = "key_id"
+    audited: ClassVar[bool] = True
     key_id: str = ""
     name: str = ""
     actor: str = ""
@@ -28,6 +30,7 @@ class UserCreated(Event):
     """A person may log in; no password is ever in an event."""
 
     about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
     user_id: str = ""
     name: str = ""
     roles: tuple[str, ...] = ()
@@ -38,6 +41,7 @@ class UserRolesChanged(Event):
     """A user has these roles from now on, also in sessions that last."""
 
     about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
     user_id: str = ""
     name: str = ""
     roles: tuple[str, ...] = ()
@@ -48,6 +52,7 @@ class UserDisabled(Event):
     """A user may not log in any more, and all sessions ended."""
 
     about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
     user_id: str = ""
     name: str = ""
     actor: str = ""
@@ -57,6 +62,7 @@ class UserEnabled(Event):
     """A user who was disabled may log in again."""
 
     about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
     user_id: str = ""
     name: str = ""
     actor: str = ""
@@ -66,6 +72,7 @@ class PasswordChanged(Event):
     """A user has another password, and all sessions ended."""
 
     about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
     user_id: str = ""
     name: str = ""
     actor: str = ""
@@ -75,5 +82,6 @@ class SigningKeyRotated(Event):
     """Tokens are signed with another key from now on; older keys count until the last of their tokens ends."""
 
     about: ClassVar[str] = "kid"
+    audited: ClassVar[bool] = True
     kid: str = ""
     actor: str = ""

@@ -42,6 +42,7 @@ class VersionPromoted(Event):
     """An alias points at another version now; forced means without a passed evaluation, for the reason given."""
 
     about: ClassVar[str] = "model"
+    audited: ClassVar[bool] = True
     model: str = ""
     version: int = 0
     digest: str = ""
@@ -69,6 +70,7 @@ class ModelArchived(Event):
     """A model was hidden from lists; none of its versions can be promoted."""
 
     about: ClassVar[str] = "model"
+    audited: ClassVar[bool] = True
     model: str = ""
     actor: str = ""
 
@@ -77,6 +79,7 @@ class ModelUnarchived(Event):
     """A model is shown again."""
 
     about: ClassVar[str] = "model"
+    audited: ClassVar[bool] = True
     model: str = ""
     actor: str = ""
 
@@ -85,6 +88,7 @@ class VersionArchived(Event):
     """A version was hidden from lists and cannot be promoted."""
 
     about: ClassVar[str] = "model"
+    audited: ClassVar[bool] = True
     model: str = ""
     version: int = 0
     digest: str = ""
@@ -95,6 +99,7 @@ class VersionUnarchived(Event):
     """A version is shown again."""
 
     about: ClassVar[str] = "model"
+    audited: ClassVar[bool] = True
     model: str = ""
     version: int = 0
     digest: str = ""
@@ -105,6 +110,7 @@ class VersionDeleted(Event):
     """A version is gone; its number is never given again, its artifact may be collected."""
 
     about: ClassVar[str] = "model"
+    audited: ClassVar[bool] = True
     model: str = ""
     version: int = 0
     digest: str = ""

@@ -234,3 +234,54 @@ class DiscardDeadLetter(Request[DeadLetter]):
     idempotent = True
     letter_id: LetterId
     reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class AuditEntry(Reply):
+    """A decision: what, by whom, when, why where it was said, and the event that caused it."""
+
+    position: int
+    type: str
+    source: str
+    subject: str
+    event_id: str
+    actor: str
+    reason: str = ""
+    at: datetime
+    correlation_id: str = ""
+    causation_id: str = ""
+    data: dict[str, Any] = {}
+    previous: str
+    digest: str
+
+
+class AuditList(Reply):
+    """Entries of a project, newest first; `before` the position of the last one come those that follow."""
+
+    entries: list[AuditEntry] = []
+
+
+class AuditVerification(Reply):
+    """Whether a chain is intact, of how many entries; else the first position that is not as it was, and how.
+
+    `published` counts the digests that the bus holds of it, with which it was compared.
+    """
+
+    intact: bool
+    entries: int
+    published: int
+    position: int = 0
+    problem: str = ""
+
+
+class ListAudit(Request[AuditList]):
+    """Show who decided what."""
+
+    actor: str | None = None
+    type: str = ""
+    about: str = ""
+    before: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class VerifyAudit(Request[AuditVerification]):
+    """Go along the whole chain."""

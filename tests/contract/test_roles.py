@@ -23,6 +23,7 @@ GOLDEN: dict[Permission, set[Role]] = {
     Permission.LETTERS_DECIDE: {ADMIN, ENGINEER, OPERATOR},
     Permission.METRICS_READ: {ADMIN, ENGINEER, OPERATOR, VIEWER},
     Permission.OPS_READ: {ADMIN, ENGINEER, OPERATOR},
+    Permission.AUDIT_READ: {ADMIN},
     Permission.INFER: {ADMIN, ENGINEER, OPERATOR},
     Permission.KEYS_MANAGE: {ADMIN},
     Permission.USERS_MANAGE: {ADMIN},

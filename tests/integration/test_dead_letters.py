@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
-from services.monitor.dead_letters.collector import Collector
-from services.monitor.engine import Host
-from services.monitor.handlers import HANDLERS, Parts
+from services.monitor.app import build
+from services.monitor.handlers import HANDLERS
+from services.monitor.settings import Settings
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.events.bus import DeadLetterDiscarded, DeadLetterReplayed
 from shared.events.training import TrainingCompleted
 from shared.handlers import Handlers
-from shared.reading import StreamReader
 from shared.rpc.monitor import (
     DeadLetter,
     DiscardDeadLetter,
@@ -25,7 +24,6 @@ from shared.rpc.monitor import (
     ReplayDeadLetter,
     ReplayDeadLetters,
 )
-from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.work import Work
 from tests.integration.running import Ask, Running, asking, guarded_bus, running, running_service, until
@@ -64,10 +62,7 @@ async def bus(
     nats: NatsServer, settings_of: Callable[[str], ServiceSettings], consumer: Consumer
 ) -> AsyncIterator[Running]:
     """monitor and the consumer on one bus; what is published goes to both."""
-    service = Service("monitor", settings_of("monitor"))
-    service.handle(HANDLERS, Parts(Host(60)))
-    assert service.database is not None
-    service.add_loop("dead letters", Collector(service.database, StreamReader(service.bus, "DLQ")).run)
+    service = build(Settings.model_validate(settings_of("monitor").model_dump()))
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running(REGISTRY, consumer, settings_of("registry"), nats))
         yield await stack.enter_async_context(running_service(service, HANDLERS, nats))

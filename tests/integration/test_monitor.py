@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
+from services.monitor.app import build
 from services.monitor.engine import Host
-from services.monitor.handlers import HANDLERS, Parts
+from services.monitor.handlers import HANDLERS
 from services.monitor.retention import Retention
 from services.monitor.settings import Settings
-from shared.events import EVENTS
 from shared.events.common import TaskState
 from shared.events.evaluation import EvaluationCompleted
 from shared.events.predictions import Prediction, PredictionsLogged
@@ -32,7 +32,7 @@ from shared.rpc.monitor import (
     Timeline,
 )
 from shared.settings import ServiceSettings
-from tests.integration.running import Ask, Running, asking, guarded_bus, running
+from tests.integration.running import Ask, Running, asking, guarded_bus, running_service
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -45,7 +45,8 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 
 @pytest.fixture
 async def monitor(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Running]:
-    async with running(HANDLERS, Parts(Host(60)), settings_of("monitor"), nats) as started:
+    service = build(Settings.model_validate(settings_of("monitor").model_dump()))
+    async with running_service(service, HANDLERS, nats) as started:
         yield started
 
 
@@ -74,7 +75,7 @@ def at(seconds: float) -> str:
 
 
 async def test_every_event_reaches_the_timeline_once(monitor: Running, ask: Ask) -> None:
-    kinds = [kind for kind in EVENTS.values() if kind.stream == "EVT"]
+    kinds = [kind for kind in HANDLERS.events if kind.stream == "EVT"]
     for kind in kinds:
         event = kind.model_validate({kind.about: "x"})
         sent = await monitor.publish(event, correlation_id="chain", sequence=7)
