@@ -54,11 +54,13 @@ def train(raw: dict[str, Any], reporter: Reporter) -> Result:
     config = model.validate(spec.config)
     with Pace(reporter) as pace:
         model.fetch(partial(child.tell, reporter))
-        training = begin(spec, model, config)
+        with child.uncollected():
+            training = begin(spec, model, config)
         pace.begin(training.steps_done, config.epochs * training.steps_per_epoch)
         run(training, config, spec, pace, reporter)
         pace.end()
-        return _finish(training, model, config, reporter)
+        with child.uncollected():
+            return _finish(training, model, config, reporter)
 
 
 def begin(spec: TrainingSpec, model: "Model[Any]", config: "Config") -> "Training":

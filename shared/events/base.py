@@ -28,6 +28,7 @@ class Message(BaseModel):
         alias_generator=to_camel,
         serialize_by_alias=False,
         ser_json_inf_nan="strings",
+        defer_build=True,
     )
 
 

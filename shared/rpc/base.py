@@ -12,7 +12,7 @@ Reply_co = TypeVar("Reply_co", bound=BaseModel, covariant=True)
 class Reply(BaseModel):
     """What a service answers; readers ignore fields that they do not know."""
 
-    model_config = ConfigDict(extra="ignore", ser_json_inf_nan="strings")
+    model_config = ConfigDict(extra="ignore", ser_json_inf_nan="strings", defer_build=True)
 
 
 class Done(Reply):
@@ -27,7 +27,7 @@ class Request(BaseModel, Generic[Reply_co]):
     that they caused.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     idempotent: ClassVar[bool] = False
     not_kept: ClassVar[frozenset[str]] = frozenset()
     varying: ClassVar[frozenset[str]] = frozenset()
