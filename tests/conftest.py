@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ class StacksOnce(LoadScopeScheduling):
         for name in ("all_members", "as_triton", "datasets", "gallery", "members", "uploads", "wheels")
     )
     LIBRARY = "tests/unit/test_library.py"
+    # Those that take longest begin before the many short ones: else all would wait for the last of them.
+    LONG = (
+        *("tests/faults/", "tests/e2e/", "tests/integration/test_tuning.py", "tests/integration/test_trainer.py"),
+        *("tests/unit/test_training_resume.py", "tests/unit/test_training_engine.py", "tests/contract/test_co"),
+        *("tests/integration/test_training_options.py", "tests/integration/test_evaluator.py", LIBRARY),
+    )
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
@@ -64,6 +71,10 @@ def _data_set_of(test: str) -> str:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     return StacksOnce(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(StacksOnce.LONG))
 
 
 @pytest.fixture(scope="session")
@@ -120,14 +131,16 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 def settings_of(nats: NatsServer, database_urls: DatabaseUrls, tmp_path: Path) -> Callable[[str], ServiceSettings]:
     """Settings of a service on the test's own servers."""
 
-    def make(service: str) -> ServiceSettings:
-        return ServiceSettings(
-            nats_url=nats.servers,
-            nats_user=service,
-            nats_password=SecretStr("password"),
-            database_url=SecretStr(database_urls.url(service)),
-            artifacts_url=f"file://{tmp_path}/artifacts",
-            home_dir=tmp_path,
-        )
+    return partial(settings_on, nats, database_urls, tmp_path)
 
-    return make
+
+def settings_on(nats: NatsServer, urls: DatabaseUrls, folder: Path, service: str) -> ServiceSettings:
+    """Settings of a service on servers that a test has for itself or shares with its file."""
+    return ServiceSettings(
+        nats_url=nats.servers,
+        nats_user=service,
+        nats_password=SecretStr("password"),
+        database_url=SecretStr(urls.url(service)),
+        artifacts_url=f"file://{folder}/artifacts",
+        home_dir=folder,
+    )

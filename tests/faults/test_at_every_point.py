@@ -35,12 +35,11 @@ def all_reached(failpoints: Path) -> None:
         raise AssertionError(f"never reached: {armed(failpoints)}") from None
 
 
-def test_undisturbed(house: House, failpoints: Path) -> None:
-    """But for the first training of a project, of which alone the data set is prepared."""
+def test_killed_at_the_points_of_a_first_training(house: House, failpoints: Path) -> None:
+    """Of which alone the data set is prepared; the undisturbed job is `finished`, of later tests."""
     with trial(*map(str, FIRST)):
         run_job(house, failpoints, "first", FIRST)
         all_reached(failpoints)
-    finish(house, house.train("undisturbed", **CONFIG))
 
 
 @pytest.mark.timeout(900)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
-from deploy.provision import provision_bus_over
+from services.trainer.app import build
 from services.trainer.handlers import HANDLERS
 from services.trainer.settings import Settings
 from shared.errors import Conflict, DeadlineExceeded, InvalidInput, Unavailable
@@ -16,8 +16,9 @@ from shared.events.training import TrainingCompleted
 from shared.rpc.tasks import CancelTask, GetTask, PauseTask, ResumeTask, TaskView
 from shared.rpc.trainer import GetStudy, StudyView, SubmitStudy
 from shared.settings import ServiceSettings
+from shared.tasks.terms import Terms
 from shared.tuning import Budget, Objective, Pruner, Range, Sampler
-from tests.integration.running import Ask, Running, guarded_bus, until
+from tests.integration.running import Ask, Running, guarded_bus, running_service, until
 from tests.integration.tasks_kit import process_of, settings_with
 
 MEMBER = "breast-cancer-mlp"
@@ -42,6 +43,9 @@ def settings(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) ->
 def study(**changes: Any) -> SubmitStudy:
     given = {"model": MEMBER, "config": FIXED, "budget": Budget(trials=3), "parallel": 2, "seed": 5}
     return SubmitStudy(**(given | changes))
+
+
+UNHURRIED = study(config=FIXED | {"epochs": 40}, parallel=1)
 
 
 async def seen(ask: Ask, task_id: str) -> StudyView:
@@ -78,30 +82,6 @@ async def versions(registry: Running) -> list[Any]:
     return await registry.said(VersionRegistered)
 
 
-async def test_only_the_winner_of_a_study_becomes_a_version(trainer: Running, registry: Running, ask: Ask) -> None:
-    task_id = (await ask(study(terms={"tags": ["first"], "priority": 3}), correlation_id="chain-7")).id
-    task = await reached(ask, task_id, *FINAL)
-    assert (task.state, task.tags, task.resources.cores) == ("succeeded", ["first"], 0)
-    view = await seen(ask, task_id)
-    assert [trial.number for trial in view.trials] == [0, 1, 2]
-    assert {trial.state for trial in view.trials} == {"succeeded"}
-    assert [one.metric for one in view.objectives] == ["accuracy"]
-    best = max(view.trials, key=lambda trial: (trial.values[0], -trial.number))
-    assert (view.best, view.winner, task.result["trial"]) == ([best.number], best.number, best.number)
-    assert (task.result["ended_by"], task.result["trials"]) == ("trials", {"succeeded": 3})
-    assert f"best: accuracy {best.values[0]:.6g} of trial {best.number}" in task.note
-    assert len(view.parallel.lines) == 3
-    version = (await until(lambda: versions(registry)))[0]
-    assert (version.task_id, version.digest) == (best.task_id, task.result["digest"])
-    completed = await registry.said(TrainingCompleted)
-    assert [(event.task_id, event.auto_promote) for event in completed] == [(best.task_id, True)]
-    assert completed[0].parameters == FIXED | best.parameters | {"seed": 5}
-    trial = await reached(ask, best.task_id, "succeeded")
-    assert (trial.parent, trial.correlation_id, trial.priority) == (task_id, "chain-7", 3)
-    with pytest.raises(Conflict, match=r"only those of kind tune are studies"):
-        await ask(GetStudy(task_id=best.task_id))
-
-
 async def test_what_cannot_be_is_told_by_its_field(trainer: Running, ask: Ask) -> None:
     wrong: dict[str, dict[str, Any]] = {
         "space.epochs": {"config": {}, "space": {"epochs": Range(maximum=5)}},
@@ -128,14 +108,15 @@ async def test_what_cannot_be_is_told_by_its_field(trainer: Running, ask: Ask) -
 
 
 async def test_a_study_without_an_end_that_is_well_says_why(trainer: Running, registry: Running, ask: Ask) -> None:
-    unmeasured = await ask(study(objectives=(Objective(metric="loveliness", direction="maximize"),)))
+    objectives = (Objective(metric="loveliness", direction="maximize"),)
+    unmeasured = await ask(study(objectives=objectives, budget=Budget(trials=1)))
     task = await reached(ask, unmeasured.id, *FINAL)
     assert (task.state, task.error_class) == ("failed", "InvalidInput")
     assert "loveliness is not measured; there are " in task.error_message
-    late = await ask(study(config=SLOW, budget=Budget(trials=3, seconds=4)))
+    late = await ask(study(config=SLOW, budget=Budget(trials=3, seconds=2), parallel=1))
     task = await reached(ask, late.id, *FINAL)
     assert (task.state, task.error_class) == ("failed", "NoTrialSucceeded")
-    assert task.error_message == "no trial of 2 ended well (seconds)"
+    assert task.error_message == "no trial of 1 ended well (seconds)"
     for trial in (*(await seen(ask, unmeasured.id)).trials, *(await seen(ask, late.id)).trials):
         assert (await reached(ask, trial.task_id, *FINAL)).state in ("succeeded", "cancelled")
     assert await versions(registry) == []
@@ -143,7 +124,7 @@ async def test_a_study_without_an_end_that_is_well_says_why(trainer: Running, re
 
 async def test_trials_that_fall_behind_are_pruned(trainer: Running, registry: Running, ask: Ask) -> None:
     asked = study(
-        config={"epochs": 60, "batch_size": 8},
+        config={"epochs": 200, "batch_size": 8},
         space={
             "learning_rate": Range(choices=(0.01, 1e-5)),
             "hidden": Range(choices=(32,)),
@@ -161,7 +142,7 @@ async def test_trials_that_fall_behind_are_pruned(trainer: Running, registry: Ru
     view = await seen(ask, task_id)
     behind = next(trial for trial in view.trials if trial.state == "pruned")
     assert behind.parameters["learning_rate"] == 1e-5
-    assert 0 < behind.epochs < 60
+    assert 0 < behind.epochs < 200
     ended = await reached(ask, behind.task_id, "cancelled")
     assert ended.tags == ["pruned"]
     assert len(await until(lambda: versions(registry))) == 1
@@ -193,30 +174,55 @@ async def test_a_study_rests_and_goes_on_with_its_trials(trainer: Running, regis
     assert (await trainer.rows(RESTED, task_id))[0]["rested"] > 0
 
 
-async def test_a_study_that_is_killed_goes_on_and_no_trial_runs_twice(
+async def test_killed_twice_a_study_ends_like_one_undisturbed(
     registry: Running, settings: Settings, nats: NatsServer, ask: Ask, tmp_path: Path
 ) -> None:
-    """Killed while its first trials run, and again after one has ended; the same study undisturbed tries the same."""
-    asked = study(config=FIXED | {"epochs": 40}, budget=Budget(trials=4), parallel=1)
+    """Killed while its first trial runs, and again after one has ended; no trial runs twice."""
+    async with running_service(build(settings), HANDLERS, nats):
+        undisturbed = await undisturbed_study(registry, ask)
     brief = settings.model_copy(update={"lease_seconds": 2.0})
     log = tmp_path / "trainer.log"
-    await provision_bus_over(nats.url, [HANDLERS.declaration])
     with process_of("services.trainer", brief, log):
-        task_id = (await until(lambda: submitted(ask, asked))).id
+        task_id = (await until(lambda: submitted(ask, UNHURRIED))).id
         await runs(ask, task_id, 1)
     with process_of("services.trainer", brief, log):
         await until(lambda: has_ended(ask, task_id, 1), STUDY_SECONDS)
     with process_of("services.trainer", settings, log):
         task = await reached(ask, task_id, *FINAL)
         view = await seen(ask, task_id)
-        again = await reached(ask, (await ask(asked)).id, *FINAL)
-        undisturbed = await seen(ask, again.id)
-    assert (task.state, task.result["trials"], task.attempt) == ("succeeded", {"succeeded": 4}, 3)
-    assert [trial.number for trial in view.trials] == [0, 1, 2, 3]
+    assert (task.state, task.result["trials"], task.attempt) == ("succeeded", {"succeeded": 3}, 3)
+    assert [trial.number for trial in view.trials] == [0, 1, 2]
     told = [(trial.parameters, trial.values, trial.epochs) for trial in view.trials]
     assert told == [(trial.parameters, trial.values, trial.epochs) for trial in undisturbed.trials]
     completed = [event.task_id for event in await registry.said(TrainingCompleted)]
-    assert completed == [task.result["task_id"], again.result["task_id"]]
+    assert completed == [next(one.task_id for one in of.trials if one.is_best) for of in (undisturbed, view)]
+
+
+async def undisturbed_study(registry: Running, ask: Ask) -> StudyView:
+    """Only its winner becomes a version."""
+    given = UNHURRIED.model_copy(update={"terms": Terms(tags=["first"], priority=3)})
+    task_id = (await ask(given, correlation_id="chain-7")).id
+    task = await reached(ask, task_id, *FINAL)
+    assert (task.state, task.tags, task.resources.cores) == ("succeeded", ["first"], 0)
+    view = await seen(ask, task_id)
+    assert [trial.number for trial in view.trials] == [0, 1, 2]
+    assert {trial.state for trial in view.trials} == {"succeeded"}
+    assert [one.metric for one in view.objectives] == ["accuracy"]
+    best = max(view.trials, key=lambda trial: (trial.values[0], -trial.number))
+    assert (view.best, view.winner, task.result["trial"]) == ([best.number], best.number, best.number)
+    assert (task.result["ended_by"], task.result["trials"]) == ("trials", {"succeeded": 3})
+    assert f"best: accuracy {best.values[0]:.6g} of trial {best.number}" in task.note
+    assert len(view.parallel.lines) == 3
+    version = (await until(lambda: versions(registry)))[0]
+    assert (version.task_id, version.digest) == (best.task_id, task.result["digest"])
+    completed = await registry.said(TrainingCompleted)
+    assert [(event.task_id, event.auto_promote) for event in completed] == [(best.task_id, True)]
+    assert completed[0].parameters == UNHURRIED.config | best.parameters | {"seed": 5}
+    trial = await reached(ask, best.task_id, "succeeded")
+    assert (trial.parent, trial.correlation_id, trial.priority) == (task_id, "chain-7", 3)
+    with pytest.raises(Conflict, match=r"only those of kind tune are studies"):
+        await ask(GetStudy(task_id=best.task_id))
+    return view
 
 
 async def submitted(ask: Ask, request: SubmitStudy) -> Any:

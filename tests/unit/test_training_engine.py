@@ -108,17 +108,6 @@ def test_the_result_says_all_that_a_version_needs(whole: tuple[Ended, Path]) -> 
     assert result.data["metrics"]["validation_accuracy"] == whole[0].of(Metrics)[-1].values["validation_accuracy"]
 
 
-def test_a_killed_training_resumes_to_the_same_bytes(whole: tuple[Ended, Path], folder: Path) -> None:
-    killed = TaskProcess(TRAIN, spec(SMALL), folder)
-    checkpoint = killed.await_first(Checkpoint)
-    killed.process.kill()
-    assert killed.close() == -signal.SIGKILL
-    resumed = run(TRAIN, spec(SMALL, resume=checkpoint.file), folder)
-    assert resumed.order[0] == "metrics 2"
-    assert resumed.result.data == whole[0].result.data
-    assert digest(folder / "model.onnx") == digest(whole[1] / "model.onnx")
-
-
 def test_a_training_killed_during_its_export_only_exports_again(whole: tuple[Ended, Path], folder: Path) -> None:
     last = whole[0].of(Checkpoint)[-1].file
     shutil.copy(whole[1] / last, folder)
