@@ -104,15 +104,20 @@ aimass *arguments: install
 provision *arguments: install
     @"{{ python }}" -m deploy.embedded provision "$@"
 
-# run the platform's tests against real servers on free ports, in four processes, so that some work while others wait
+# run the platform's tests against real servers on free ports, in five processes, so that some work while others wait
 [group('checks')]
 test *arguments: install
-    @"{{ python }}" -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not chaos and not slow and not library" "$@"
+    @"{{ python }}" -m pytest -n 5 --dist loadfile --no-loadscope-reorder -m "not chaos and not slow and not library" "$@"
 
 # run the tests of the library: each member and data set, and the tools that make and change them
 [group('checks')]
 test-library *arguments: install
     @"{{ python }}" -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m library "$@"
+
+# run both in one go, as CI does: what they share starts once
+[group('checks')]
+test-all *arguments: install
+    @"{{ python }}" -m pytest -n 5 --dist loadfile --no-loadscope-reorder -m "not chaos and not slow" "$@"
 
 # kill, freeze and restart every part at every point of the main job, one fault at a time, and print the table
 [group('checks')]

@@ -95,18 +95,17 @@ def test_a_training_is_followed_to_its_version(shell: Shell, champion: int) -> N
     assert "TrainingCompleted" in chain and "VersionRegistered" in chain
 
 
-def test_at_a_terminal_there_are_a_bar_and_tables(shell: Shell, champion: int) -> None:
-    shown = shell.seen("train", "digits-cnn", "--set", "epochs=2", "--no-promote", "-f")
+def test_at_a_terminal_there_are_a_bar_and_tables_and_the_same_key_is_the_same_task(
+    shell: Shell, champion: int
+) -> None:
+    keyed = ("train", "digits-cnn", "--set", "epochs=2", "--no-promote", "--key", "typed-once")
+    shown = shell.seen(*keyed, "-f")
     assert "━" in shown and "epoch 2 of 2" in shown and "digits-cnn version" in shown
     table = shell.seen("tasks", "--kind", "train", "--limit", "1")
     assert "\x1b[1m" in table and "\t" not in table and "digits-cnn" in table
-
-
-def test_the_same_key_is_the_same_task(shell: Shell, champion: int) -> None:
-    ids = {shell.json("train", "digits-cnn", "--set", "epochs=1", "--key", "typed-once")["id"] for _ in range(2)}
-    assert len(ids) == 1
+    newest = shell.json("tasks", "--kind", "train", "--limit", "1")[0]["id"]
+    assert shell.json(*keyed)["id"] == newest
     assert "other" in shell.run("train", "digits-cnn", "--key", "typed-once", code=6).stderr
-    shell.run("logs", "-f", *ids)
 
 
 def test_stopping_to_follow_leaves_the_task_and_cancelling_ends_it(house: House, shell: Shell, champion: int) -> None:
