@@ -40,25 +40,30 @@ class StacksOnce(LoadScopeScheduling):
     """
 
     FOLDERS = ("tests/faults", "tests/e2e")
-    # What is of models and data; with the rest of its folder it would be the last to end, so it has a stack of its own.
-    OF_MODELS = frozenset(
-        f"tests/e2e/test_{name}.py"
-        for name in ("all_members", "as_triton", "datasets", "gallery", "members", "uploads", "wheels")
-    )
+    # What is of models and data: with the rest of its folder it would be the last to end.
+    APART = {
+        f"tests/e2e/test_{name}.py": scope
+        for scope, names in {
+            "tests/e2e, of models": ("as_triton", "datasets", "gallery", "members", "uploads", "wheels"),
+            "tests/e2e, of trained members": ("all_members", "gallery_trained"),
+        }.items()
+        for name in names
+    }
     LIBRARY = "tests/unit/test_library.py"
     # Those that take longest begin before the many short ones: else all would wait for the last of them.
     LONG = (
         *("tests/faults/", "tests/e2e/", "tests/integration/test_tuning.py", "tests/integration/test_trainer.py"),
-        *("tests/unit/test_training_resume.py", "tests/unit/test_training_engine.py", "tests/contract/test_co"),
         *("tests/integration/test_training_options.py", "tests/integration/test_evaluator.py", LIBRARY),
+        *("tests/unit/test_training_resume.py", "tests/unit/test_training_engine.py"),
+        *("tests/contract/test_compose.py", "tests/contract/test_contributing.py"),
     )
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
         if file == self.LIBRARY:
             return f"{file}::{_data_set_of(test)}"
-        if file in self.OF_MODELS:
-            return "tests/e2e, of models"
+        if file in self.APART:
+            return self.APART[file]
         return next((folder for folder in self.FOLDERS if file.startswith(f"{folder}/")), file)
 
 
