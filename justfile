@@ -112,7 +112,7 @@ test *arguments: install
 # run the tests of the library: each member and data set, and the tools that make and change them
 [group('checks')]
 test-library *arguments: install
-    @"{{ python }}" -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m library "$@"
+    @"{{ python }}" -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m library "$@"
 
 # run both in one go, as CI does: what they share starts once
 [group('checks')]
