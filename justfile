@@ -114,11 +114,6 @@ test *arguments: install
 test-library *arguments: install
     @"{{ python }}" -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m library "$@"
 
-# run both in one go, as CI does: what they share starts once
-[group('checks')]
-test-all *arguments: install
-    @"{{ python }}" -m pytest -n 5 --dist loadfile --no-loadscope-reorder -m "not chaos and not slow" "$@"
-
 # kill, freeze and restart every part at every point of the main job, one fault at a time, and print the table
 [group('checks')]
 chaos *arguments: install
