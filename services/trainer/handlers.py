@@ -5,21 +5,21 @@ from typing import Any
 import library
 from library.base import Model
 from services.trainer import store
-from services.trainer.acceptance import accept_training
+from services.trainer.acceptance import accept_optimisation, accept_training
 from services.trainer.admission.desk import decide
-from services.trainer.domain import KIND, alike, brought, improved, ordered
+from services.trainer.domain import KIND, alike, brought, ordered
 from services.trainer.looking import LOOKING_RPC
-from services.trainer.optimising import OptimiseJob
 from services.trainer.parts import Parts, Work
+from services.trainer.pipelines.handlers import PIPELINE_RPC, TOLD, keep_fact
 from services.trainer.preparation import PrepareJob
 from services.trainer.runs.handlers import RUN_RPC
 from services.trainer.schedules.handlers import SCHEDULE_RPC, TRIGGERS, on_trigger
 from services.trainer.tuning.handlers import TUNING_RPC
 from shared.commands.trainer import TrainModel
 from shared.errors import InvalidInput
+from shared.events.base import Event
 from shared.handlers import Handlers
 from shared.rpc.artifacts import PAGE, ListReferences, References
-from shared.rpc.registry import GetVersion
 from shared.rpc.trainer import (
     Admission,
     AskAdmission,
@@ -62,6 +62,13 @@ async def on_train_model(command: TrainModel, work: Work) -> None:
         await accept_training(work, task_id, ordered(command))
 
 
+async def on_happened(event: Event, work: Work) -> None:
+    """Keep what pipelines may go on by, and give schedules their turns."""
+    await keep_fact(event, work)
+    if isinstance(event, TRIGGERS):
+        await on_trigger(event, work)
+
+
 async def submit_dataset(request: SubmitDataset, work: Work) -> TaskAccepted:
     made = brought(request.name, request.like, request.digest, request.format)
     task = await accept(work, PrepareJob.kind, "", made.model_dump(mode="json"))
@@ -70,10 +77,7 @@ async def submit_dataset(request: SubmitDataset, work: Work) -> TaskAccepted:
 
 
 async def submit_optimisation(request: SubmitOptimisation, work: Work) -> TaskAccepted:
-    version = await work.parts.bus.ask(GetVersion(model=request.model, version=request.version), work.context)
-    made = improved(version, request.how, request.auto_promote)
-    task = await accept(work, OptimiseJob.kind, made.model, made.model_dump(mode="json", exclude={"model"}))
-    work.then(work.parts.runner.wake)
+    task = await accept_optimisation(work, request)
     return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
 
 
@@ -107,7 +111,7 @@ def _input(name: str, datatype: str, model: Model[Any]) -> dict[str, Any]:
 
 HANDLERS = Handlers(
     "trainer",
-    events=dict.fromkeys(TRIGGERS, on_trigger),
+    events=dict.fromkeys((*TRIGGERS, *TOLD), on_happened),
     commands={TrainModel: on_train_model},
     rpc={
         SubmitTask: submit_task,
@@ -117,11 +121,12 @@ HANDLERS = Handlers(
         SubmitOptimisation: submit_optimisation,
         ListReferences: list_references,
         **SCHEDULE_RPC,
+        **PIPELINE_RPC,
         **TUNING_RPC,
         **TASK_RPC,
         **RUN_RPC,
         **LOOKING_RPC,
     },
     memory_rpc={ListLibrary: list_library},
-    asks=("registry",),
+    asks=("registry", "inference", "evaluator"),
 )

@@ -1,6 +1,6 @@
 """All SQL of tasks. Leases are measured by the database's clock; every write of a running task names its fence."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -220,7 +220,7 @@ async def insert(
     parent: str = "",
 ) -> Task:
     """Accept a task; `spec["parameters"]` is what people see of it. The request's own limits end here."""
-    headers = replace(context, deadline=None, idempotency_key="").to_headers()
+    headers = context.lasting().to_headers()
     terms = terms or Terms()
     kept = terms.model_dump(mode="json", include={"place", "resources", "limits", "retries"}, exclude_defaults=True)
     waits_for = list(dict.fromkeys(terms.after))
