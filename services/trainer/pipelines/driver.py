@@ -22,7 +22,7 @@ from services.trainer.pipelines.domain import (
 )
 from services.trainer.pipelines.store import Pipeline, Step
 from services.trainer.pipelines.watching import failed, halt, watch
-from shared import observe, outbox
+from shared import failpoints, observe, outbox
 from shared.db import Connection, Database
 from shared.errors import AimassError
 from shared.events.pipelines import PipelineEnded, PipelineStepChanged, PipelineStopped
@@ -66,6 +66,7 @@ class Driver:
                 return False
             work = await self._look(tx, pipeline)
             await outbox.write(tx, work.said, work.context, self.service)
+        failpoints.reach("committed", "look")
         self.relay.wake()
         await work.finish()
         return True
