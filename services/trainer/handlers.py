@@ -6,7 +6,7 @@ import library
 from library.base import Model
 from services.trainer import store
 from services.trainer.acceptance import accept_optimisation, accept_training
-from services.trainer.admission.desk import decide
+from services.trainer.admission.desk import decide, queues
 from services.trainer.domain import KIND, alike, brought, ordered
 from services.trainer.looking import LOOKING_RPC
 from services.trainer.parts import Parts, Work
@@ -24,9 +24,11 @@ from shared.rpc.trainer import (
     Admission,
     AskAdmission,
     CloneTask,
+    GetQueues,
     Library,
     LibraryMember,
     ListLibrary,
+    Queues,
     SubmitDataset,
     SubmitOptimisation,
     SubmitTask,
@@ -51,6 +53,10 @@ async def clone_task(request: CloneTask, work: Work) -> TaskAccepted:
 
 async def ask_admission(request: AskAdmission, work: Work) -> Admission:
     return await decide(work.tx, request, work.parts.settings.project_weights)
+
+
+async def get_queues(request: GetQueues, work: Work) -> Queues:
+    return await queues(work.tx, work.parts.settings.project_weights)
 
 
 async def on_train_model(command: TrainModel, work: Work) -> None:
@@ -117,6 +123,7 @@ HANDLERS = Handlers(
         SubmitTask: submit_task,
         CloneTask: clone_task,
         AskAdmission: ask_admission,
+        GetQueues: get_queues,
         SubmitDataset: submit_dataset,
         SubmitOptimisation: submit_optimisation,
         ListReferences: list_references,
