@@ -20,7 +20,7 @@ from shared.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, Un
 from shared.events.common import Verdict
 from shared.events.deployment import DeploymentFailed, TrafficSwitched
 from shared.events.evaluation import EvaluationCompleted, EvaluationRequested
-from shared.events.models import VersionPromoted, VersionRegistered
+from shared.events.models import PromotionRefused, VersionPromoted, VersionRegistered
 from shared.events.pipelines import (
     PipelineEnded,
     PipelineStepApproved,
@@ -81,6 +81,7 @@ class Neighbours:
     def __init__(self, registry: Running, verdict: Verdict) -> None:
         self._registry, self._verdict = registry, verdict
         self._told: set[str] = set()
+        self._champion = ""
 
     async def on_models(self, message: Msg) -> None:
         """An event may come twice, as its publisher may die before it has noted that it was published."""
@@ -92,15 +93,21 @@ class Neighbours:
             await self._evaluate(VersionRegistered.model_validate_json(message.data))
         if headers["ce-type"] == VersionPromoted.type_name():
             await self._switch(VersionPromoted.model_validate_json(message.data))
+        if headers["ce-type"] == PromotionRefused.type_name():
+            await self._evaluate(PromotionRefused.model_validate_json(message.data))
 
-    async def _evaluate(self, version: VersionRegistered) -> None:
+    async def _evaluate(self, version: VersionRegistered | PromotionRefused) -> None:
+        """Beside the champion of now; a promotion that was refused as stale is compared anew."""
         key = {"model": version.model, "version": version.version, "digest": version.digest}
         evaluation_id = f"evaluate-{new_id()}"
         await self._registry.publish(EvaluationRequested(evaluation_id=evaluation_id, **key))
-        facts = {"verdict": self._verdict, "reasons": () if self._verdict is Verdict.PASSED else ("too bad",)}
-        await self._registry.publish(EvaluationCompleted(evaluation_id=evaluation_id, **key, **facts))
+        reasons = () if self._verdict is Verdict.PASSED else ("too bad",)
+        champion = {"champion_digest": self._champion, "champion_version": 1 if self._champion else None}
+        facts = {**key, **champion, "verdict": self._verdict, "reasons": reasons}
+        await self._registry.publish(EvaluationCompleted.model_validate({"evaluation_id": evaluation_id} | facts))
 
     async def _switch(self, version: VersionPromoted) -> None:
+        self._champion = version.digest
         await self._registry.publish(TrafficSwitched(model=version.model, version=version.version))
 
 
@@ -287,12 +294,41 @@ async def test_a_promotion_by_approval_waits_for_somebody(trainer: Running, regi
     assert [(event.step, event.actor) for event in await trainer.said(PipelineStepApproved)] == [("promote", "grace")]
 
 
+async def test_a_champion_that_came_meanwhile_is_compared_with_before_the_promotion(
+    trainer: Running, registry: Running, ask: Ask
+) -> None:
+    async with neighbours(registry):
+        approved = PROMOTE | {"policy": "approval"}
+        waiting = await submitted(ask, TRAIN | {"config": {"epochs": 1, "seed": 8}}, EVALUATE, approved, DEPLOY)
+        first = await reached(ask, waiting.id, lambda found: "approval" in found.steps[2].note)
+        other = await ended(ask, (await submitted(ask, TRAIN, EVALUATE, PROMOTE)).id)
+        assert other.state == "succeeded"
+        await ask(ApproveStep(pipeline_id=waiting.id, step="promote"), service="trainer")
+        done = await ended(ask, waiting.id)
+    assert (done.state, done.steps[2].version) == ("succeeded", 1)
+    assert done.steps[2].task_id != first.steps[1].task_id
+    (refused,) = await registry.said(PromotionRefused)
+    assert refused.stale and refused.version == 1
+    assert [event.version for event in await registry.said(VersionPromoted)] == [2, 1]
+
+
+async def test_a_version_that_is_gone_fails_its_promotion(trainer: Running, registry: Running, ask: Ask) -> None:
+    async with neighbours(registry):
+        made = await submitted(ask, TRAIN, EVALUATE, PROMOTE | {"policy": "approval"})
+        await reached(ask, made.id, lambda found: "approval" in found.steps[2].note)
+        await registry.rows("UPDATE versions SET deleted_at = now() RETURNING version")
+        await ask(ApproveStep(pipeline_id=made.id, step="promote"), service="trainer")
+        done = await ended(ask, made.id)
+    assert (done.state, done.steps[2].error_class) == ("failed", "NotFound")
+
+
 async def test_a_version_that_cannot_be_served_fails_its_evaluation(
     trainer: Running, registry: Running, ask: Ask
 ) -> None:
     made = await submitted(ask, TRAIN, EVALUATE)
-    (version,) = await until(lambda: registry.said(VersionRegistered), SECONDS)
-    await registry.publish(DeploymentFailed(model=version.model, version=version.version, reason="no such operator"))
+    trained = (await reached(ask, made.id, lambda found: found.steps[0].state == "succeeded")).steps[0]
+    failed = DeploymentFailed(model=trained.model, version=trained.version or 0, reason="no such operator")
+    await registry.publish(failed)
     done = await ended(ask, made.id)
     assert (done.steps[1].error_class, done.steps[1].error_message) == ("NotDeployed", "no such operator")
 

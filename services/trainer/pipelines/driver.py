@@ -5,7 +5,7 @@ asked twice, as we may be ended in between: a batch is known by its key, a promo
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.trainer.parts import Parts, Work
@@ -28,7 +28,8 @@ from shared.errors import AimassError
 from shared.events.pipelines import PipelineEnded, PipelineStepChanged, PipelineStopped
 from shared.outbox import Relay
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
+LOOK_SECONDS = 1.0
 REST_SECONDS = 2.0
 IDLE_SECONDS = 15.0
 PRUNE_LOOKS = 7200
@@ -56,7 +57,7 @@ class Driver:
                 observe.log().debug("no pipelines now", error=error.message)
             except Exception as error:
                 observe.log().error("pipelines failed", exc_info=error)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def look_at_one(self) -> bool:
         """Whether there was one to look at."""
@@ -103,7 +104,7 @@ class Look:
         """Seconds until the next one."""
         self.steps = {step.name: step for step in await store.steps(self.work.tx, self.pipeline.id)}
         for step in self._in(StepState.RUNNING):
-            await self._keep(await watch(self.work, step))
+            await self._keep(await self._tried(step, watch(self.work, step)))
         while await self._go_on():
             continue
         for step in self._in(StepState.WAITING):
@@ -124,21 +125,21 @@ class Look:
         for name in decision.skip:
             await self._keep(replace(self.steps[name], state=StepState.SKIPPED, note=self._why_skipped(name)))
         for name in decision.begin:
-            await self._begin(self.steps[name])
+            step = self.steps[name]
+            await self._keep(await self._tried(step, begin(Beginning(self.work, self.pipeline.id, step, self.steps))))
         return before != {name: step.state for name, step in self.steps.items()}
 
-    async def _begin(self, step: Step) -> None:
+    async def _tried(self, step: Step, doing: Awaitable[Step]) -> Step:
         """A step that is refused has failed; raises what passes by itself."""
         said = len(self.work.said)
         try:
             async with self.work.tx.transaction():
-                begun = await begin(Beginning(self.work, self.pipeline.id, step, self.steps))
+                return await doing
         except AimassError as error:
             if error.transient:
                 raise
             del self.work.said[said:]
-            begun = failed(step, type(error).__name__, error.message)
-        await self._keep(begun)
+            return failed(step, type(error).__name__, error.message)
 
     async def _keep(self, step: Step) -> None:
         before = self.steps[step.name]
