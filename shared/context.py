@@ -21,6 +21,10 @@ class Context:
     def caused_by(self, event_id: str) -> "Context":
         return replace(self, causation_id=event_id)
 
+    def lasting(self) -> "Context":
+        """The same without the limits of the request, for what goes on after its answer."""
+        return replace(self, deadline=None, idempotency_key="")
+
     def seconds_left(self, default: float) -> float:
         """Seconds until the deadline, never more than the default, never below zero."""
         if self.deadline is None:

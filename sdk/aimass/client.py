@@ -13,6 +13,7 @@ from aimass.later import Later
 from aimass.methods import Awaiting, Waiting
 from aimass.models import Models
 from aimass.people import People
+from aimass.pipelines import Pipelines
 from aimass.retrying import Policy
 from aimass.scheduling import Scheduling
 from aimass.searching import Searching
@@ -23,7 +24,7 @@ from aimass.tuning import Studies
 T = TypeVar("T")
 
 
-class Methods(Tasks, Models, Insight, People, Asking, Later, Searching, Scheduling, Studies):
+class Methods(Tasks, Models, Insight, People, Asking, Later, Searching, Scheduling, Studies, Pipelines):
     """All that a client can do."""
 
     authorization: str

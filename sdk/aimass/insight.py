@@ -1,12 +1,43 @@
 """Data sets, predictions, events, and the host."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 from aimass import types as t
 from aimass.calls import Call, Items, bring, get
 from aimass.methods import method, stream
 from aimass.streams import follow
+
+
+class Gpu(TypedDict):
+    """One GPU; what its driver does not tell is None."""
+
+    number: int
+    name: str
+    utilization_percent: float | None
+    memory_used: int | None
+    memory_total: int | None
+    temperature_celsius: float | None
+
+
+class HostMetrics(TypedDict):
+    """The host's load."""
+
+    cpu_percent: float
+    cpu_count: int
+    memory_total: int
+    memory_used: int
+    load_1m: float
+    load_5m: float
+    load_15m: float
+    disk_total: int
+    disk_used: int
+    disk_read_per_second: float
+    disk_written_per_second: float
+    network_received_per_second: float
+    network_sent_per_second: float
+    gpus: list[Gpu]
+    at: str
 
 
 class Insight:
@@ -69,7 +100,7 @@ class Insight:
         return follow("events", wanted, _event)
 
     @method
-    def host(self) -> Call[t.HostMetrics]:
+    def host(self) -> Call[HostMetrics]:
         """CPU and memory of the host now."""
         return get("metrics/host")
 

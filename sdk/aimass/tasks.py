@@ -171,6 +171,11 @@ class Tasks:
         return call("POST", f"tasks/{task_id}/clone", json=body, key=key)
 
     @method
+    def reproduce(self, task_id: str, *, key: str = "") -> Call[t.Accepted]:
+        """Run a training that succeeded once more on the same data; `result.reproduction` then says what differs."""
+        return call("POST", f"tasks/{task_id}/reproduce", key=key)
+
+    @method
     def note(
         self,
         task_id: str,

@@ -49,7 +49,7 @@ class Failure(TypedDict):
 
 
 class Task(TypedDict):
-    """A task; its state is queued, running, paused, succeeded, failed or cancelled."""
+    """A task; its state is queued, running, paused, succeeded, failed or cancelled; unknown estimates are None."""
 
     id: str
     project: str
@@ -76,6 +76,8 @@ class Task(TypedDict):
     resources: dict[str, float] | None
     limits: dict[str, float | None] | None
     retries: dict[str, int] | None
+    estimated_start: str | None
+    estimated_end: str | None
     created_at: str | None
     started_at: str | None
     ended_at: str | None
@@ -267,37 +269,6 @@ class Event(TypedDict):
     at: str
     causation_id: str
     data: dict[str, Any]
-
-
-class Gpu(TypedDict):
-    """One GPU; what its driver does not tell is None."""
-
-    number: int
-    name: str
-    utilization_percent: float | None
-    memory_used: int | None
-    memory_total: int | None
-    temperature_celsius: float | None
-
-
-class HostMetrics(TypedDict):
-    """The host's load."""
-
-    cpu_percent: float
-    cpu_count: int
-    memory_total: int
-    memory_used: int
-    load_1m: float
-    load_5m: float
-    load_15m: float
-    disk_total: int
-    disk_used: int
-    disk_read_per_second: float
-    disk_written_per_second: float
-    network_received_per_second: float
-    network_sent_per_second: float
-    gpus: list[Gpu]
-    at: str
 
 
 class ApiKey(TypedDict):

@@ -78,18 +78,36 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 def _named(error: dict[str, Any], body: Any) -> str:
     """The field; of a body of several kinds neither the kind in its place nor the whole body, but what tells kinds."""
-    location = error["loc"]
+    location = _without_kinds(error["loc"], body)
     if error["type"] in UNION_ERRORS:
-        return ".".join([*map(str, location[1:]), str(error["ctx"]["discriminator"]).strip("'")])
-    if len(location) > 2 and isinstance(body, dict) and location[:2] == ("body", body.get("kind")):
-        location = ("body", *location[2:])
+        return ".".join([_field(location), str(error["ctx"]["discriminator"]).strip("'")]).removeprefix("body.")
     return _field(location)
 
 
+def _without_kinds(location: tuple[str | int, ...], body: Any) -> tuple[str | int, ...]:
+    """Of things of several kinds, steps of a pipeline too, the kind stands in the place after each."""
+    kept, inside = [*location[:1]], body if location[:1] == ("body",) else None
+    for number, part in enumerate(location[1:], 1):
+        is_last = number == len(location) - 1
+        if isinstance(inside, dict) and part == inside.get("kind") and not (is_last and part in inside):
+            continue
+        kept.append(part)
+        inside = _inner(inside, part)
+    return tuple(kept)
+
+
+def _inner(outer: Any, part: str | int) -> Any:
+    try:
+        return outer[part]
+    except (TypeError, KeyError, IndexError):
+        return None
+
+
 def _field(location: tuple[str | int, ...]) -> str:
-    """The dotted name without the part of the request that it stands in; a position in broken JSON is no name."""
-    names = [str(part) for part in location if not (location[1:] == (part,) and isinstance(part, int))]
-    return ".".join(names[1:] if len(names) > 1 and names[0] in ROOTS else names)
+    """As in `steps[0].model`, without the part of the request that it stands in; a position in broken JSON is none."""
+    parts = [part for part in location if not (location[1:] == (part,) and isinstance(part, int))]
+    named = parts[1:] if len(parts) > 1 and parts[0] in ROOTS else parts
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in named).removeprefix(".")
 
 
 def _detail(error: dict[str, Any]) -> str:

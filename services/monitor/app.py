@@ -2,6 +2,7 @@
 
 from services.monitor.dead_letters.collector import Collector
 from services.monitor.engine import Host
+from services.monitor.forecasting.forecasts import Forecasts
 from services.monitor.handlers import HANDLERS, Parts
 from services.monitor.retention import Retention
 from services.monitor.settings import Settings
@@ -15,7 +16,7 @@ def build(settings: Settings | None = None) -> Service:
     assert service.database is not None, "monitor needs MONITOR_DATABASE_URL"
     host = Host(settings.host_seconds, settings.home_dir)
     retention = Retention(service.database, settings)
-    service.handle(HANDLERS, Parts(host, StreamReader(service.bus, "EVT")))
+    service.handle(HANDLERS, Parts(host, StreamReader(service.bus, "EVT"), Forecasts(service.bus)))
     service.add_loop("host", host.run)
     service.add_loop("retention", retention.run)
     service.add_loop("dead letters", Collector(service.database, StreamReader(service.bus, "DLQ")).run)

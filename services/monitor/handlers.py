@@ -9,6 +9,8 @@ from services.monitor.audit.handlers import AUDIT_RPC, audit
 from services.monitor.dead_letters.handlers import DEAD_LETTER_RPC
 from services.monitor.domain import causal_order, count_loss, cursor_after, moment, prediction_columns
 from services.monitor.engine import Host
+from services.monitor.forecasting.domain import GOES_ON, forecast_of, with_forecast
+from services.monitor.forecasting.forecasts import Forecasts
 from shared.envelope import Envelope
 from shared.events import EVENTS
 from shared.events.base import Event
@@ -18,6 +20,8 @@ from shared.events.tasks import TaskChanged
 from shared.handlers import Handlers
 from shared.reading import StreamReader
 from shared.rpc.monitor import (
+    Forecast,
+    GetForecast,
     GetHostMetrics,
     GetPredictionStatistics,
     GetTimeline,
@@ -39,6 +43,7 @@ class Parts:
 
     host: Host
     events: StreamReader
+    forecasts: Forecasts
 
 
 Work = AnyWork[Parts]
@@ -76,7 +81,15 @@ async def on_predictions_logged(event: PredictionsLogged, work: Work) -> None:
 async def list_tasks(request: ListTasks, work: Work) -> TaskList:
     found = await store.list_tasks(work.tx, work.project, request)
     shown = found[: request.limit]
+    if any(task.state in GOES_ON for task in shown):
+        expected = await work.parts.forecasts.now(work.tx)
+        shown = [with_forecast(task, expected.get((work.project, task.id))) for task in shown]
     return TaskList(tasks=shown, next=cursor_after(shown[-1]) if len(found) > len(shown) else "")
+
+
+async def get_forecast(request: GetForecast, work: Work) -> Forecast:
+    expected = await work.parts.forecasts.now(work.tx)
+    return forecast_of(expected.get((work.project, request.task_id)))
 
 
 async def list_predictions(request: ListPredictions, work: Work) -> PredictionList:
@@ -105,6 +118,7 @@ HANDLERS = Handlers(
     | {TaskChanged: on_task_changed, PredictionsLogged: on_predictions_logged},
     rpc={
         ListTasks: list_tasks,
+        GetForecast: get_forecast,
         ListPredictions: list_predictions,
         GetPredictionStatistics: get_prediction_statistics,
         GetTimeline: get_timeline,
@@ -112,6 +126,7 @@ HANDLERS = Handlers(
         **AUDIT_RPC,
     },
     memory_rpc={GetHostMetrics: get_host_metrics},
+    asks=("trainer",),
     publishes=(retry_subject("*"),),
     reads=("DLQ", "EVT"),
     in_batches=True,

@@ -4,6 +4,7 @@ from typing import Any
 
 from services.registry import garbage, managing, store, uploads
 from services.registry.domain import (
+    Decision,
     Evaluation,
     Lineage,
     Outcome,
@@ -36,6 +37,8 @@ from shared.rpc.registry import (
     ListVersions,
     ModelList,
     ModelView,
+    PromoteVersion,
+    Promotion,
     RegisterDataset,
     RegisterImport,
     RegisterUpload,
@@ -72,24 +75,39 @@ async def on_evaluation_completed(event: EvaluationCompleted, work: Work) -> Non
     await store.lock_model(work.tx, work.project, event.model)
     candidate = await store.find_version(work.tx, work.project, event.model, event.version)
     evaluation = await store.insert_evaluation(work.tx, work.project, event)
-    if evaluation is None or not (evaluation.passed and event.auto_promote):
-        return
-    champion = await store.find_alias(work.tx, work.project, event.model, CHAMPION)
+    if evaluation is not None and evaluation.passed and event.auto_promote:
+        await _promote(work, event.model, candidate, evaluation)
+
+
+async def promote_version(request: PromoteVersion, work: Work) -> Promotion:
+    """Promote a version by an evaluation, as its training would have asked for."""
+    await store.lock_model(work.tx, work.project, request.model)
+    candidate = await store.find_version(work.tx, work.project, request.model, request.version)
+    evaluation = await store.find_evaluation(work.tx, work.project, request.evaluation_id)
+    if evaluation is None:
+        raise Unavailable(f"the evaluation {request.evaluation_id} is not known here yet")
+    decision = await _promote(work, request.model, candidate, evaluation)
+    return Promotion(refused=decision.reason, stale=decision.stale)
+
+
+async def _promote(work: Work, model: str, candidate: Version, evaluation: Evaluation) -> Decision:
+    champion = await store.find_alias(work.tx, work.project, model, CHAMPION)
     decision = decide_promotion(candidate, champion, evaluation)
     if decision.outcome is Outcome.POINT:
-        await _point(work, event.model, CHAMPION, candidate, champion, evaluation)
+        await _point(work, model, CHAMPION, candidate, champion, evaluation)
     if decision.outcome is Outcome.REFUSE:
-        work.say(_refusal(event, decision.reason, decision.stale))
+        work.say(_refusal(model, candidate, evaluation, decision))
+    return decision
 
 
-def _refusal(event: EvaluationCompleted, reason: str, stale: bool) -> PromotionRefused:
+def _refusal(model: str, candidate: Version, evaluation: Evaluation, decision: Decision) -> PromotionRefused:
     return PromotionRefused(
-        model=event.model,
-        version=event.version,
-        digest=event.digest,
-        evaluation_id=event.evaluation_id,
-        reason=reason,
-        stale=stale,
+        model=model,
+        version=candidate.number,
+        digest=evaluation.digest,
+        evaluation_id=evaluation.id,
+        reason=decision.reason,
+        stale=decision.stale,
     )
 
 
@@ -185,6 +203,7 @@ HANDLERS = Handlers(
         ListVersions: list_versions,
         GetVersion: get_version,
         SetAlias: set_alias,
+        PromoteVersion: promote_version,
         RegisterDataset: register_dataset,
         GetDataset: get_dataset,
         ListDatasets: list_datasets,

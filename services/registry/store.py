@@ -91,6 +91,8 @@ BEST_EVALUATION = """
 SELECT id, digest, passed, champion_digest FROM evaluations WHERE project = $1 AND model = $2 AND digest = $3
 ORDER BY passed DESC, recorded_at DESC LIMIT 1
 """
+# One evaluation.
+FIND_EVALUATION = "SELECT id, digest, passed, champion_digest FROM evaluations WHERE project = $1 AND id = $2"
 # Models with the count of their versions and their aliases, by name; a text is looked for in name, labels and card.
 MODELS = """
 SELECT m.name, m.project, m.task_type, m.created_at, m.updated_at, m.archived_at IS NOT NULL AS archived,
@@ -275,6 +277,11 @@ async def insert_evaluation(tx: Connection, project: str, event: EvaluationCompl
 
 async def best_evaluation(tx: Connection, project: str, model: str, digest: str) -> Evaluation | None:
     row = await tx.fetchrow(BEST_EVALUATION, project, model, digest)
+    return None if row is None else Evaluation(**dict(row))
+
+
+async def find_evaluation(tx: Connection, project: str, evaluation_id: str) -> Evaluation | None:
+    row = await tx.fetchrow(FIND_EVALUATION, project, evaluation_id)
     return None if row is None else Evaluation(**dict(row))
 
 

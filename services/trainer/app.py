@@ -6,6 +6,7 @@ from services.trainer.job import TrainJob
 from services.trainer.on_ray.ground import RayGround
 from services.trainer.optimising import OptimiseJob
 from services.trainer.parts import Parts
+from services.trainer.pipelines.driver import Driver
 from services.trainer.preparation import PrepareJob
 from services.trainer.runs.job import RunJob, SilentRuns
 from services.trainer.schedules.turns import Clock
@@ -32,6 +33,7 @@ def build(settings: Settings | None = None) -> Service:
     service.handle(HANDLERS, parts)
     service.add_loop("tasks", runner.run)
     service.add_loop("schedules", Clock(service.name, service.database, service.relay, parts).run)
+    service.add_loop("pipelines", Driver(service.name, service.database, service.relay, parts).run)
     silent = SilentRuns(service.database, service.relay, settings.run_silence_hours * 3600)
     service.add_loop("silent runs", silent.run)
     service.add_closing(runner.drain)

@@ -20,6 +20,7 @@ from shared.tasks.terms import Terms
 from shared.training import TRAINING, TrainingOptions, training_options
 
 KIND = "train"
+OPTIMISE = "optimise"
 SEED = "seed"
 SEEDS = 2**53
 DEFAULT_SEED = 0

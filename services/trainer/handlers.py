@@ -5,28 +5,30 @@ from typing import Any
 import library
 from library.base import Model
 from services.trainer import store
-from services.trainer.acceptance import accept_training
-from services.trainer.admission.desk import decide
-from services.trainer.domain import KIND, alike, brought, improved, ordered
+from services.trainer.acceptance import accept_optimisation, accept_training
+from services.trainer.admission.desk import decide, queues
+from services.trainer.domain import KIND, alike, brought, ordered
 from services.trainer.looking import LOOKING_RPC
-from services.trainer.optimising import OptimiseJob
 from services.trainer.parts import Parts, Work
+from services.trainer.pipelines.handlers import PIPELINE_RPC, TOLD, keep_fact
 from services.trainer.preparation import PrepareJob
 from services.trainer.runs.handlers import RUN_RPC
 from services.trainer.schedules.handlers import SCHEDULE_RPC, TRIGGERS, on_trigger
 from services.trainer.tuning.handlers import TUNING_RPC
 from shared.commands.trainer import TrainModel
 from shared.errors import InvalidInput
+from shared.events.base import Event
 from shared.handlers import Handlers
 from shared.rpc.artifacts import PAGE, ListReferences, References
-from shared.rpc.registry import GetVersion
 from shared.rpc.trainer import (
     Admission,
     AskAdmission,
     CloneTask,
+    GetQueues,
     Library,
     LibraryMember,
     ListLibrary,
+    Queues,
     SubmitDataset,
     SubmitOptimisation,
     SubmitTask,
@@ -53,6 +55,10 @@ async def ask_admission(request: AskAdmission, work: Work) -> Admission:
     return await decide(work.tx, request, work.parts.settings.project_weights)
 
 
+async def get_queues(request: GetQueues, work: Work) -> Queues:
+    return await queues(work.tx, work.parts.settings.project_weights)
+
+
 async def on_train_model(command: TrainModel, work: Work) -> None:
     """Accept a training task once per request_id."""
     if not command.request_id:
@@ -60,6 +66,13 @@ async def on_train_model(command: TrainModel, work: Work) -> None:
     task_id = new_task_id(KIND)
     if await store.take_request(work.tx, work.project, command.request_id, task_id):
         await accept_training(work, task_id, ordered(command))
+
+
+async def on_happened(event: Event, work: Work) -> None:
+    """Keep what pipelines may go on by, and give schedules their turns."""
+    await keep_fact(event, work)
+    if isinstance(event, TRIGGERS):
+        await on_trigger(event, work)
 
 
 async def submit_dataset(request: SubmitDataset, work: Work) -> TaskAccepted:
@@ -70,10 +83,7 @@ async def submit_dataset(request: SubmitDataset, work: Work) -> TaskAccepted:
 
 
 async def submit_optimisation(request: SubmitOptimisation, work: Work) -> TaskAccepted:
-    version = await work.parts.bus.ask(GetVersion(model=request.model, version=request.version), work.context)
-    made = improved(version, request.how, request.auto_promote)
-    task = await accept(work, OptimiseJob.kind, made.model, made.model_dump(mode="json", exclude={"model"}))
-    work.then(work.parts.runner.wake)
+    task = await accept_optimisation(work, request)
     return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
 
 
@@ -107,21 +117,23 @@ def _input(name: str, datatype: str, model: Model[Any]) -> dict[str, Any]:
 
 HANDLERS = Handlers(
     "trainer",
-    events=dict.fromkeys(TRIGGERS, on_trigger),
+    events=dict.fromkeys((*TRIGGERS, *TOLD), on_happened),
     commands={TrainModel: on_train_model},
     rpc={
         SubmitTask: submit_task,
         CloneTask: clone_task,
         AskAdmission: ask_admission,
+        GetQueues: get_queues,
         SubmitDataset: submit_dataset,
         SubmitOptimisation: submit_optimisation,
         ListReferences: list_references,
         **SCHEDULE_RPC,
+        **PIPELINE_RPC,
         **TUNING_RPC,
         **TASK_RPC,
         **RUN_RPC,
         **LOOKING_RPC,
     },
     memory_rpc={ListLibrary: list_library},
-    asks=("registry",),
+    asks=("registry", "inference", "evaluator"),
 )

@@ -3,14 +3,14 @@
 from typing import Any
 
 from library.optimisation.process import OptimisationSpec
-from services.trainer.domain import Improved, optimised
+from services.trainer.domain import OPTIMISE, Improved, optimised
 from shared.errors import NotFound
 from shared.rpc.registry import GetDataset
 from shared.tasks.run import Job, TaskFailed, TaskRun
 from shared.tasks.store import Task
 from shared.work import Work
 
-OPTIMISE = "library.optimisation.process"
+PROCESS = "library.optimisation.process"
 GIVEN = "given.onnx"
 VALIDATION = "validation"
 
@@ -18,7 +18,7 @@ VALIDATION = "validation"
 class OptimiseJob(Job):
     """Optimise one version; registry makes a version of what comes out, which is evaluated like any other."""
 
-    kind = "optimise"
+    kind = OPTIMISE
 
     async def execute(self, run: TaskRun) -> None:
         plan = Improved(model=run.task.model, **run.task.spec)
@@ -26,7 +26,7 @@ class OptimiseJob(Job):
         parts = await _parts(run, plan)
         calibration = parts.get(plan.calibration) if plan.calibration else None
         facts = {"file": GIVEN, "calibration": calibration, "validation": parts.get(VALIDATION)}
-        result = await run.execute(OPTIMISE, OptimisationSpec(how=plan.how, **facts))
+        result = await run.execute(PROCESS, OptimisationSpec(how=plan.how, **facts))
         digest = await run.artifacts.put_file(run.path(result.files["model"]))
         metrics = result.data["metrics"]
 

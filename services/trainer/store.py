@@ -39,9 +39,11 @@ DELETE FROM insights WHERE task_id = $1 AND epoch <= (
     SELECT epoch FROM insights WHERE task_id = $1 ORDER BY epoch DESC OFFSET $2 LIMIT 1
 )
 """
-# The data sets of tasks that go on.
+# The data sets of tasks, and of steps of pipelines, that go on.
 USED_DATASETS = """
-SELECT DISTINCT spec ->> 'dataset' AS name FROM tasks WHERE ended_at IS NULL AND spec ->> 'dataset' IS NOT NULL
+SELECT spec ->> 'dataset' AS name FROM tasks WHERE ended_at IS NULL AND spec ->> 'dataset' IS NOT NULL
+UNION SELECT s.spec ->> 'dataset' FROM pipeline_steps s JOIN pipelines p ON p.id = s.pipeline_id
+    WHERE p.ended_at IS NULL AND s.spec ->> 'dataset' IS NOT NULL
 """
 
 

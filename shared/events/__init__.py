@@ -1,12 +1,24 @@
 """Every event of the platform, by domain; DOMAINS says which services publish it."""
 
-from shared.events import bus, deployment, evaluation, identity, inference, models, predictions, tasks, training
+from shared.events import (
+    bus,
+    deployment,
+    evaluation,
+    identity,
+    inference,
+    models,
+    pipelines,
+    predictions,
+    tasks,
+    training,
+)
 from shared.events.base import Event, events_of
 
 DOMAINS: dict[str, tuple[str, ...]] = {
     "identity": ("auth",),
     "models": ("registry",),
     "training": ("trainer",),
+    "pipelines": ("trainer",),
     "deployment": ("inference",),
     "inference": ("inference",),
     "evaluation": ("evaluator",),
@@ -17,7 +29,7 @@ DOMAINS: dict[str, tuple[str, ...]] = {
 
 EVENTS: dict[str, type[Event]] = {
     event.type_name(): event
-    for module in (identity, models, training, deployment, inference, evaluation, tasks, predictions, bus)
+    for module in (identity, models, training, pipelines, deployment, inference, evaluation, tasks, predictions, bus)
     for event in events_of(module)
 }
 

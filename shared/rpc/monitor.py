@@ -23,6 +23,19 @@ class TaskList(Reply):
     next: str = ""
 
 
+class Forecast(Reply):
+    """When a task is expected to begin and to end, as far as that follows from what is known."""
+
+    estimated_start: datetime | None = None
+    estimated_end: datetime | None = None
+
+
+class GetForecast(Request[Forecast]):
+    """Estimate a task that waits or runs."""
+
+    task_id: TaskId
+
+
 class PredictionView(Reply):
     """One answered request of the data plane."""
 

@@ -133,6 +133,21 @@ class SetAlias(Request[VersionView]):
     reason: Text = ""
 
 
+class Promotion(Reply):
+    """What became of a promotion: nothing refused it, or why it was; stale means that it is compared anew."""
+
+    refused: str = ""
+    stale: bool = False
+
+
+class PromoteVersion(Request[Promotion]):
+    """Make a version champion by an evaluation that it passed, beside the champion of now; twice is as once."""
+
+    model: Slug
+    version: int
+    evaluation_id: str
+
+
 class RegisterUpload(Request[VersionView]):
     """Check an ONNX file that is kept as an artifact, and make it the next version of a model.
 

@@ -23,7 +23,7 @@ class TaskFailure(Reply):
 
 
 class TaskView(Reply):
-    """A task as its owner knows it now."""
+    """A task as its owner knows it now; what is estimated is null where too little is known."""
 
     id: str
     project: str
@@ -50,6 +50,8 @@ class TaskView(Reply):
     resources: Resources | None = None
     limits: Limits | None = None
     retries: Retries | None = None
+    estimated_start: datetime | None = None
+    estimated_end: datetime | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None

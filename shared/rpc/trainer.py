@@ -253,6 +253,32 @@ class AskAdmission(Request[Admission]):
     waiting: list[Wish] = []
 
 
+class Taken(Reply):
+    """A task that the desk knows of, and what it takes."""
+
+    task_id: str
+    project: str
+    needs: Resources
+
+
+class NodeQueue(Reply):
+    """What a node has, what runs there, and what waits for it, in the order in which it would begin now."""
+
+    capacity: Resources
+    running: list[Taken] = []
+    waiting: list[Taken] = []
+
+
+class Queues(Reply):
+    """The queues of all nodes that were heard of lately."""
+
+    nodes: list[NodeQueue] = []
+
+
+class GetQueues(Request[Queues]):
+    """Show what runs and what waits, in the order of the desk."""
+
+
 class SubmitDataset(Request[TaskAccepted]):
     """Accept a task that makes a data set of a file of rows, kept as an artifact, that is like one of the library's."""
 

@@ -1,7 +1,7 @@
 """The requests about tasks, answered alike by every service that runs them."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import Conflict
 from shared.handlers import RpcHandler
@@ -33,19 +33,26 @@ from shared.tasks import store
 from shared.tasks.run import RunsTasks, tell
 from shared.work import Work
 
+if TYPE_CHECKING:
+    from shared.tasks.runner import TaskRunner
+
 
 async def get_task(request: GetTask, work: Work[RunsTasks]) -> TaskView:
     return (await store.find(work.tx, work.project, request.task_id)).view()
 
 
 async def cancel_task(request: CancelTask, work: Work[RunsTasks]) -> TaskView:
+    return (await cancel(work, work.parts.runner, request.task_id)).view()
+
+
+async def cancel(work: Work[Any], runner: "TaskRunner", task_id: str) -> store.Task:
     """Ask a running task to end, which takes seconds; end a waiting one here and now."""
-    before = await store.find(work.tx, work.project, request.task_id, lock=True)
+    before = await store.find(work.tx, work.project, task_id, lock=True)
     task = await store.request_cancel(work.tx, before)
     if task.state is not before.state:
         tell(work, task)
-        await work.parts.runner.job(task.kind).on_cancelled(task, work)
-    return task.view()
+        await runner.job(task.kind).on_cancelled(task, work)
+    return task
 
 
 async def pause_task(request: PauseTask, work: Work[RunsTasks]) -> TaskView:

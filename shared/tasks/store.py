@@ -1,7 +1,7 @@
 """All SQL of tasks. Leases are measured by the database's clock; every write of a running task names its fence."""
 
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -107,7 +107,13 @@ class Task(HasOrigin):
             resources=needs(self.kind, self.terms),
             limits=self.terms.limits,
             retries=self.terms.retries,
+            estimated_end=self._estimated_end(),
         )
+
+    def _estimated_end(self) -> datetime | None:
+        if self.state is not TaskState.RUNNING or self.seconds_left is None:
+            return None
+        return datetime.now(UTC) + timedelta(seconds=self.seconds_left)
 
 
 COLUMNS = """id, project, kind, model, state, spec, context, progress, note, seconds_left, fence, lost,
@@ -220,7 +226,7 @@ async def insert(
     parent: str = "",
 ) -> Task:
     """Accept a task; `spec["parameters"]` is what people see of it. The request's own limits end here."""
-    headers = replace(context, deadline=None, idempotency_key="").to_headers()
+    headers = context.lasting().to_headers()
     terms = terms or Terms()
     kept = terms.model_dump(mode="json", include={"place", "resources", "limits", "retries"}, exclude_defaults=True)
     waits_for = list(dict.fromkeys(terms.after))

@@ -83,8 +83,8 @@ class Retries(BaseModel):
         return int(getattr(self, cause.value))
 
 
-class Terms(BaseModel):
-    """All that is said of a task beside what it does."""
+class OwnTerms(BaseModel):
+    """What is said of a task beside what it does, and beside what it waits for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     priority: int = Field(
@@ -94,9 +94,14 @@ class Terms(BaseModel):
     resources: Resources | None = None
     limits: Limits = Limits()
     retries: Retries = Retries()
-    after: tuple[TaskId, ...] = Field(default=(), max_length=100, description="tasks that must have succeeded before")
     tags: tuple[Tag, ...] = Field(default=(), max_length=50)
     remark: Remark = ""
+
+
+class Terms(OwnTerms):
+    """All that is said of a task beside what it does."""
+
+    after: tuple[TaskId, ...] = Field(default=(), max_length=100, description="tasks that must have succeeded before")
 
 
 def needs(kind: str, terms: Terms) -> Resources:

@@ -111,6 +111,7 @@ def guarded() -> list[tuple[str, str, Permission]]:
 def concrete(path: str) -> str:
     values = {
         "task_id": "train-01890000-0000-7000-8000-000000000000",
+        "pipeline_id": "pipeline-01890000-0000-7000-8000-000000000000",
         "evaluation_id": "evaluate-01890000-0000-7000-8000-000000000000",
         "key_id": "01890000-0000-7000-8000-000000000000",
         "user_id": "01890000-0000-7000-8000-000000000000",

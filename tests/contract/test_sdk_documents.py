@@ -5,12 +5,13 @@ import typing
 from pathlib import Path
 
 import pytest
-from aimass import people, scheduling, searching, tuning, types
+from aimass import insight, people, pipelines, scheduling, searching, tuning, types
 from pydantic import BaseModel
 
 from services.gateway.routes import predict, users
 from services.gateway.routes.logs import LogLine
 from shared.rpc import auth, evaluator, inference, monitor, registry, tasks, trainer
+from shared.rpc import pipelines as rpc_pipelines
 
 SDK = Path(__file__).resolve().parents[2] / "sdk" / "aimass"
 OURS = {"services", "shared", "library", "deploy"}
@@ -40,8 +41,8 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (types.Answers, predict.Prediction),
     (types.Prediction, monitor.PredictionView),
     (types.Event, monitor.TimelineEntry),
-    (types.Gpu, monitor.Gpu),
-    (types.HostMetrics, monitor.HostMetrics),
+    (insight.Gpu, monitor.Gpu),
+    (insight.HostMetrics, monitor.HostMetrics),
     (types.ApiKey, auth.ApiKeyView),
     (types.NewApiKey, auth.ApiKeyCreated),
     (types.User, auth.UserView),
@@ -49,6 +50,8 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (types.Session, auth.LoggedIn),
     (people.Me, users.Me),
     (scheduling.Schedule, trainer.ScheduleView),
+    (pipelines.Pipeline, rpc_pipelines.PipelineView),
+    (pipelines.Step, rpc_pipelines.StepView),
 ]
 
 

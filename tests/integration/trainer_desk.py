@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from deploy.embedded.testing_servers import NatsServer
-from services.trainer.admission.desk import OwnDesk, decide
+from services.trainer.admission.desk import OwnDesk, decide, queues
 from shared.db import Database
 from shared.handlers import Handlers
-from shared.rpc.trainer import Admission, AskAdmission
+from shared.rpc.trainer import Admission, AskAdmission, GetQueues, Queues
 from shared.settings import ServiceSettings
 from shared.work import Work
 from tests.integration.running import running
@@ -23,9 +23,13 @@ async def _ask_admission(request: AskAdmission, work: Work[Any]) -> Admission:
     return await decide(work.tx, request, {})
 
 
+async def _get_queues(request: GetQueues, work: Work[Any]) -> Queues:
+    return await queues(work.tx, {})
+
+
 @asynccontextmanager
 async def answering_desk(settings_of: Callable[[str], ServiceSettings], nats: NatsServer) -> AsyncIterator[None]:
     """The real one, over the bus."""
-    handlers = Handlers("trainer", rpc={AskAdmission: _ask_admission})
+    handlers = Handlers("trainer", rpc={AskAdmission: _ask_admission, GetQueues: _get_queues})
     async with running(handlers, None, settings_of("trainer"), nats):
         yield

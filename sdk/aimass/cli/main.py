@@ -12,6 +12,7 @@ from aimass.cli import (
     exits,
     happenings,
     models,
+    pipelines,
     predicting,
     profiles,
     scheduling,
@@ -25,7 +26,7 @@ COMMANDS = (
     *(access.login, access.logout, access.whoami),
     *(models.library, models.data),
     *(training.train, tuning.tune, tuning.study, tasks.tasks, tasks.logs, tasks.metrics, tasks.curves),
-    *(tasks.cancel, tasks.pause, tasks.resume, training.clone, tasks.note),
+    *(tasks.cancel, tasks.pause, tasks.resume, training.clone, training.reproduce, tasks.note),
     *(scheduling.schedule, scheduling.schedules, scheduling.unschedule),
     *(models.models, models.versions, models.promote, deploying.deploy, models.deployments),
     *(predicting.predict, happenings.events),
@@ -84,6 +85,7 @@ def start(
 
 for _command in COMMANDS:
     app.command()(_command)
+app.add_typer(pipelines.app)
 
 
 def main() -> None:

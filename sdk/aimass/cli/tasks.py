@@ -26,6 +26,7 @@ COLUMNS: output.Columns = {
     "MODEL": lambda task: task["model"],
     "STATE": lambda task: _state(task),
     "CREATED": lambda task: output.moment(task["created_at"]),
+    "EXPECTED": lambda task: _expected(task),
     "NOTE": lambda task: task["error_class"] or task["note"],
 }
 
@@ -135,6 +136,12 @@ def sparkline(values: list[float]) -> str:
 
 def _state(task: types.Task) -> str:
     return f"{task['state']} {task['progress']:.0%}" if task["state"] == "running" else task["state"]
+
+
+def _expected(task: types.Task) -> str:
+    """When it is to begin and to end, as far as that is known."""
+    begins, ends = output.moment(task["estimated_start"]), output.moment(task["estimated_end"])
+    return " ".join(part for part in (f"from {begins}" if begins else "", f"to {ends}" if ends else "") if part)
 
 
 def _points(context: typer.Context, task: str) -> list[types.MetricPoint]:

@@ -1,4 +1,4 @@
-"""train and clone: what begins a task, and what it is told."""
+"""train, clone and reproduce: what begins a task, and what it is told."""
 
 import json
 import time
@@ -29,6 +29,9 @@ Needs = Annotated[
 ]
 
 
+Place = Annotated[
+    str | None, typer.Option(metavar="local|ray", help="Where it runs: on this platform's node, or on its Ray cluster.")
+]
 Key = Annotated[str, typer.Option(help="An idempotency key: the same key again is the same task.")]
 
 
@@ -43,12 +46,13 @@ def train(
     remark: Remark = None,
     after: After = [],  # noqa: B006
     needs: Needs = [],  # noqa: B006
+    place: Place = None,
     key: Key = "",
     follow: Follow = False,
     as_json: output.AsJson = False,
 ) -> None:
     """Train a member of the library, which becomes the next version of the model of its name."""
-    config, terms = config_of(settings), terms_of(priority, tags, remark, after, needs)
+    config, terms = config_of(settings), terms_of(priority, tags, remark, after, needs, place)
     with client_of(context) as client:
         accepted = client.train(model, config, auto_promote=promote, dataset=dataset, terms=terms, key=key)
         submitted(client, accepted, follow, as_json)
@@ -63,14 +67,28 @@ def clone(
     remark: Remark = None,
     after: After = [],  # noqa: B006
     needs: Needs = [],  # noqa: B006
+    place: Place = None,
     key: Key = "",
     follow: Follow = False,
     as_json: output.AsJson = False,
 ) -> None:
     """Submit a task again, with other values where --set names them."""
-    config, terms = config_of(settings), terms_of(priority, tags, remark, after, needs)
+    config, terms = config_of(settings), terms_of(priority, tags, remark, after, needs, place)
     with client_of(context) as client:
         submitted(client, client.clone(task, config, terms=terms, key=key), follow, as_json)
+
+
+def reproduce(
+    context: typer.Context, task: TaskId, key: Key = "", follow: Follow = False, as_json: output.AsJson = False
+) -> None:
+    """Run a training that succeeded once more on the same data, and say what came out otherwise."""
+    with client_of(context) as client:
+        accepted = client.reproduce(task, key=key)
+        if not follow:
+            return output.facts(accepted, as_json)
+        ended = following.follow(client, accepted["id"], as_json)
+    following.end(ended, as_json)
+    return output.facts(ended["result"]["reproduction"], as_json)
 
 
 def submitted(client: Client, accepted: types.Accepted, follow: bool, as_json: bool) -> None:
@@ -86,9 +104,11 @@ def submitted(client: Client, accepted: types.Accepted, follow: bool, as_json: b
     return _registered(client, task, as_json)
 
 
-def terms_of(priority: int | None, tags: list[str], remark: str | None, after: list[str], needs: list[str]) -> Terms:
+def terms_of(
+    priority: int | None, tags: list[str], remark: str | None, after: list[str], needs: list[str], place: str | None
+) -> Terms:
     """The terms that were given; what was not is left to the platform."""
-    given: dict[str, Any] = {"priority": priority, "tags": tags, "remark": remark, "after": after}
+    given: dict[str, Any] = {"priority": priority, "tags": tags, "remark": remark, "after": after, "place": place}
     given["resources"] = config_of(needs, "--need")
     return cast(Terms, {name: value for name, value in given.items() if value not in (None, [], {})})
 

@@ -7,7 +7,7 @@ import typer
 from aimass.cli import output
 from aimass.cli.session import client_of
 from aimass.cli.tasks import Follow, Priority, Remark, Tags, TaskId
-from aimass.cli.training import After, Key, Model, Needs, Settings, config_of, submitted, terms_of
+from aimass.cli.training import After, Key, Model, Needs, Place, Settings, config_of, submitted, terms_of
 from aimass.tuning import Trial
 
 Ranges = Annotated[
@@ -45,6 +45,7 @@ def tune(
     remark: Remark = None,
     after: After = [],  # noqa: B006
     needs: Needs = [],  # noqa: B006
+    place: Place = None,
     key: Key = "",
     follow: Follow = False,
     as_json: output.AsJson = False,
@@ -53,7 +54,7 @@ def tune(
     limits = {"trials": trials, "seconds": seconds, "target": target}
     budget = {name: value for name, value in limits.items() if value is not None}
     config, space = config_of(settings), config_of(ranges, "--range")
-    terms = terms_of(priority, tags, remark, after, needs)
+    terms = terms_of(priority, tags, remark, after, needs, place)
     drawn: dict[str, Any] = {"sampler": sampler, "pruner": pruner, "parallel": parallel, "seed": seed}
     told: dict[str, Any] = {"auto_promote": promote, "dataset": dataset, "terms": terms, "key": key}
     with client_of(context) as client:

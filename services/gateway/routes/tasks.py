@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.caller import Caller, CallerOf
 from services.gateway.routes.declare import PREFIX, Routes
-from shared.errors import NotFound
+from shared.errors import DeadlineExceeded, NotFound, Unavailable
 from shared.names import Slug
 from shared.permissions import Permission
-from shared.rpc.monitor import CURSOR_PATTERN, ListTasks, TaskList
+from shared.rpc.monitor import CURSOR_PATTERN, GetForecast, ListTasks, TaskList
 from shared.rpc.tasks import (
     CancelTask,
     GetTask,
@@ -145,8 +145,9 @@ async def list_tasks(
 
 @ROUTES.add("GET", "/tasks/{task_id}", Permission.TASKS_READ)
 async def show_task(task_id: TaskId, caller: CallerOf) -> TaskView:
-    """One task as its owner knows it now."""
-    return await one_task(task_id, caller)
+    """One task as its owner knows it now; of one that waits also when it is expected to begin and to end."""
+    task = await one_task(task_id, caller)
+    return await _expected(task, caller) if task.state == "queued" else task
 
 
 @ROUTES.add("GET", "/tasks/{task_id}/metrics", Permission.TASKS_READ)
@@ -211,6 +212,15 @@ def _terms(body: Terms) -> Terms:
 def _located(accepted: TaskAccepted, response: Response) -> TaskAccepted:
     response.headers["Location"] = f"{PREFIX}/tasks/{accepted.id}"
     return accepted
+
+
+async def _expected(task: TaskView, caller: Caller) -> TaskView:
+    """With the estimates of monitor; without them where it does not answer now."""
+    try:
+        found = await caller.ask(GetForecast(task_id=task.id))
+    except (Unavailable, DeadlineExceeded):
+        return task
+    return task.model_copy(update=found.model_dump())
 
 
 async def one_task(task_id: str, caller: Caller) -> TaskView:

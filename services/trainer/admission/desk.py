@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from services.trainer.admission import store
-from services.trainer.admission.domain import admit
+from services.trainer.admission.domain import admit, in_turn
 from shared.db import Connection, Database
-from shared.rpc.trainer import Admission, AskAdmission
+from shared.rpc.trainer import Admission, AskAdmission, NodeQueue, Queues, Taken
 
 
 async def decide(tx: Connection, told: AskAdmission, weights: Mapping[str, float]) -> Admission:
@@ -20,6 +20,19 @@ async def decide(tx: Connection, told: AskAdmission, weights: Mapping[str, float
         await store.drop_wish(tx, task.task_id)
     too_large = [task.task_id for task in decision.too_large if task.is_askers]
     return Admission(admitted=[task.task_id for task in decision.admitted], too_large=too_large)
+
+
+async def queues(tx: Connection, weights: Mapping[str, float]) -> Queues:
+    """What runs on each node, and what waits for it in the order of the line."""
+    nodes, usage = await store.seen_nodes(tx), await store.usage(tx)
+    held, line = await store.held(tx), await store.in_line(tx)
+    found = []
+    for name, capacity in nodes.items():
+        ours = in_turn([task for node, task in line if node == name], usage, weights, capacity)
+        waiting = [Taken(task_id=task.task_id, project=task.project, needs=task.needs) for task in ours]
+        running = [task for node, task in held if node == name]
+        found.append(NodeQueue(capacity=capacity, running=running, waiting=waiting))
+    return Queues(nodes=found)
 
 
 class OwnDesk:

@@ -53,7 +53,7 @@ def admit(
     for needs in taken:
         free -= needs
     decision = Decision([], [])
-    for task in _in_turn(waiting, usage, weights, capacity):
+    for task in in_turn(waiting, usage, weights, capacity):
         if not capacity.holds(task.needs):
             if not any(other.holds(task.needs) for other in others):
                 decision.too_large.append(task)
@@ -64,10 +64,10 @@ def admit(
     return decision
 
 
-def _in_turn(
+def in_turn(
     waiting: Iterable[Waiting], usage: Mapping[str, float], weights: Mapping[str, float], capacity: Resources
 ) -> Iterable[Waiting]:
-    """Each time the project that has had least by then; what is chosen counts as some use of its project."""
+    """The line: each time the project that has had least by then, where what is chosen counts as some use of it."""
     lines: dict[str, list[Waiting]] = {}
     for task in sorted(waiting, key=_urgency, reverse=True):
         lines.setdefault(task.project, []).append(task)

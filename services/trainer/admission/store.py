@@ -1,8 +1,10 @@
 """SQL of admission; one runner is answered at a time, by the database's clock."""
 
+import asyncpg
+
 from services.trainer.admission.domain import Waiting, share
 from shared.db import Connection
-from shared.rpc.trainer import AskAdmission, Wish
+from shared.rpc.trainer import AskAdmission, Taken, Wish
 from shared.tasks.terms import Resources
 
 LOCK = 7302
@@ -63,6 +65,15 @@ NODES = """
 SELECT capacity FROM nodes
 WHERE seen_at > clock_timestamp() - make_interval(secs => $1) AND (node LIKE 'ray:%') = ($2 LIKE 'ray:%')
 """
+# All that is held, by node.
+HELD = "SELECT node, task_id, project, needs FROM admissions WHERE until > clock_timestamp()"
+# All that waits, by node, and is not held.
+IN_LINE = """
+SELECT node, task_id, project, priority, needs, created_at FROM wishes
+WHERE until > clock_timestamp() AND NOT task_id IN (SELECT task_id FROM admissions WHERE until > clock_timestamp())
+"""
+# The nodes that were heard of lately.
+SEEN_NODES = "SELECT node, capacity FROM nodes WHERE seen_at > clock_timestamp() - make_interval(secs => $1)"
 # How much each project had, in seconds of a whole node, of which half is forgotten every half-life.
 USAGE = """
 SELECT project, used * 0.5 ^ (extract(epoch FROM clock_timestamp() - counted_at)::float8 / $1) AS used
@@ -106,6 +117,30 @@ async def taken(tx: Connection, told: AskAdmission) -> list[Resources]:
 
 async def nodes(tx: Connection, like: str) -> list[Resources]:
     return [Resources(**row["capacity"]) for row in await tx.fetch(NODES, NODE_SECONDS, like)]
+
+
+async def seen_nodes(tx: Connection) -> dict[str, Resources]:
+    """What each has, by name."""
+    return {row["node"]: Resources(**row["capacity"]) for row in await tx.fetch(SEEN_NODES, NODE_SECONDS)}
+
+
+async def held(tx: Connection) -> list[tuple[str, Taken]]:
+    """All that runs, each with its node."""
+    return [(row["node"], _taken(row)) for row in await tx.fetch(HELD)]
+
+
+async def in_line(tx: Connection) -> list[tuple[str, Waiting]]:
+    """All that waits, each with its node."""
+    return [(row["node"], _waiting(row)) for row in await tx.fetch(IN_LINE)]
+
+
+def _taken(row: asyncpg.Record) -> Taken:
+    return Taken(task_id=row["task_id"], project=row["project"], needs=Resources(**row["needs"]))
+
+
+def _waiting(row: asyncpg.Record) -> Waiting:
+    facts = {name: value for name, value in row.items() if name not in ("node", "needs")}
+    return Waiting(**facts, needs=Resources(**row["needs"]), is_askers=False)
 
 
 async def usage(tx: Connection) -> dict[str, float]:

@@ -25,19 +25,31 @@ from shared.tuning import Objective
 
 
 async def submit_study(request: SubmitStudy, work: Work) -> TaskAccepted:
-    """Raises InvalidInput naming the field, NotFound for a member or data set that is not there."""
-    check_place(request.terms, work.parts.settings)
-    model = library.model(request.model)
-    plan = planned(request, model)
-    if request.dataset is not None and request.dataset != plan.dataset:
-        found = await work.parts.bus.ask(GetDataset(name=request.dataset), work.context)
-        fits(model, request.dataset, found.facts)
-        plan = plan.model_copy(update={"dataset": request.dataset, "dataset_digest": found.digest})
-    await dependencies.check(work, request.terms.after)
-    terms = Terms(**request.terms.model_dump(include=STUDY_TERMS))
-    task = await accept(work, KIND, plan.model, plan.model_dump(mode="json", exclude={"model"}), terms=terms)
-    work.then(work.parts.runner.wake)
+    task = await accept_study(work, request)
     return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
+
+
+async def accept_study(work: Work, order: SubmitStudy, parent: str = "") -> Task:
+    """Raises InvalidInput naming the field, NotFound for a member or data set that is not there."""
+    plan = await planned_study(work, order)
+    await dependencies.check(work, order.terms.after)
+    terms = Terms(**order.terms.model_dump(include=STUDY_TERMS))
+    spec = plan.model_dump(mode="json", exclude={"model"})
+    task = await accept(work, KIND, plan.model, spec, terms=terms, parent=parent)
+    work.then(work.parts.runner.wake)
+    return task
+
+
+async def planned_study(work: Work, order: SubmitStudy) -> StudyPlan:
+    """What is asked for, completed and checked; raises as accept_study does."""
+    check_place(order.terms, work.parts.settings)
+    model = library.model(order.model)
+    plan = planned(order, model)
+    if order.dataset is not None and order.dataset != plan.dataset:
+        found = await work.parts.bus.ask(GetDataset(name=order.dataset), work.context)
+        fits(model, order.dataset, found.facts)
+        plan = plan.model_copy(update={"dataset": order.dataset, "dataset_digest": found.digest})
+    return plan
 
 
 async def get_study(request: GetStudy, work: Work) -> StudyView:
