@@ -12,6 +12,7 @@ from aimass.insight import Insight
 from aimass.later import Later
 from aimass.methods import Awaiting, Waiting
 from aimass.models import Models
+from aimass.operating import Operating
 from aimass.people import People
 from aimass.pipelines import Pipelines
 from aimass.retrying import Policy
@@ -24,7 +25,7 @@ from aimass.tuning import Studies
 T = TypeVar("T")
 
 
-class Methods(Tasks, Models, Insight, People, Asking, Later, Searching, Scheduling, Studies, Pipelines):
+class Methods(Tasks, Models, Insight, People, Asking, Later, Searching, Scheduling, Studies, Pipelines, Operating):
     """All that a client can do."""
 
     authorization: str

@@ -37,6 +37,7 @@ class PipelineStepApproved(Event):
     """Somebody approved of a promotion that waited for that."""
 
     about: ClassVar[str] = "pipeline_id"
+    audited: ClassVar[bool] = True
     pipeline_id: str = ""
     step: str = ""
     actor: str = ""

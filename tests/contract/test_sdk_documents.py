@@ -5,7 +5,7 @@ import typing
 from pathlib import Path
 
 import pytest
-from aimass import insight, people, pipelines, scheduling, searching, tuning, types
+from aimass import insight, operating, people, pipelines, scheduling, searching, tuning, types
 from pydantic import BaseModel
 
 from services.gateway.routes import predict, users
@@ -41,6 +41,10 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (types.Answers, predict.Prediction),
     (types.Prediction, monitor.PredictionView),
     (types.Event, monitor.TimelineEntry),
+    (operating.DeadLetter, monitor.DeadLetter),
+    (operating.DeadLetterContent, monitor.DeadLetterContent),
+    (operating.AuditEntry, monitor.AuditEntry),
+    (operating.AuditVerification, monitor.AuditVerification),
     (insight.Gpu, monitor.Gpu),
     (insight.HostMetrics, monitor.HostMetrics),
     (types.ApiKey, auth.ApiKeyView),

@@ -1,5 +1,6 @@
 """The command line against a whole stack: what people type, what comes out, and with which code it ends."""
 
+import asyncio
 import io
 import json
 import signal
@@ -7,10 +8,12 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 from PIL import Image, ImageDraw
 
 from deploy.embedded.ports import free_port
+from shared.names import new_id
 from tests.e2e.commands import Shell
 from tests.house import House, until
 
@@ -35,6 +38,43 @@ def drawn() -> bytes:
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
+
+
+def poison(house: House) -> None:
+    """An event that registry cannot read."""
+
+    async def publish() -> None:
+        connection = await nats.connect(house.stack.info["nats"])
+        headers = {"ce-type": "aimass.training.v1.TrainingCompleted", "ce-source": "trainer", "ce-id": new_id()}
+        subject = "evt.default.training.v1.training_completed"
+        await connection.jetstream(timeout=60).publish(subject, b'{"metrics": 1}', headers=headers)
+        await connection.close()
+
+    asyncio.run(publish())
+
+
+def test_what_a_service_gave_up_on_is_decided_about(house: House, shell: Shell) -> None:
+    poison(house)
+
+    def waiting() -> list[str]:
+        found = shell.json("letters", "list", "--service", "registry", "--state", "waiting")
+        return [letter["id"] for letter in found]
+
+    (letter,) = until(waiting, what="the dead letter")
+    assert "metrics" in shell.run("letters", "show", letter).stdout
+    assert shell.run("letters", "replay", letter).stdout
+    (again,) = until(waiting, what="the letter that failed again")
+    assert again != letter
+    shell.run("letters", "discard", again, "--reason", "a test's")
+    shell.run("letters", "discard", again, "--reason", "once more", code=6)
+    assert shell.run("letters", "replay", code=2).stderr
+
+    def decided() -> bool:
+        kinds = [entry["type"].rpartition(".")[2] for entry in shell.json("audit", "list", "--limit", "2")]
+        return kinds == ["DeadLetterDiscarded", "DeadLetterReplayed"]
+
+    until(decided, what="the decisions to be in the audit")
+    assert shell.run("audit", "verify").stdout.startswith("intact: ")
 
 
 def test_a_key_is_kept_for_later_and_forgotten(house: House, person: Shell) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer
 from aimass import errors
-from aimass.cli import exits, main, output, pipelines, predicting, profiles, tasks, training
+from aimass.cli import exits, main, output, predicting, profiles, tasks, training
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "command-line.md"
 URL = "http://127.0.0.1:1"
@@ -176,7 +176,8 @@ def test_ids_stay_in_one_piece_in_a_table(capsys: pytest.CaptureFixture[str]) ->
 def test_the_page_shows_every_command_and_no_other() -> None:
     shown = set(re.findall(r"aimass ([a-z]+)", PAGE.read_text().replace("--profile NAME ", "")))
     assert {command.__name__ for command in main.COMMANDS} <= shown
-    grouped = {str(command.name or command.callback.__name__) for command in pipelines.app.registered_commands}  # type: ignore[union-attr]
-    assert grouped <= set(re.findall(r"aimass pipeline ([a-z]+)", PAGE.read_text()))
+    for group in main.GROUPS:
+        grouped = {str(command.name or command.callback.__name__) for command in group.registered_commands}  # type: ignore[union-attr]
+        assert grouped <= set(re.findall(rf"aimass {group.info.name} ([a-z]+)", PAGE.read_text()))
     typed = set(re.findall(r"^    \$ aimass ([a-z]+)", PAGE.read_text(), re.MULTILINE))
-    assert typed <= {command.__name__ for command in main.COMMANDS} | {str(pipelines.app.info.name)}
+    assert typed <= {command.__name__ for command in main.COMMANDS} | {str(group.info.name) for group in main.GROUPS}

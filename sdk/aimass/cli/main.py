@@ -12,6 +12,7 @@ from aimass.cli import (
     exits,
     happenings,
     models,
+    operating,
     pipelines,
     predicting,
     profiles,
@@ -31,6 +32,7 @@ COMMANDS = (
     *(models.models, models.versions, models.promote, deploying.deploy, models.deployments),
     *(predicting.predict, happenings.events),
 )
+GROUPS = (pipelines.app, operating.letters, operating.audit)
 
 
 class Commands(TyperGroup):
@@ -85,7 +87,8 @@ def start(
 
 for _command in COMMANDS:
     app.command()(_command)
-app.add_typer(pipelines.app)
+for _group in GROUPS:
+    app.add_typer(_group)
 
 
 def main() -> None:
