@@ -3,7 +3,7 @@
 from typing import Any
 
 import library
-from services.trainer.domain import KIND, Plan, fits, plan, requested
+from services.trainer.domain import KIND, Plan, fits, plan, requested, together
 from services.trainer.on_ray.ground import check_place
 from services.trainer.parts import Work
 from shared.rpc.registry import GetDataset
@@ -34,6 +34,7 @@ async def accept_plan(
 ) -> Task:
     """Commit the training of a plan that was checked."""
     spec = accepted.model_dump(mode="json", exclude={"model"})
-    task = await accept(work, KIND, accepted.model, spec, task_id, terms, parent)
+    taken = together(terms or Terms(), accepted.training.workers)
+    task = await accept(work, KIND, accepted.model, spec, task_id, taken, parent)
     work.say(requested(task.id, accepted))
     return task
