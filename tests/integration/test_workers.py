@@ -1,4 +1,4 @@
-"""Trainings by several workers on real servers: one task each, whichever of its processes is killed, or what ends it."""
+"""Trainings by several workers on real servers: one task, whichever of its processes is killed, or whatever ends it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
