@@ -49,8 +49,8 @@ def _start(spec: dict[str, Any], folder: Path) -> tuple["subprocess.Popen[bytes]
     known = {name: os.environ[name] for name in ("PATH", "HOME", "AIMASS_DATA_HOME") if name in os.environ}
     own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", REPORT_FD: str(writer)}
     command = [sys.executable, "-m", ENGINE]
-    where = {"cwd": folder, "stdout": subprocess.DEVNULL}
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[writer], env=known | own, **where)
+    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    process = subprocess.Popen(command, stdin=pipe, stdout=nowhere, pass_fds=[writer], env=known | own, cwd=folder)
     os.close(writer)
     assert process.stdin
     process.stdin.write(json.dumps(spec).encode())
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=None)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("config", nargs="*", metavar="KEY=VALUE")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     model = library.model(given.member)
     config = {"epochs": 4} | {
         name: json.loads(value) for name, _, value in (one.partition("=") for one in given.config)
