@@ -235,7 +235,8 @@ class Model(ABC, Generic[C]):
 
     The module that `build` makes takes the inputs of the signature in order and returns what `loss` reads (in
     classification: logits); `served` turns that into the outputs of the signature, inside the exported graph. One that
-    is `long` takes many minutes for data and training, and is left out where all members are trained in turn.
+    is `long` takes many minutes for data and training, and is left out where all members are trained in turn. Where one
+    `needs_whole_batches`, none is divided among workers: its loss compares the items of a batch with each other.
     """
 
     name: ClassVar[str]
@@ -249,6 +250,7 @@ class Model(ABC, Generic[C]):
     card: ClassVar[Card]
     weights: ClassVar[tuple["Archive", ...]] = ()
     long: ClassVar[bool] = False
+    needs_whole_batches: ClassVar[bool] = False
     rows: ClassVar[int] = 1024
     config: type[C]
 

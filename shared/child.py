@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from shared.worker import REPORT_FD, Failure, Progress, Reporter, Result, read_spec
+from shared.worker import REPORT_FD, Failure, Lost, Progress, Reporter, Result, WorkersLost, read_spec
 
 PR_SET_PDEATHSIG = 1
 GC_THRESHOLDS = (20_000, 20, 20)
@@ -38,6 +38,9 @@ def _report_end(work: Callable[[dict[str, Any], Reporter], Result], reporter: Re
         reporter.send(Progress(fraction=0, message="starting"))
         reporter.send(work(read_spec(), reporter))
     except ConnectionError:
+        return 1
+    except WorkersLost as error:
+        reporter.send(Lost(message=str(error)))
         return 1
     except Exception as error:
         log.exception("the task failed")

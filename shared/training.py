@@ -35,6 +35,7 @@ class TrainingOptions(Told):
     Checkpoints come after each epoch, and in its middle after so many steps or minutes. `model` says whose weights are
     exported: those of the last epoch, or of the best by the gate's metric on the validation part. With `accumulate` a
     step takes so many batches; `clip_norm` bounds the norm of its gradient; `profile_steps` are recorded as a trace.
+    So many `workers`, processes of their own, have a share of each batch.
     """
 
     checkpoint_steps: int | None = Field(default=None, ge=1)
@@ -49,6 +50,7 @@ class TrainingOptions(Told):
     clip_norm: float | None = Field(default=None, gt=0)
     deterministic: bool = True
     profile_steps: int | None = Field(default=None, ge=1, le=200)
+    workers: int = Field(default=1, ge=1, le=64)
 
     def told(self) -> dict[str, Any]:
         """Only what differs from the defaults, so that a training that is told nothing looks as ever."""

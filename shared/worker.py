@@ -19,6 +19,24 @@ SeriesName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]{1,250}$")]
 RecordKind = Literal["histogram", "text", "table", "image"]
 
 
+class WorkersLost(Exception):
+    """Another worker of the task does not answer."""
+
+
+class Seat(BaseModel):
+    """The place of a process among the workers of a task; the first has rank 0, and they meet at its `host:port`.
+
+    `host` is the own address, and `index` counts those on the same machine that share its GPUs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    workers: int = Field(ge=2)
+    rank: int = Field(default=0, ge=0)
+    index: int = Field(default=0, ge=0)
+    host: str = "127.0.0.1"
+    meeting: str = ""
+
+
 class Progress(BaseModel):
     """How far a task is: fraction in 0..1, seconds left when it can be told."""
 
@@ -107,6 +125,13 @@ class Record(BaseModel):
         return self
 
 
+class Meeting(BaseModel):
+    """Where the first worker of a task waits for the others, as `host:port`."""
+
+    type: Literal["meeting"] = "meeting"
+    address: str
+
+
 class Result(BaseModel):
     """The end of a task: files of the work folder to be kept, by role, and facts about them."""
 
@@ -131,7 +156,7 @@ class Lost(BaseModel):
 
 
 Report = Annotated[
-    Progress | Metrics | Checkpoint | Points | Record | Insights | Kept | Result | Failure | Lost,
+    Progress | Metrics | Checkpoint | Points | Record | Insights | Kept | Meeting | Result | Failure | Lost,
     Field(discriminator="type"),
 ]
 REPORTS: TypeAdapter[Report] = TypeAdapter(Report)

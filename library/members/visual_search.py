@@ -63,6 +63,7 @@ class VisualSearch(Model[VisualSearchConfig]):
     )
     weights = (EFFICIENTNET_LITE0,)
     rows = 64
+    needs_whole_batches = True
     config = VisualSearchConfig
 
     def example(self) -> "Arrays":

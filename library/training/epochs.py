@@ -51,6 +51,7 @@ class Training:
         train: "Arrays",
         validation: "Arrays",
         options: TrainingOptions = DEFAULTS,
+        place: Place | None = None,
     ) -> None:
         target = data_set(model.dataset).schema.target.name
         self._model, self._config, self._seed, self._options = model, config, seed, options
@@ -60,7 +61,7 @@ class Training:
         seed_everything(seed, 0)  # after the inputs: a front that reads weights may draw numbers the first time
         self.module = model.build(config)
         model.adapt(self.module, inputs, answers)
-        self._place = Place(options)
+        self._place = place or Place(options)
         self._validation = Validation(model, questions, truths, self._place)
         self.module.to(self._place.device)
         self._train = tuple(column.to(self._place.device) for column in (*inputs, answers))
@@ -185,13 +186,17 @@ class Training:
             group["lr"] = rate
         self._optimiser.zero_grad()
         items = sum(map(len, batches))
-        total = sum(self._learn(places, items) for places in batches)
+        total = self._gradient(batches, items)
         self.step_figures = {"train_loss": total / items, "learning_rate": rate}
         norm = self._place.clip(self.module, self._optimiser)
         if norm is not None:
             self.step_figures["gradient_norm"] = norm
         self._place.step(self._optimiser)
         return total
+
+    def _gradient(self, batches: Sequence[Tensor], items: int) -> float:
+        """Have the gradient of a step on so many items; the sum of their losses."""
+        return sum(self._learn(places, items) for places in batches)
 
     def _learn(self, places: Tensor, items: int) -> float:
         """Add what one batch says to the gradient of a step on so many items; the sum of its losses."""

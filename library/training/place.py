@@ -12,10 +12,10 @@ HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Place:
-    """A device that is there, and a precision that it knows. Raises InvalidInput."""
+    """A device that is there (of GPUs that with the index), and a precision that it knows. Raises InvalidInput."""
 
-    def __init__(self, options: TrainingOptions) -> None:
-        self.device = _device(options)
+    def __init__(self, options: TrainingOptions, index: int = 0) -> None:
+        self.device = _device(options, index)
         self._half = HALVES.get(options.precision)
         self.scaler = torch.amp.GradScaler(self.device.type) if self._half is torch.float16 else None
         self._clip_norm = options.clip_norm
@@ -56,11 +56,19 @@ class Place:
             self.scaler.update()
 
 
-def _device(options: TrainingOptions) -> torch.device:
+def _device(options: TrainingOptions, index: int) -> torch.device:
     has_gpu = torch.cuda.is_available()
     if options.device == "cuda" and not has_gpu:
         raise invalid("device", "torch finds no GPU here; use auto or cpu")
     found = torch.device("cuda" if has_gpu and options.device != "cpu" else "cpu")
     if found.type == "cpu" and options.precision == "float16":
         raise invalid("precision", "float16 needs a GPU, and torch finds none here; use bfloat16 or float32")
-    return found
+    return _gpu(index) if index and found.type == "cuda" else found
+
+
+def _gpu(index: int) -> torch.device:
+    """That of one of several workers, for all that it does from now on."""
+    if index >= (count := torch.cuda.device_count()):
+        raise invalid("workers", f"torch finds {count} GPUs here, and each worker needs one; or set device to cpu")
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)

@@ -11,9 +11,9 @@ from torch import Tensor
 CUDA = "cuda."
 
 
-def seed_everything(seed: int, epoch: int) -> None:
-    """Seed every generator that a model may use, differently for each epoch."""
-    first, second, third = (int(word) for word in np.random.SeedSequence([seed, epoch]).generate_state(3))
+def seed_everything(seed: int, *place: int) -> None:
+    """Seed every generator that a model may use, differently for each place, such as an epoch."""
+    first, second, third = (int(word) for word in np.random.SeedSequence([seed, *place]).generate_state(3))
     torch.manual_seed(first)
     np.random.seed(second)
     random.seed(third)

@@ -50,13 +50,18 @@ class Tasks:
         model: str,
         config: Mapping[str, Any] | None = None,
         *,
+        training: Mapping[str, Any] | None = None,
         auto_promote: bool = True,
         dataset: str | None = None,
         terms: Terms | None = None,
         key: str = "",
     ) -> Call[t.Accepted]:
-        """Submit a training task, on the member's own data set or another; the same idempotency key is one task."""
+        """Submit a training task, on the member's own data set or another; the same idempotency key is one task.
+
+        `training` says how it runs, the same for all members, such as `{"workers": 2}`.
+        """
         body = {"kind": "train", "model": model, "config": dict(config or {}), "auto_promote": auto_promote}
+        body |= {"training": dict(training)} if training else {}
         body |= {"dataset": dataset} if dataset else {}
         body |= terms or {}
         return call("POST", "tasks", json=body, key=key)

@@ -5,7 +5,7 @@ said of it.
 from typing import Any
 
 import library
-from services.trainer.domain import KIND, OPTIMISE, Plan, fits, improved, plan, requested
+from services.trainer.domain import KIND, OPTIMISE, Plan, fits, improved, plan, requested, together
 from services.trainer.on_ray.ground import check_place
 from services.trainer.parts import Work
 from shared.rpc.registry import GetDataset, GetVersion
@@ -42,7 +42,8 @@ async def accept_plan(
 ) -> Task:
     """Commit the training of a plan that was checked."""
     spec = accepted.model_dump(mode="json", exclude={"model"})
-    task = await accept(work, KIND, accepted.model, spec, task_id, terms, parent)
+    taken = together(terms or Terms(), accepted.training.workers)
+    task = await accept(work, KIND, accepted.model, spec, task_id, taken, parent)
     work.say(requested(task.id, accepted))
     return task
 

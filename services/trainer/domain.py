@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import library
-from library.base import Model
+from library.base import Config, Model, TaskType
 from library.training.best import stopping_measures
 from shared.commands.trainer import TrainModel
 from shared.errors import Conflict, InvalidInput
@@ -16,14 +16,15 @@ from shared.names import Digest, Slug
 from shared.optimisation import Int8Static, Optimisation
 from shared.rpc.registry import VersionView
 from shared.rpc.trainer import CloneTask, SubmitTask
-from shared.tasks.terms import Terms
-from shared.training import TRAINING, TrainingOptions, training_options
+from shared.tasks.terms import Terms, needs
+from shared.training import TRAINING, TrainingOptions, invalid, training_options
 
 KIND = "train"
 OPTIMISE = "optimise"
 SEED = "seed"
 SEEDS = 2**53
 DEFAULT_SEED = 0
+LEAST_SHARE = 2
 
 
 class Trained(BaseModel):
@@ -195,10 +196,41 @@ def plan(
     options = training_options(training or told)
     if options.early_stopping:
         stopping_measures(model.gate, options.early_stopping)
-    parameters = model.validate(given).model_dump(mode="json") | {SEED: seed}
+    complete = model.validate(given)
+    check_workers(model, complete, options.workers)
+    parameters = complete.model_dump(mode="json") | {SEED: seed}
     if differing := options.told():
         parameters[TRAINING] = differing
     return Plan(model=model.name, parameters=parameters, auto_promote=auto_promote, dataset=model.dataset)
+
+
+def check_workers(model: Model[Any], config: Config, workers: int) -> None:
+    """Raises InvalidInput where the batches of a training cannot be divided among so many."""
+    if workers == 1:
+        return
+    if not config.epochs:
+        raise invalid("workers", f"{model.name} is not trained without epochs: leave it at 1")
+    if model.needs_whole_batches or model.task_type is TaskType.EMBEDDING:
+        raise invalid("workers", f"{model.name} compares the items of a batch with each other: leave it at 1")
+    if workers * LEAST_SHARE > config.batch_size:
+        most = config.batch_size // LEAST_SHARE
+        raise invalid("workers", f"a batch of {config.batch_size} items has {LEAST_SHARE} for each of {most} at most")
+
+
+def together(terms: Terms, workers: int) -> Terms:
+    """The terms of a training by so many workers: people say what each takes. Raises InvalidInput."""
+    if workers == 1:
+        return terms
+    each = needs(KIND, terms)
+    if each.gpus % 1:
+        raise InvalidInput(
+            f"resources.gpus: {workers} workers take whole GPUs, not {each.gpus:g}", field="resources.gpus"
+        )
+    try:
+        return terms.model_copy(update={"resources": each * workers})
+    except ValidationError as error:
+        name = error.errors()[0]["loc"][0]
+        raise InvalidInput(f"resources.{name}: too much for {workers} workers", field=f"resources.{name}") from error
 
 
 def requested(task_id: str, accepted: Plan) -> TrainingRequested:

@@ -4,6 +4,7 @@ Torch is imported only when the work begins, so that the service can share the s
 """
 
 import os
+import socket
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from services.trainer.saving import PROFILE_FILE, Saving, tell_insights, tell_pr
 from shared import child
 from shared.names import Slug
 from shared.training import TrainingOptions
-from shared.worker import Curves, Reporter, Result
+from shared.worker import Curves, Meeting, Reporter, Result, Seat
 
 if TYPE_CHECKING:
     from library.base import Config, Model
@@ -30,7 +31,8 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 class TrainingSpec(BaseModel):
     """What the service asks of the process; files are relative to the work folder.
 
-    `best` is the checkpoint of the best epoch before the one to resume from, where there is one.
+    `best` is the checkpoint of the best epoch before the one to resume from, where there is one; `seat` is that of the
+    process among several workers.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -45,6 +47,7 @@ class TrainingSpec(BaseModel):
     resume: str | None = None
     best: str | None = None
     training: TrainingOptions = TrainingOptions()
+    seat: Seat | None = None
 
 
 def train(raw: dict[str, Any], reporter: Reporter) -> Result:
@@ -52,10 +55,12 @@ def train(raw: dict[str, Any], reporter: Reporter) -> Result:
     spec = TrainingSpec.model_validate(raw)
     model = library.model(spec.model)
     config = model.validate(spec.config)
+    if spec.seat and spec.seat.rank:
+        return _help(spec, model, config)
     with Pace(reporter) as pace:
         model.fetch(partial(child.tell, reporter))
         with child.uncollected():
-            training = begin(spec, model, config)
+            training = begin(spec, model, config, reporter)
         pace.begin(training.steps_done, config.epochs * training.steps_per_epoch)
         run(training, config, spec, pace, reporter)
         pace.end()
@@ -63,8 +68,18 @@ def train(raw: dict[str, Any], reporter: Reporter) -> Result:
             return _finish(training, model, config, reporter)
 
 
-def begin(spec: TrainingSpec, model: "Model[Any]", config: "Config") -> "Training":
-    """A training on the files of the work folder, where it was left."""
+def _help(spec: TrainingSpec, model: "Model[Any]", config: "Config") -> Result:
+    """Take the steps of a training on items of one's own; the first of its workers tells and keeps what comes of it."""
+    model.fetch(child.log.info)
+    training = begin(spec, model, config)
+    while not training.is_over:
+        training.run_epoch(lambda: None)
+    return Result()
+
+
+def begin(spec: TrainingSpec, model: "Model[Any]", config: "Config", reporter: Reporter | None = None) -> "Training":
+    """A training on the files of the work folder, where it was left; the first of several workers tells of it."""
+    seat, listening = _met(spec.seat, reporter) if spec.seat else (None, None)
     if spec.training.deterministic:
         os.environ.setdefault(WORKSPACE, ":4096:8")  # before a GPU is asked for the first time
     import torch
@@ -75,13 +90,30 @@ def begin(spec: TrainingSpec, model: "Model[Any]", config: "Config") -> "Trainin
     torch.set_num_threads(spec.threads)
     torch.use_deterministic_algorithms(spec.training.deterministic)
     parts = unpack(Path(spec.train)), unpack(Path(spec.validation))
-    training = Training(model, config, spec.seed, *parts, spec.training)
+    given = (model, config, spec.seed, *parts, spec.training)
+    training = Training(*given) if seat is None else _shared(seat, listening, *given)
     if spec.resume:
         training.resume(Path(spec.resume))
         child.log.info("resumed %s", training.position)
     if spec.best and spec.training.model == "best":
         training.take_best(Path(spec.best))
     return training
+
+
+def _shared(seat: Seat, listening: socket.socket | None, *given: Any) -> "Training":
+    from library.training.together import SharedTraining
+
+    return SharedTraining(seat, listening, *given)
+
+
+def _met(seat: Seat, reporter: Reporter | None) -> tuple[Seat, socket.socket | None]:
+    """The seat of a worker who knows where to meet; the first one waits there for the others, and says where it is."""
+    if seat.rank or reporter is None:
+        return seat, None
+    listening = socket.create_server((seat.host, 0))
+    address = f"{seat.host}:{listening.getsockname()[1]}"
+    reporter.send(Meeting(address=address))
+    return seat.model_copy(update={"meeting": address}), listening
 
 
 def run(training: "Training", config: "Config", spec: TrainingSpec, pace: Pace, reporter: Reporter) -> None:

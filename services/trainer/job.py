@@ -18,7 +18,7 @@ from shared.tasks import store
 from shared.tasks.run import Job, TaskFailed, TaskRun
 from shared.tasks.store import Task
 from shared.work import Work
-from shared.worker import Result
+from shared.worker import Result, Seat
 
 TRAIN = "services.trainer.engine"
 RESUME_FILE = "resume.safetensors"
@@ -112,6 +112,7 @@ class Training:
             train=f"{Part.TRAIN}.npz",
             validation=f"{Part.VALIDATION}.npz",
             training=self._plan.training,
+            seat=Seat(workers=workers) if (workers := self._plan.training.workers) > 1 else None,
             **files,
         )
 

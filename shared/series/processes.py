@@ -17,22 +17,23 @@ LEVELS = ("memory", "threads")
 
 
 class ProcessSampler:
-    """Figures of a process and its descendants; rates are since the sample before."""
+    """Figures of processes, to which others may be added, and their descendants; rates are since the sample before."""
 
     def __init__(self, pid: int) -> None:
-        self._pid = pid
+        self.pids = [pid]
         self._at = time.monotonic()
         self._before: dict[str, float] = {}
 
     def sample(self) -> dict[str, float]:
-        """By name; nothing once the process has ended. CPU is in cores, memory in bytes, I/O in bytes a second."""
+        """By name; nothing once a process has ended. CPU is in cores, memory in bytes, I/O in bytes a second."""
+        pids = [*self.pids]
         try:
-            root = psutil.Process(self._pid)
-            found = [_figures(process) for process in (root, *root.children(recursive=True))]
+            roots = [psutil.Process(pid) for pid in pids]
+            found = [_figures(process) for root in roots for process in (root, *root.children(recursive=True))]
         except psutil.Error:
             return {}
         totals = {name: sum(figures.get(name, 0.0) for figures in found) for name in found[0]}
-        return {PREFIX + name: value for name, value in (self._rates(totals) | _gpu(self._pid)).items()}
+        return {PREFIX + name: value for name, value in (self._rates(totals) | _gpu(pids)).items()}
 
     def _rates(self, totals: dict[str, float]) -> dict[str, float]:
         """Of what only grows, its growth; a descendant that has ended takes its share along."""
@@ -71,14 +72,15 @@ def _io(process: psutil.Process) -> dict[str, float]:
     return {"io_read": float(counters.read_chars), "io_write": float(counters.write_chars)}
 
 
-def _gpu(pid: int) -> dict[str, float]:
-    """Memory of all GPUs that the process has, and how busy those are."""
+def _gpu(pids: list[int]) -> dict[str, float]:
+    """Memory of all GPUs that the processes have, and how busy those are."""
     figures: dict[str, float] = {}
     for handle in _handles():
         try:
-            held = [p.usedGpuMemory for p in pynvml.nvmlDeviceGetComputeRunningProcesses(handle) if p.pid == pid]
+            running = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+            held = [float(process.usedGpuMemory or 0) for process in running if process.pid in pids]
             if held:
-                figures["gpu_memory"] = figures.get("gpu_memory", 0.0) + float(held[0] or 0)
+                figures["gpu_memory"] = figures.get("gpu_memory", 0.0) + sum(held)
                 busy = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
                 figures["gpu"] = figures.get("gpu", 0.0) + busy
         except pynvml.NVMLError as error:

@@ -48,17 +48,18 @@ class SeriesWriter:
         await self._run.write(change)
 
     @asynccontextmanager
-    async def watching(self, pid: int) -> AsyncIterator[None]:
-        """Note what the process takes of the machine until the block ends."""
-        watching = asyncio.create_task(self._watch(pid))
+    async def watching(self, pid: int) -> AsyncIterator[ProcessSampler]:
+        """Note what the process takes of the machine until the block ends, and those that are added to the sampler."""
+        sampler = ProcessSampler(pid)
+        watching = asyncio.create_task(self._watch(sampler))
         try:
-            yield
+            yield sampler
         finally:
             watching.cancel()
             await asyncio.wait({watching})
 
-    async def _watch(self, pid: int) -> None:
-        sampler, started = ProcessSampler(pid), self._run.task.started_at
+    async def _watch(self, sampler: ProcessSampler) -> None:
+        started = self._run.task.started_at
         while True:
             if figures := await asyncio.to_thread(sampler.sample):
                 try:

@@ -46,10 +46,14 @@ class Unreadable(AimassError):
 
 
 class ProcessLost(AimassError):
-    """The task's process ended without a result; the task goes on from its last checkpoint."""
+    """The task's process ended without a result; the task goes on from its last checkpoint.
+
+    It is hearsay where the process could say so itself, of others.
+    """
 
     code = "process_lost"
     transient = True
+    is_hearsay = False
 
 
 @dataclass

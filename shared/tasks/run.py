@@ -4,7 +4,8 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -16,17 +17,33 @@ from shared.context import Context
 from shared.errors import AimassError, Unavailable
 from shared.events.common import TaskState
 from shared.rpc.base import Request
+from shared.series.processes import ProcessSampler
 from shared.series.writer import SeriesWriter
 from shared.settings import TaskSettings
 from shared.streams import log_subject
 from shared.tasks import store
+from shared.tasks.crew import Crew
+from shared.tasks.grounds import Spec, Start
 from shared.tasks.log import TaskLog, entry
-from shared.tasks.process import OUT_OF_MEMORY, Limit, ProcessLost, TaskProcess, Unreadable, task_process
+from shared.tasks.process import OUT_OF_MEMORY, Limit, LogLine, ProcessLost, TaskProcess, Unreadable, task_process
 from shared.tasks.state import short
 from shared.tasks.store import Task
 from shared.tasks.terms import Terms
 from shared.work import Work
-from shared.worker import Checkpoint, Failure, Insights, Kept, Lost, Metrics, Points, Progress, Record, Result
+from shared.worker import (
+    Checkpoint,
+    Failure,
+    Insights,
+    Kept,
+    Lost,
+    Meeting,
+    Metrics,
+    Points,
+    Progress,
+    Record,
+    Result,
+    Seat,
+)
 
 if TYPE_CHECKING:
     from shared.tasks.runner import TaskRunner
@@ -161,36 +178,77 @@ class TaskRun:
         Raises TaskFailed with what the process says, ProcessLost when it ends without a word.
         """
         start = self._runner.ground(self.task).start(self.task, module, spec, self.threads)
-        limit = Limit(start.memory)
-        given = (start.module, start.spec, self.folder, self._log.write, self.threads, limit, start.python)
-        async with task_process(*given) as process:
+        async with self._started(start, start.spec) as process:
             self.process = process
-            async with self.series.watching(process.pid) if start.is_watched else nullcontext():
-                result = await self._await_result(process, on_report, tells_progress)
+            async with self.series.watching(process.pid) if start.is_watched else nullcontext() as sampler:
+                seat = getattr(start.spec, "seat", None)
+                crew = Crew(seat, partial(self._work, start, sampler)) if seat else None
+                first = self._await_result(process, on_report, tells_progress, crew)
+                result = await (crew.result(first) if crew else first)
         await self._log.flush()
         return result
 
-    async def _await_result(self, process: TaskProcess, on_report: OnReport | None, tells_progress: bool) -> Result:
+    def _started(
+        self, start: Start, spec: Spec, log: LogLine | None = None
+    ) -> AbstractAsyncContextManager[TaskProcess]:
+        limit = Limit(start.memory)
+        return task_process(start.module, spec, self.folder, log or self._log.write, self.threads, limit, start.python)
+
+    async def _work(self, start: Start, sampler: ProcessSampler | None, seat: Seat) -> Result:
+        """One of several workers but the first, of whom only the end and the output are told."""
+        assert isinstance(start.spec, BaseModel)
+
+        async def log(stream: str, line: str) -> None:
+            await self._log.write(stream, f"[worker {seat.rank + 1}] {line}")
+
+        async with self._started(start, start.spec.model_copy(update={"seat": seat}), log) as process:
+            if sampler:
+                sampler.pids.append(process.pid)
+            while report := await process.next_report():
+                if isinstance(report, Result):
+                    return report
+                if isinstance(report, Failure | Lost):
+                    raise await self._told(process, report)
+            raise await self._gone(process, f"worker {seat.rank + 1} of {seat.workers}")
+
+    async def _told(self, process: TaskProcess, report: Failure | Lost) -> AimassError:
+        """What a process says that ends badly."""
+        if isinstance(report, Failure):
+            self.process = process
+            await process.ended()
+            return TaskFailed(report.error, report.message)
+        error = ProcessLost(report.message)
+        error.is_hearsay = True
+        return error
+
+    async def _gone(self, process: TaskProcess, name: str) -> AimassError:
+        """What to say of a process that ended without a word."""
+        self.process = process
+        ended = await process.ended()
+        if process.limit.exceeded:
+            return TaskFailed(OUT_OF_MEMORY, str(process.limit))
+        return ProcessLost(f"{name} {ended}")
+
+    async def _await_result(
+        self, process: TaskProcess, on_report: OnReport | None, tells_progress: bool, crew: Crew | None
+    ) -> Result:
         while report := await process.next_report():
             if isinstance(report, Result):
                 return report
-            if isinstance(report, Failure):
-                await process.ended()
-                raise TaskFailed(report.error, report.message)
-            if isinstance(report, Lost):
-                raise ProcessLost(report.message)
+            if isinstance(report, Failure | Lost):
+                raise await self._told(process, report)
             if isinstance(report, Progress):
                 self._advance(report, tells_progress)
             elif isinstance(report, Points):
                 await self.series.write(report)
             elif isinstance(report, Record):
                 await self.series.keep(report)
+            elif isinstance(report, Meeting):
+                if crew:
+                    crew.meet(report)
             elif on_report:
                 await on_report(report)
-        ended = await process.ended()
-        if process.limit.exceeded:
-            raise TaskFailed(OUT_OF_MEMORY, str(process.limit))
-        raise ProcessLost(f"the task's process {ended}")
+        raise await self._gone(process, "the task's process")
 
     def _advance(self, report: Progress, tells_progress: bool) -> None:
         """A process that only starts takes nothing away from what was reached."""

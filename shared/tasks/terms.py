@@ -42,6 +42,13 @@ class Resources(BaseModel):
             cores=self.cores - other.cores, memory=self.memory - other.memory, gpus=self.gpus - other.gpus
         )
 
+    def __mul__(self, times: int) -> "Resources":
+        """Raises ValidationError where that is more than anything can have."""
+        return Resources(cores=self.cores * times, memory=self.memory * times, gpus=self.gpus * times)
+
+    def __truediv__(self, parts: int) -> "Resources":
+        return Resources(cores=self.cores / parts, memory=self.memory // parts, gpus=self.gpus / parts)
+
     def holds(self, other: "Resources") -> bool:
         """Whether the other fits in; what takes none of something does not mind that none is left of it."""
         pairs = ((self.cores, other.cores), (self.memory, other.memory), (self.gpus, other.gpus))

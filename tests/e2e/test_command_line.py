@@ -259,6 +259,15 @@ def test_tasks_have_an_order_and_words_to_find_them_by(house: House, shell: Shel
     shell.json("cancel", second, first)
 
 
+def test_two_workers_train_one_model(shell: Shell) -> None:
+    asked = ("train", "digits-cnn", "--set", "epochs=2", "--workers", "2", "--need", "cores=0.5", "--no-promote")
+    ended = shell.lines(*asked, "--follow")
+    (task,) = [line["task"] for line in ended if line["event"] == "ended"]
+    assert (task["state"], task["parameters"]["training"]) == ("succeeded", {"workers": 2})
+    assert task["resources"]["cores"] == 1
+    assert "training.workers" in shell.run("train", "digits-cnn", "--workers", "65", code=2).stderr
+
+
 def test_trainings_are_scheduled(shell: Shell) -> None:
     made = shell.json("schedule", "weekly", "digits-cnn", "--cron", "30 3 * * MON", "--set", "epochs=2")
     assert (made["cron"], made["task"]["config"], made["enabled"]) == ("30 3 * * MON", {"epochs": 2}, True)

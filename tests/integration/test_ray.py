@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -62,6 +63,11 @@ async def submit(ask: Ask, config: dict[str, int], terms: Terms | None = None) -
     return str(accepted.id)
 
 
+def of_model(task: TaskView) -> dict[str, Any]:
+    """A node has no lock of packages to name, so its record says otherwise of its environment."""
+    return {name: value for name, value in task.result.items() if name != "record"}
+
+
 async def view(ask: Ask, task_id: str) -> TaskView:
     found: TaskView = await ask(GetTask(task_id=task_id), service="trainer")
     return found
@@ -80,7 +86,7 @@ async def test_there_as_here_and_again_where_its_node_is_killed(
     here = await ended(ask, await submit(ask, config))
     there = await ended(ask, await submit(ask, config, WHOLE))
     assert (there.state, there.place, there.attempt) == ("succeeded", "ray", 1)
-    assert there.result == here.result
+    assert of_model(there) == of_model(here)
     again = await submit(ask, config, WHOLE)
     await until(lambda: has_reached(ask, again, 3), 120)
     (node,) = [node for node in cluster.nodes.values() if node.trainings()]
@@ -88,7 +94,7 @@ async def test_there_as_here_and_again_where_its_node_is_killed(
     node.kill()
     print(f"killed the node {node.ip}")
     task = await ended(ask, again)
-    assert (task.state, task.result, task.attempt) == ("succeeded", here.result, 2)
+    assert (task.state, of_model(task), task.attempt) == ("succeeded", of_model(here), 2)
     assert not orphan.is_running()
     epochs = [event.epoch for event in await trainer.said(EpochCompleted) if event.task_id == again]
     assert epochs == list(range(1, 61))
@@ -155,7 +161,7 @@ async def test_a_killed_service_leaves_nothing_there_and_the_next_goes_on(
     await until(lambda: is_gone(orphan))
     async with running_service(build(settings), HANDLERS, nats):
         task = await ended(ask, task_id)
-    assert (task.state, task.result, task.attempt) == ("succeeded", here.result, 2)
+    assert (task.state, of_model(task), task.attempt) == ("succeeded", of_model(here), 2)
 
 
 def kill(service: "subprocess.Popen[bytes]") -> None:

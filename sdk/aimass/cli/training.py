@@ -39,6 +39,7 @@ def train(
     context: typer.Context,
     model: Model,
     settings: Settings = [],  # noqa: B006
+    workers: Annotated[int, typer.Option(help="Processes that share each batch; --need is for each of them.")] = 1,
     dataset: Annotated[str | None, typer.Option(help="Train on this data set instead of the member's own.")] = None,
     promote: Annotated[bool, typer.Option(help="Promote the version by itself if it passes its evaluation.")] = True,
     priority: Priority = None,
@@ -53,8 +54,9 @@ def train(
 ) -> None:
     """Train a member of the library, which becomes the next version of the model of its name."""
     config, terms = config_of(settings), terms_of(priority, tags, remark, after, needs, place)
+    given: dict[str, Any] = {"terms": terms, "training": {"workers": workers} if workers != 1 else None}
     with client_of(context) as client:
-        accepted = client.train(model, config, auto_promote=promote, dataset=dataset, terms=terms, key=key)
+        accepted = client.train(model, config, auto_promote=promote, dataset=dataset, key=key, **given)
         submitted(client, accepted, follow, as_json)
 
 

@@ -22,7 +22,7 @@ class Foothold:
         self._agent: Any = None
 
     def begin(self, digest: str, code: list[Any], order: dict[str, Any], files: dict[str, list[Any]]) -> str:
-        """Start the module of the order on its files; the address of the node."""
+        """Start the module of the order on its files; the address of the node, at which other workers find it."""
         root = _own_folder()
         place = root / f"code-{digest}"
         if not place.is_dir():
@@ -30,9 +30,12 @@ class Foothold:
         sys.path.insert(0, str(place))
         from services.trainer.on_ray.agent import Agent
 
+        address = str(ray.util.get_node_ip_address())
+        if order["spec"].get("seat"):
+            order["spec"]["seat"]["host"] = address
         self._agent = Agent(root)
         self._agent.begin(order, {name: list(map(ray.get, pieces)) for name, pieces in files.items()})
-        return str(ray.util.get_node_ip_address())
+        return address
 
     def next(self) -> list[tuple[Any, ...]]:
         """What has come of it since; nothing after a second in which nothing came."""

@@ -27,7 +27,7 @@ class RayGround(Ground):
         return cls(f"ray:{settings.ray_address}", whole, settings)
 
     def start(self, task: Task, module: str, spec: Spec, threads: int) -> Start:
-        token_file = self.settings.ray_token_file
+        token_file, seat = self.settings.ray_token_file, getattr(spec, "seat", None)
         order = Order(
             task_id=task.id,
             address=self.settings.ray_address,
@@ -35,7 +35,7 @@ class RayGround(Ground):
             module=module,
             spec=spec.model_dump(mode="json") if isinstance(spec, BaseModel) else spec,
             threads=threads,
-            resources=needs(task.kind, task.terms),
+            resources=needs(task.kind, task.terms) / (seat.workers if seat else 1),
             memory=task.terms.limits.memory,
             started=task.started_at,
         )

@@ -6,16 +6,19 @@ It brings files and code there, and relays what comes back in its order; when it
 import os
 import signal
 import sys
+import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from services.trainer.on_ray.order import Order
-from services.trainer.on_ray.shipping import Item, code, files_given, inside, pieces
+from services.trainer.on_ray.order import Order, Unreachable
+from services.trainer.on_ray.shipping import Item, files_given, inside, pieces
 from shared import child
-from shared.worker import REPORTS, Failure, Lost, Reporter, Result
+from shared.worker import REPORTS, Failure, Lost, Meeting, Report, Reporter, Result
 
-LOOK_SECONDS = 2.0
-SILENCE_SECONDS = 30.0
+if TYPE_CHECKING:
+    from services.trainer.on_ray.footholds import Footholds
+
+GRACE_SECONDS = 3.0
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1", "RAY_TQDM": "0"}
 
 
@@ -36,26 +39,22 @@ def launch(raw: dict[str, Any], reporter: Reporter) -> Result:
         _leave()
 
 
-class Unreachable(Exception):
-    """The cluster does not answer."""
-
-
 class Errand:
-    """Between the pipe of the service and the work on a node."""
+    """Between the pipe of the service and the work on the nodes; of several workers the first is told of."""
 
     def __init__(self, order: Order, reporter: Reporter) -> None:
         self._order, self._reporter = order, reporter
         self._folder = Path.cwd()
         self._result: Result | None = None
+        self._lost: tuple[Lost, float] | None = None
 
     def run(self) -> Result:
-        import ray
-
         self._connect()
-        foothold = self._place()
+        footholds = self._place()
         while self._result is None:
-            for item in ray.get(foothold.next.remote(), timeout=SILENCE_SECONDS):
-                self._take(item)
+            for rank, item in footholds.next():
+                self._take(rank, item, footholds)
+            self._leave_if_lost()
         return self._result
 
     def _connect(self) -> None:
@@ -69,47 +68,51 @@ class Errand:
             raise Unreachable(f"the Ray cluster at {self._order.address} does not answer: {error}") from error
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Ray's own handler would tidy up for longer than we are given
 
-    def _place(self) -> Any:
-        """The work on a node that has what it takes, once there is one."""
+    def _place(self) -> "Footholds":
+        """The first worker on a node that has what it takes, and room for the others."""
         import ray
-        from ray import cloudpickle
 
-        from services.trainer.on_ray import foothold
+        from services.trainer.on_ray.footholds import Footholds
 
-        cloudpickle.register_pickle_by_value(foothold)
-        needs, order = self._order.resources, self._order
-        taken = {"num_cpus": needs.cores, "num_gpus": needs.gpus, "memory": needs.memory}
-        placed = ray.remote(foothold.Foothold).options(**taken, max_restarts=0, max_task_retries=0).remote()
-        digest, archive = code()
-        files = {name: [ray.put(piece) for piece in pieces(self._folder / name)] for name in self._files()}
-        told = order.model_dump(mode="json", exclude={"token_file"})
-        begun = placed.begin.remote(digest, [ray.put(archive)], told, files)
-        if not ray.wait([begun], timeout=LOOK_SECONDS)[0]:
-            child.tell(self._reporter, f"waiting for {needs} on the Ray cluster")
-        child.tell(self._reporter, f"on the node {ray.get(begun)} of the Ray cluster")
-        return placed
+        names = files_given(self._order.spec, self._folder)
+        files = {name: [ray.put(piece) for piece in pieces(self._folder / name)] for name in names}
+        footholds = Footholds(self._order, files, self._reporter)
+        footholds.begin(range(1))
+        return footholds
 
-    def _files(self) -> list[str]:
-        return files_given(self._order.spec, self._folder)
-
-    def _take(self, item: Item) -> None:
+    def _take(self, rank: int, item: Item, footholds: "Footholds") -> None:
         kind, *facts = item
         if kind == "line":
-            sys.stdout.write(f"{facts[0]}\n")
-        elif kind == "piece":
+            sys.stdout.write(f"[worker {rank + 1}] {facts[0]}\n" if rank else f"{facts[0]}\n")
+        elif kind == "report":
+            self._pass_on(rank, REPORTS.validate_json(facts[0]), footholds)
+        elif rank == 0:
             name, number, piece = facts
             with inside(self._folder, name).open("ab" if number else "wb") as file:
                 file.write(piece)
-        else:
-            self._pass_on(facts[0])
 
-    def _pass_on(self, line: str) -> None:
-        report = REPORTS.validate_json(line)
-        if isinstance(report, Result):
-            self._result = report
+    def _pass_on(self, rank: int, report: Report, footholds: "Footholds") -> None:
+        if isinstance(report, Failure):
+            self._reporter.send(report)
+            _leave()
+        elif isinstance(report, Lost):
+            self._lost = self._lost or (report, time.monotonic())
+        elif rank:
             return
-        self._reporter.send(report)
-        if isinstance(report, Failure | Lost):
+        elif isinstance(report, Meeting):
+            footholds.begin(range(1, self._order.workers), report.address)
+        elif isinstance(report, Result):
+            self._result = report
+        else:
+            self._reporter.send(report)
+
+    def _leave_if_lost(self) -> None:
+        """Of several workers another one may say why, soon after the first that lost the others."""
+        if self._lost is None:
+            return
+        report, since = self._lost
+        if self._order.workers == 1 or time.monotonic() - since > GRACE_SECONDS:
+            self._reporter.send(report)
             _leave()
 
 
