@@ -163,3 +163,31 @@ async def running_gateway(
     await connection.close()
     service.stop()
     await task
+
+
+class Stream:
+    """Reads server-sent events as a client does."""
+
+    def __init__(self, gateway: Gateway, path: str, key: str, **headers: str) -> None:
+        self._opening = gateway.http.stream("GET", f"/api/v1{path}", headers=bearer(key) | headers)
+
+    async def __aenter__(self) -> "Stream":
+        self._response = await self._opening.__aenter__()
+        assert self._response.headers["content-type"].startswith("text/event-stream")
+        self._lines = self._response.aiter_lines()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._opening.__aexit__(*error)
+
+    async def next(self) -> dict[str, Any] | None:
+        """The next event; None at the stream's end."""
+        found: dict[str, Any] = {}
+        async with asyncio.timeout(60):
+            async for line in self._lines:
+                name, _, value = line.partition(": ")
+                if name in ("id", "event", "data"):
+                    found[name] = json.loads(value) if name == "data" else value
+                elif not line and found:
+                    return found
+        return None
