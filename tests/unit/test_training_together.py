@@ -96,7 +96,12 @@ def last(workers: Workers, folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "count", "told"),
-    [("breast-cancer-mlp", 3, {}), ("diabetes-mlp", 2, CLIPPED), ("thyroid", 3, CLIPPED), ("next-basket", 2, {})],
+    [
+        ("breast-cancer-mlp", 3, {}),
+        ("diabetes-mlp", 2, CLIPPED),
+        pytest.param("thyroid", 3, CLIPPED, marks=pytest.mark.slow),
+        pytest.param("next-basket", 2, {}, marks=pytest.mark.slow),
+    ],
 )
 def test_the_weights_are_those_of_one_worker(name: str, count: int, told: dict[str, Any], tmp_path: Path) -> None:
     """301 items in batches of 30 or 31 are divided unevenly by two and by three."""
@@ -123,7 +128,7 @@ def test_batch_norm_and_dropout_make_another_model_that_is_as_good(tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "victims", "config", "told"),
     [
-        ("digits-cnn", (1, 0), {"channels": 8, "hidden": 16}, {"model": "best"}),
+        pytest.param(*("digits-cnn", (1, 0), {"channels": 8, "hidden": 16}, {"model": "best"}), marks=pytest.mark.slow),
         (
             "breast-cancer-mlp",
             (1,),
