@@ -25,7 +25,7 @@ from shared.bus import ERROR_HEADER, Bus
 from shared.context import Context
 from shared.db import Connection, Database
 from shared.envelope import Envelope, read_data, read_envelope
-from shared.errors import AimassError, Conflict, DeadlineExceeded, InvalidInput, TooLarge
+from shared.errors import AimassError, Conflict, DeadlineExceeded, InvalidInput, TooLarge, Unavailable
 from shared.events.base import Command, Event
 from shared.handlers import EventHandler, Handlers, RpcHandler
 from shared.rpc.base import Request
@@ -236,8 +236,14 @@ class Dispatcher:
         transient = inbox.is_transient(error)
         if transient is False or self.database is None:
             return not transient
-        identity = _identity_of(message)
-        async with self.database.transaction() as tx:
+        try:
+            return await self._is_exhausted(self.database, _identity_of(message), bool(transient))
+        except Unavailable as failure:  # its connection may have been cut too: that is no reason to wait any longer
+            observe.log().warning("attempt not counted", subject=message.subject, error=repr(failure))
+            return False
+
+    async def _is_exhausted(self, database: Database, identity: str, transient: bool) -> bool:
+        async with database.transaction() as tx:
             if transient:
                 await tx.execute(inbox.FORGIVE_ATTEMPT, self.service, identity)
                 return False
