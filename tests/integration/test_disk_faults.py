@@ -1,0 +1,98 @@
+"""A disk that is full or loses power: nothing is half kept, and nothing acknowledged before it is on the disk."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import nats as nats_client
+import psycopg
+import pytest
+from nats.js.api import StreamConfig
+
+from deploy.embedded.testing_servers import NatsServer, PostgresServer, started
+from shared.artifacts import Artifacts, digest_of
+
+MIB = 1024 * 1024
+ROW = "INSERT INTO t SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 30000)"
+SYSCALLS = "fsync,fdatasync,write,writev,sendto"
+EVENTS = 3
+
+
+def mounted(folder: Path, mib: int) -> bool:
+    folder.mkdir(mode=0o700)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=700", "none", str(folder)]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def small(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of as many MiB as the test says."""
+    folder = tmp_path / "small"
+    if not mounted(folder, request.param):
+        pytest.skip("a file system of its own may not be mounted here: run it as root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("small", [2], indirect=True)
+async def test_an_artifact_that_does_not_fit_leaves_nothing(small: Path) -> None:
+    artifacts = Artifacts(f"file://{small}")
+    first = await artifacts.put(b"1" * MIB)
+    with pytest.raises(Exception, match="No space left"):
+        await artifacts.put(b"2" * (2 * MIB))
+    assert [kept.digest async for kept in artifacts.kept()] == [first]
+    assert await artifacts.find(digest_of(b"2" * (2 * MIB))) is None
+    assert await artifacts.get(first) == b"1" * MIB
+    await artifacts.delete(first)
+    await artifacts.put(b"2" * MIB)
+
+
+@pytest.mark.parametrize("small", [192], indirect=True)
+def test_a_database_without_space_refuses_and_goes_on(small: Path) -> None:
+    server = PostgresServer(small / "postgres")
+    with started(server), psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (x text)")
+        connection.execute("INSERT INTO t VALUES ('kept')")
+        filler = small / "filler"
+        with filler.open("wb") as file:
+            file.truncate(0)
+            file.write(b"\0" * (shutil.disk_usage(small).free - 4 * MIB))
+        with pytest.raises(psycopg.errors.DiskFull):
+            for _ in range(100):
+                connection.execute(ROW)
+        assert connection.execute("SELECT count(*) FROM t WHERE x = 'kept'").fetchone() == (1,)
+        filler.unlink()
+        connection.execute(ROW)
+
+
+async def test_the_bus_acknowledges_after_its_disk_has_it(nats: NatsServer, tmp_path: Path) -> None:
+    """As the system calls of the server tell: between a message and its acknowledgement lies a sync of its file."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed here")
+    connection = await nats_client.connect(nats.url)
+    await connection.jetstream().add_stream(StreamConfig(name="S", subjects=["s"]))
+    trace = tmp_path / "trace"
+    command = [strace, "-f", "-e", f"trace={SYSCALLS}", "-s", "200", "-o", str(trace), "-p", str(nats.pid)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
+        assert tracer.stderr is not None
+        if b"attached" not in tracer.stderr.readline():
+            pytest.skip("a process may not be traced here")
+        for _ in range(EVENTS):
+            await connection.jetstream().publish("s", b"x" * 100)
+        tracer.terminate()
+    await connection.close()
+    assert synced_before_each_answer(trace.read_text()) == [True] * EVENTS
+
+
+def synced_before_each_answer(trace: str) -> list[bool]:
+    """For each acknowledgement, whether a sync ended since the one before."""
+    found, synced = [], False
+    for line in trace.splitlines():
+        synced |= bool(re.search(r"(fsync|fdatasync)(\(\d+\)| resumed>.*) += 0", line))
+        if r"\"stream\":\"S\"" in line or r'"stream":"S"' in line:
+            found.append(synced)
+            synced = False
+    return found
