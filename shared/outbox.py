@@ -29,6 +29,7 @@ BATCH = 100
 BUSY_SECONDS = 0.25
 IDLE_SECONDS = 1.5
 PUBLISH_SECONDS = 3.0
+LAG_SECONDS = 5.0
 LOCK_CLASS = 7301
 
 # Keep a message until the relay has published it.
@@ -227,7 +228,7 @@ class Relay:
 
     async def lag(self) -> dict[str, Any]:
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(LAG)
+            row = await connection.fetchrow(LAG, timeout=LAG_SECONDS)
         return dict(row) if row else {}
 
     async def prune(self) -> None:
