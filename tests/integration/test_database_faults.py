@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import nats as nats_client
 import psycopg
@@ -52,7 +53,7 @@ async def test_all_connections_are_cut_and_come_back(
             cut = admin.execute(f"SELECT pg_terminate_backend(pid) {OURS}", [database_urls.name]).fetchall()
             assert cut
             await registry.publish(TrainingCompleted(task_id=f"t{turn}"))
-            await until(lambda turn=turn: _has_effect(registry, f"t{turn}"))
+            await until(partial(_has_effect, registry, f"t{turn}"))
     await well(registry)
     assert await effects(registry) == {f"t{turn}": 1 for turn in range(3)}
     await say(registry, "after")

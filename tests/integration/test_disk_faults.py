@@ -13,6 +13,7 @@ from nats.js.api import StreamConfig
 
 from deploy.embedded.testing_servers import NatsServer, PostgresServer, started
 from shared.artifacts import Artifacts, digest_of
+from shared.errors import DigestMismatch
 
 MIB = 1024 * 1024
 ROW = "INSERT INTO t SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 30000)"
@@ -65,6 +66,19 @@ def test_a_database_without_space_refuses_and_goes_on(small: Path) -> None:
         assert connection.execute("SELECT count(*) FROM t WHERE x = 'kept'").fetchone() == (1,)
         filler.unlink()
         connection.execute(ROW)
+
+
+async def test_a_flipped_bit_is_found_however_it_is_read(tmp_path: Path) -> None:
+    artifacts = Artifacts(f"file://{tmp_path}/artifacts")
+    content = b"1" * MIB
+    digest = await artifacts.put(content)
+    file = tmp_path / "artifacts" / digest
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(DigestMismatch):
+        await artifacts.get(digest)
+    with pytest.raises(DigestMismatch):
+        await artifacts.get_file(digest, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
 
 
 async def test_the_bus_acknowledges_after_its_disk_has_it(nats: NatsServer, tmp_path: Path) -> None:
