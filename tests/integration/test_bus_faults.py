@@ -76,9 +76,9 @@ async def test_a_deleted_consumer_and_a_deleted_stream_are_noticed_and_made_agai
 
 
 async def test_repeats_inside_and_past_the_window_have_one_effect(registry: Running) -> None:
-    """Inside it the stream drops the repeat; past it, here a tenth of a second, the inbox does."""
+    """Inside it the stream drops the repeat; past it, here two seconds, the inbox does."""
     config = (await registry.js.stream_info("EVT")).config
-    await registry.js.update_stream(config, duplicate_window=0.1)
+    await registry.js.update_stream(config, duplicate_window=2.0)
     event = TrainingCompleted(task_id="t")
     headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "test", "ce-subject": "training/t"}
     headers |= {"ce-type": event.type_name(), "Nats-Msg-Id": "1"}
