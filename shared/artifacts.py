@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import IO
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
+from shared import observe
 from shared.errors import DigestMismatch, NotFound, Unavailable
 
 GET_SECONDS = 60.0
@@ -39,6 +41,18 @@ def _open(url: str) -> ObjectStore:
     return from_url(url)
 
 
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Raises Unavailable where the store does not take what it is given, as one without space left."""
+    try:
+        yield
+    except TimeoutError:
+        raise Unavailable("the artifact store did not answer in time") from None
+    except BaseError as error:
+        observe.log().error("artifact not kept", error=str(error))
+        raise Unavailable("the artifact store refused to keep it: it may be full; try again") from error
+
+
 class Artifacts:
     """Put and get by digest; what is read is checked against its name."""
 
@@ -48,11 +62,9 @@ class Artifacts:
     async def put(self, content: bytes) -> str:
         """Keep the content and return its digest; the same content twice is kept once."""
         digest = digest_of(content)
-        try:
+        with _refusals():
             async with asyncio.timeout(GET_SECONDS):
                 await obstore.put_async(self._store, digest, content)
-        except TimeoutError:
-            raise Unavailable("the artifact store did not answer in time") from None
         return digest
 
     async def put_file(self, path: Path) -> str:
@@ -61,12 +73,10 @@ class Artifacts:
 
     async def put_open(self, file: IO[bytes]) -> str:
         """Keep what an open file holds, of any size, without having it in memory."""
-        try:
+        with _refusals():
             async with asyncio.timeout(FILE_SECONDS):
                 digest = await asyncio.to_thread(_digest_of_file, file)
                 await obstore.put_async(self._store, digest, file)
-        except TimeoutError:
-            raise Unavailable("the artifact store did not answer in time") from None
         return digest
 
     async def get(self, digest: str) -> bytes:

@@ -35,6 +35,7 @@ _RETRY = (
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
+    asyncpg.InsufficientResourcesError,  # a full disk: no fault of what was to be kept
 )
 
 
@@ -52,7 +53,7 @@ def translated() -> Iterator[None]:
     except _GONE as error:
         raise Unavailable("the database is not reachable now; try again") from error
     except _RETRY as error:
-        raise Unavailable("the database is busy; try again") from error
+        raise Unavailable("the database is busy or full; try again") from error
 
 
 def _to_json(value: Any) -> str:

@@ -13,7 +13,7 @@ from nats.js.api import StreamConfig
 
 from deploy.embedded.testing_servers import NatsServer, PostgresServer, started
 from shared.artifacts import Artifacts, digest_of
-from shared.errors import DigestMismatch
+from shared.errors import DigestMismatch, Unavailable
 
 MIB = 1024 * 1024
 ROW = "INSERT INTO t SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 30000)"
@@ -41,7 +41,7 @@ def small(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 async def test_an_artifact_that_does_not_fit_leaves_nothing(small: Path) -> None:
     artifacts = Artifacts(f"file://{small}")
     first = await artifacts.put(b"1" * MIB)
-    with pytest.raises(Exception, match="No space left"):
+    with pytest.raises(Unavailable, match="may be full"):
         await artifacts.put(b"2" * (2 * MIB))
     assert [kept.digest async for kept in artifacts.kept()] == [first]
     assert await artifacts.find(digest_of(b"2" * (2 * MIB))) is None
