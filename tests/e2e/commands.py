@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,6 +14,11 @@ from typing import Any
 from tests.wheels import ROOT
 
 SECONDS = 120.0
+
+
+def _heeds_interrupts() -> None:
+    """As at a terminal, also where the tests run in the background, whose processes are told to ignore them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass
@@ -33,7 +39,15 @@ class Shell:
         """A command that goes on until it ends by itself or is stopped."""
         command = [sys.executable, "-m", "aimass", *map(str, arguments)]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=self.environment)
+        return subprocess.Popen(
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            env=self.environment,
+            preexec_fn=_heeds_interrupts,
+        )
 
     def run(self, *arguments: object, code: int = 0, given: str = "") -> subprocess.CompletedProcess[str]:
         """A command that ends with this code."""
