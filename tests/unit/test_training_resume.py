@@ -169,28 +169,33 @@ def test_no_checkpoint_is_written_before_the_last_was_taken(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "config", "told", "often"),
+    ("name", "config", "told", "often", "most"),
     [
-        ("digits-cnn", SMALL, {}, {"checkpoint_minutes": 1e-4}),
+        ("digits-cnn", SMALL | {"batch_size": 32}, {}, {"checkpoint_minutes": 1e-4}, 2),
         (
             "digits-cnn",
             {"batch_size": 32},
             {"accumulate": 4, "clip_norm": 1.0, "model": "best"},
             {"checkpoint_steps": 1},
+            7,
         ),
         (
             "breast-cancer-mlp",
             {},
             {"precision": "bfloat16", "early_stopping": {"patience": 3}},
             {"checkpoint_steps": 3},
+            7,
         ),
-        ("sentiment", {}, {"accumulate": 2, "evaluate_every": 2}, {"checkpoint_steps": 1}),
+        ("sentiment", {}, {"accumulate": 2, "evaluate_every": 2}, {"checkpoint_steps": 1}, 7),
     ],
 )
 def test_killed_at_random_steps_the_file_is_the_same(
-    name: str, config: dict[str, Any], told: dict[str, Any], often: dict[str, Any], tmp_path: Path
+    name: str, config: dict[str, Any], told: dict[str, Any], often: dict[str, Any], most: int, tmp_path: Path
 ) -> None:
-    """kill -9 twice, after checkpoints that are mostly in the middle of an epoch."""
+    """kill -9 twice, after checkpoints that are mostly in the middle of an epoch.
+
+    By the clock there may be none but those of the four ends of epochs, of which each kill may take two.
+    """
     model, config = library.model(name), {"batch_size": 64, **config, "epochs": 4}
     for part in (Part.TRAIN, Part.VALIDATION):
         content = pack(sample(model.dataset, part, 600))
@@ -201,7 +206,7 @@ def test_killed_at_random_steps_the_file_is_the_same(
     keeper, chance = Keeper(tmp_path / "cut"), random.Random(f"{SEED}-{name}-{told}")
     raw = spec(name, config, told | often)
     for _ in range(2):
-        assert keeper.attempt(raw, chance.randint(2, 7)) is None
+        assert keeper.attempt(raw, chance.randint(1, most)) is None
     result = keeper.attempt(raw, None)
     assert result is not None
     assert any(step for _, step in keeper.positions)
