@@ -53,12 +53,24 @@ def compare(place: Ground, bench: Path, rounds: int, count: int, stored: int, sa
         for verb in LIMITS:
             found.limits.setdefault(verb, []).append(limit(place, verb, count))
         for scene in chosen:
-            found.paced.setdefault(scene.label, []).append(measure(scene, place, int(RATE * PACED_SECONDS), RATE))
-            found.flat_out.setdefault(scene.label, []).append(measure(scene, place, count, 0))
+            _measure(place, scene, found, count)
         say.print(f"round {turn + 1} of {rounds}")
     if stored:
         _with_many_stored(place, chosen[:2], found, rounds, count, stored)
     return found
+
+
+def _measure(place: Ground, scene: Scene, found: Found, count: int) -> None:
+    """Who fails once is left out from then on."""
+    if scene.label in found.left_out:
+        return
+    try:
+        runs = measure(scene, place, int(RATE * PACED_SECONDS), RATE), measure(scene, place, count, 0)
+    except Unavailable as error:
+        found.left_out[scene.label] = str(error)
+        return
+    for of, run in zip((found.paced, found.flat_out), runs, strict=True):
+        of.setdefault(scene.label, []).append(run)
 
 
 def _with_many_stored(

@@ -6,7 +6,7 @@ import os
 import asyncpg
 import uvloop
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
-from nats.js.api import ConsumerConfig
+from nats.js.api import ConsumerConfig, DeliverPolicy
 from pydantic import BaseModel
 
 from shared.streams import MAX_WORKERS
@@ -22,7 +22,7 @@ class Changed(BaseModel):
     "evt.default.tasks.v1.task_changed",
     stream=JStream("EVT", declare=False),
     durable="bench",
-    config=ConsumerConfig(durable_name="bench"),
+    config=ConsumerConfig(durable_name="bench", deliver_policy=DeliverPolicy.NEW),
     pull_sub=PullSub(batch_size=1),
     max_workers=MAX_WORKERS,
 )
@@ -34,7 +34,7 @@ pools: list["asyncpg.Pool[asyncpg.Record]"] = []
 
 
 async def main() -> None:
-    pools.append(await asyncpg.create_pool(os.environ["BENCH_DSN"], max_size=MAX_WORKERS))
+    pools.append(await asyncpg.create_pool(os.environ["BENCH_DSN"], min_size=1, max_size=MAX_WORKERS))
     await broker.start()
     await asyncio.Event().wait()
 
