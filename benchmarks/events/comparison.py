@@ -148,8 +148,9 @@ def main(given: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, ground(Path(folder)) as place:
         found = compare(place, bench, chosen.rounds, chosen.events, chosen.stored, console)
     path = bench / "events" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    write_private(path, json.dumps(document(found, vars(chosen)), indent=1) + "\n")
+    settings = {name: getattr(chosen, name) for name in ("rounds", "events", "stored")}
     console.print(*tables(found, chosen.stored))
+    write_private(path, json.dumps(document(found, settings), indent=1) + "\n")
     console.print(f"results: {path}", soft_wrap=True)
 
 
