@@ -3,7 +3,6 @@
 Nobody else builds a broker or a NATS connection.
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -226,7 +225,3 @@ def _comparable(config: ConsumerConfig, name: str) -> Any:
         single = [config.filter_subject] if config.filter_subject else []
         return sorted(value or single)
     return value
-
-
-def plain_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    return dict(headers or {})

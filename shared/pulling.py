@@ -41,9 +41,12 @@ class Pulling:
                 if self._left <= 0 or time.monotonic() > self._until:
                     await self._pull(batch, timeout)
                 first = await self._messages.next_msg(timeout=timeout)
-                if found := [one for one in (first, *self._arrived()) if await self._counts(one)]:
+                came = (first, *self._arrived())
+                if found := [one for one in came if self._counts(one)]:
                     self._given = [one for one in self._given if not one.is_acked] + found
                     return found
+                if JetStreamContext.is_status_msg(came[-1]) == GONE:
+                    await asyncio.sleep(PAUSE_SECONDS)
 
     async def _pull(self, batch: int, seconds: float) -> None:
         wanted = json.dumps({"batch": batch, "expires": int(seconds * 1e9)}).encode()
@@ -57,12 +60,10 @@ class Pulling:
             self._messages._pending_size -= len(found[-1].data)
         return found
 
-    async def _counts(self, message: Msg) -> bool:
+    def _counts(self, message: Msg) -> bool:
         """A status of the server is no message, but the end of a pull."""
         status = JetStreamContext.is_status_msg(message)
         self._left = 0 if status else self._left - 1
-        if status == GONE:
-            await asyncio.sleep(PAUSE_SECONDS)
         return not status
 
 
