@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
+from services.monitor import handlers as monitor_handlers
+from services.monitor.app import build as build_monitor
+from services.monitor.settings import Settings as MonitorSettings
 from services.registry import handlers as registry_handlers
 from services.trainer.app import build
 from services.trainer.handlers import HANDLERS
@@ -23,6 +26,13 @@ async def registry(nats: NatsServer, settings_of: Callable[[str], ServiceSetting
 async def trainer(registry: Running, settings: Settings, nats: NatsServer) -> AsyncIterator[Running]:
     """Beside a registry, with the settings of the file."""
     async with running_service(build(settings), HANDLERS, nats) as started:
+        yield started
+
+
+@pytest.fixture
+async def monitor(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Running]:
+    service = build_monitor(MonitorSettings.model_validate(settings_of("monitor").model_dump()))
+    async with running_service(service, monitor_handlers.HANDLERS, nats) as started:
         yield started
 
 

@@ -1,15 +1,13 @@
 """The audit on a real PostgreSQL and a real NATS: decisions are chained, and whoever alters them is found out."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
-from services.monitor.app import build
 from services.monitor.audit.domain import Entry, Head, chained
 from services.monitor.handlers import HANDLERS
-from services.monitor.settings import Settings
 from shared.events import EVENTS
 from shared.events.base import Event
 from shared.events.bus import AuditAdvanced
@@ -17,21 +15,13 @@ from shared.events.identity import ApiKeyCreated
 from shared.events.models import VersionPromoted
 from shared.events.training import EpochCompleted
 from shared.rpc.monitor import AuditVerification, ListAudit, VerifyAudit
-from shared.settings import ServiceSettings
-from tests.integration.running import Ask, Running, asking, guarded_bus, running_service, until
+from tests.integration.running import Ask, Running, asking, guarded_bus, until
 
 
 @pytest.fixture
 def nats(tmp_path: Path) -> Iterator[NatsServer]:
     with guarded_bus(tmp_path / "nats", HANDLERS) as server:
         yield server
-
-
-@pytest.fixture
-async def monitor(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Running]:
-    service = build(Settings.model_validate(settings_of("monitor").model_dump()))
-    async with running_service(service, HANDLERS, nats) as started:
-        yield started
 
 
 @pytest.fixture

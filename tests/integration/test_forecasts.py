@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
-from services.monitor.app import build
 from services.monitor.handlers import HANDLERS
-from services.monitor.settings import Settings
 from shared.events.common import TaskState
 from shared.events.tasks import TaskChanged
 from shared.names import new_id
@@ -19,7 +17,7 @@ from shared.rpc.tasks import TaskView
 from shared.rpc.trainer import AskAdmission, Wish
 from shared.settings import ServiceSettings
 from shared.tasks.terms import Resources
-from tests.integration.running import Ask, Running, asking, guarded_bus, running_service, until
+from tests.integration.running import Ask, Running, asking, guarded_bus, until
 from tests.integration.trainer_desk import answering_desk
 
 CORE = Resources(cores=1, memory=0)
@@ -30,13 +28,6 @@ TOOK = 100.0
 def nats(tmp_path: Path) -> Iterator[NatsServer]:
     with guarded_bus(tmp_path / "nats", HANDLERS) as server:
         yield server
-
-
-@pytest.fixture
-async def monitor(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Running]:
-    service = build(Settings.model_validate(settings_of("monitor").model_dump()))
-    async with running_service(service, HANDLERS, nats) as started:
-        yield started
 
 
 @pytest.fixture

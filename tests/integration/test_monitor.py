@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
-from services.monitor.app import build
 from services.monitor.engine import Host
 from services.monitor.handlers import HANDLERS
 from services.monitor.retention import Retention
@@ -32,7 +31,7 @@ from shared.rpc.monitor import (
     Timeline,
 )
 from shared.settings import ServiceSettings
-from tests.integration.running import Ask, Running, asking, guarded_bus, running_service
+from tests.integration.running import Ask, Running, asking, guarded_bus
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -41,13 +40,6 @@ START = datetime(2026, 1, 2, tzinfo=UTC)
 def nats(tmp_path: Path) -> Iterator[NatsServer]:
     with guarded_bus(tmp_path / "nats", HANDLERS) as server:
         yield server
-
-
-@pytest.fixture
-async def monitor(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> AsyncIterator[Running]:
-    service = build(Settings.model_validate(settings_of("monitor").model_dump()))
-    async with running_service(service, HANDLERS, nats) as started:
-        yield started
 
 
 @pytest.fixture
