@@ -28,7 +28,7 @@ from shared.streams import dlq_subject
 
 RPC_SECONDS = 5.0
 RPC_WORKERS = 16
-PULL_SECONDS = 2.0
+PULL_SECONDS = 15.0
 ERROR_HEADER = "aimass-error"
 RECONNECT_SECONDS = 0.25
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -84,6 +84,7 @@ class Bus:
 
     def __init__(self, service: str, settings: ServiceSettings, **broker_options: Any) -> None:
         self.service = service
+        self._stream: PullingJetStream | None = None
         self.broker = NatsBroker(
             _server_with_login(settings, service),
             logger=None,
@@ -91,13 +92,19 @@ class Bus:
             graceful_timeout=settings.drain_seconds,
             apply_types=False,
             name=service,
+            reconnected_cb=self._pull_again,
             **_connection_options(service, settings),
             **broker_options,
         )
 
     async def connect(self) -> None:
         await self.broker.connect()
-        self.broker.config.connection_state.connect(self.connection, PullingJetStream(self.connection))
+        self._stream = PullingJetStream(self.connection)
+        self.broker.config.connection_state.connect(self.connection, self._stream)
+
+    async def _pull_again(self) -> None:
+        if self._stream:
+            self._stream.again()
 
     async def stop(self) -> None:
         """Finish what is in work and leave; without a bus there is nobody to take leave of."""

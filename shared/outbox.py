@@ -4,12 +4,13 @@ Polls for unpublished rows (never for ids above the last one seen); one relay at
 """
 
 import asyncio
+import math
+import time
 import zlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
 
 import asyncpg
 from nats.errors import MaxPayloadError
@@ -28,6 +29,7 @@ BUCKETS = 8
 BATCH = 100
 BUSY_SECONDS = 0.25
 IDLE_SECONDS = 1.5
+FRESH_SECONDS = 3.0
 PUBLISH_SECONDS = 3.0
 LAG_SECONDS = 5.0
 LOCK_CLASS = 7301
@@ -61,10 +63,10 @@ MARK_FAILED = "UPDATE outbox SET attempts = attempts + 1, last_error = $2 WHERE 
 MARK_DEAD = "UPDATE outbox SET dead_at = now(), attempts = attempts + 1, last_error = $2 WHERE position = $1"
 # Messages of a transaction that the bus does not hold yet.
 COUNT_PENDING = "SELECT count(*) FROM outbox WHERE id = ANY($1) AND published_at IS NULL"
-# The age of the oldest unpublished message in seconds, and the count of dead ones.
+# How many messages are unpublished, the age of the oldest of them in seconds, and the count of dead ones.
 LAG = """
 SELECT coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE dead_at IS NULL)), 0)::float AS age,
-       count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead
+       count(*) FILTER (WHERE dead_at IS NULL) AS waiting, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead
 FROM outbox WHERE published_at IS NULL
 """
 # Published messages are of no use after a day.
@@ -113,6 +115,15 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True)
+class Lag:
+    """What the bus does not hold: messages that wait, the age of the oldest in seconds, and dead ones."""
+
+    age: float
+    waiting: int
+    dead: int
+
+
+@dataclass(frozen=True)
 class Tried:
     """A row of the outbox, and what became of it."""
 
@@ -136,6 +147,8 @@ class Relay:
         self._database = database
         self._source = source
         self._woken = asyncio.Event()
+        self._lag = Lag(0.0, 0, 0)
+        self._looked = -math.inf
 
     def wake(self) -> None:
         self._woken.set()
@@ -153,15 +166,18 @@ class Relay:
 
     async def run(self, bus: Bus) -> None:
         """Publish for ever; a lost database or bus only delays."""
+        published = 0
         while True:
+            expected = published > 0 or self._woken.is_set()
             self._woken.clear()
-            pause = BUSY_SECONDS
             try:
-                if bus.is_connected():
-                    pause = BUSY_SECONDS if await self.publish_pending(bus.js) else IDLE_SECONDS
+                waiting = bus.is_connected() and (expected or (await self._look()).waiting)
+                published = await self.publish_pending(bus.js) if waiting else 0
             except AimassError as error:
+                published = 0
                 observe.log().warning("outbox waits", error=error.message)
-            await self._wait(pause)
+            if published < BATCH:
+                await self._wait(BUSY_SECONDS if published else IDLE_SECONDS)
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -226,10 +242,16 @@ class Relay:
         async with self._database.connection() as connection:
             return int(await connection.fetchval(COUNT_PENDING, ids))
 
-    async def lag(self) -> dict[str, Any]:
+    async def lag(self) -> Lag:
+        """What was last found of it, unless that is old; raises Unavailable without a database."""
+        return self._lag if time.monotonic() - self._looked < FRESH_SECONDS else await self._look()
+
+    async def _look(self) -> Lag:
+        self._looked = -math.inf
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(LAG, timeout=LAG_SECONDS)
-        return dict(row) if row else {}
+            [row] = await connection.fetch(LAG, timeout=LAG_SECONDS)
+        self._lag, self._looked = Lag(**row), time.monotonic()
+        return self._lag
 
     async def prune(self) -> None:
         async with self._database.connection() as connection:

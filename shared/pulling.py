@@ -8,13 +8,15 @@ import asyncio
 import json
 import time
 from typing import Any
+from weakref import WeakSet
 
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 MARGIN_SECONDS = 0.5
 PAUSE_SECONDS = 0.25
-GONE = "409"
+OVER = "408"
 
 
 class Pulling:
@@ -26,6 +28,11 @@ class Pulling:
         self._left = 0
         self._until = 0.0
         self._given: list[Msg] = []
+
+    def again(self) -> None:
+        """The server has forgotten the pull that waited there: ask anew, at once."""
+        lost = Msg(self._subscription._nc, self._subscription._deliver, headers={"Status": OVER})
+        self._messages._pending_queue.put_nowait(lost)
 
     async def unsubscribe(self) -> None:
         """Give back what nobody has settled, so that another process need not wait until its time is over."""
@@ -45,7 +52,7 @@ class Pulling:
                 if found := [one for one in came if self._counts(one)]:
                     self._given = [one for one in self._given if not one.is_acked] + found
                     return found
-                if JetStreamContext.is_status_msg(came[-1]) == GONE:
+                if JetStreamContext.is_status_msg(came[-1]) not in (None, OVER):
                     await asyncio.sleep(PAUSE_SECONDS)
 
     async def _pull(self, batch: int, seconds: float) -> None:
@@ -70,5 +77,16 @@ class Pulling:
 class PullingJetStream(JetStreamContext):
     """What FastStream subscribes with."""
 
+    def __init__(self, connection: Client) -> None:
+        super().__init__(connection)
+        self._pulling: WeakSet[Pulling] = WeakSet()
+
     async def pull_subscribe(self, *args: Any, **options: Any) -> Any:
-        return Pulling(await super().pull_subscribe(*args, **options))
+        pulling = Pulling(await super().pull_subscribe(*args, **options))
+        self._pulling.add(pulling)
+        return pulling
+
+    def again(self) -> None:
+        """The connection is another one: the pulls that waited are gone."""
+        for pulling in self._pulling:
+            pulling.again()

@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import math
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -22,6 +24,7 @@ from shared.streams import Declaration
 Loop = Callable[[], Awaitable[None]]
 Check = Callable[[], Awaitable[str]]
 GUARD_SECONDS = 1.0
+CONSUMER_SECONDS = 5.0
 PRUNE_SECONDS = 3600.0
 CANCEL_SECONDS = 1.0
 RESTART_SECONDS = 1.0
@@ -48,6 +51,7 @@ class Service:
         self._loops: dict[str, Loop] = {}
         self._early: dict[str, Loop] = {}
         self._closing: list[Loop] = []
+        self._prunings = [inbox.PRUNE, inbox.PRUNE_ATTEMPTS]
         self._stop = asyncio.Event()
         self._paused: set[str] = set()
 
@@ -66,6 +70,10 @@ class Service:
     def add_check(self, name: str, check: Check) -> None:
         """Ask this about readiness every second; it answers with the problem, or with nothing."""
         self._checks[name] = check
+
+    def add_pruning(self, statement: str) -> None:
+        """Execute this once an hour, to drop what nobody needs any more."""
+        self._prunings.append(statement)
 
     def add_closing(self, closing: Loop) -> None:
         """Await this when the service drains, in the order of addition."""
@@ -126,11 +134,14 @@ class Service:
 
     async def _guard(self) -> None:
         """Watch bus, database and consumers; stop fetching while the database is down."""
+        looked = -math.inf
         while True:
             self.readiness.report("bus", "" if self.bus.is_connected() else "not connected")
             down = await self._check_database()
             await self._pause_fetching(bool(down))
-            await self._check_consumers()
+            if time.monotonic() - looked >= CONSUMER_SECONDS or self.readiness.problems():
+                await self._check_consumers()
+                looked = time.monotonic()
             for name, check in self._checks.items():
                 self.readiness.report(name, await check())
             self.readiness.started()
@@ -142,10 +153,10 @@ class Service:
         problem = ""
         try:
             lag = await self.relay.lag()
-            observe.OUTBOX_AGE.labels(self.name).set(lag["age"])
-            observe.OUTBOX_DEAD.labels(self.name).set(lag["dead"])
+            observe.OUTBOX_AGE.labels(self.name).set(lag.age)
+            observe.OUTBOX_DEAD.labels(self.name).set(lag.dead)
             observe.POOL_IN_USE.labels(self.name).set(self.database.in_use())
-            self._report("outbox", f"behind by {lag['age']:.0f} s" if lag["age"] > 30 else "")
+            self._report("outbox", f"behind by {lag.age:.0f} s" if lag.age > 30 else "")
         except AimassError as error:
             problem = error.message
         self._report("database", problem)
@@ -184,8 +195,8 @@ class Service:
         while True:
             await self.relay.prune()
             async with self.database.connection() as connection:
-                await connection.execute(inbox.PRUNE)
-                await connection.execute(inbox.PRUNE_ATTEMPTS)
+                for statement in self._prunings:
+                    await connection.execute(statement)
             await asyncio.sleep(PRUNE_SECONDS)
 
     async def _drain(self) -> None:

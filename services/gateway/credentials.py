@@ -1,6 +1,6 @@
 """The gateway's memory of API keys, users and keys that sign tokens, kept equal to the bucket that auth fills.
 
-No watch: every 250 ms the bucket's last sequence is compared and what is new is read. A revoke is also broadcast, and
+No watch: every 500 ms the bucket's last sequence is compared and what is new is read. A revoke is also broadcast, and
 so is word of other changes, which are then read at once.
 """
 
@@ -28,7 +28,7 @@ from shared.reading import Stored, StreamReader
 from shared.streams import CHANGED_SUBJECT, CREDENTIAL_SUBJECT, CREDENTIALS, REVOKED_SUBJECT
 from shared.tokens import ALGORITHM, SIGNING_KEY, PublicJwk, signing_key_name
 
-CHECK_SECONDS = 0.25
+CHECK_SECONDS = 0.5
 BUCKET = f"KV_{CREDENTIALS}"
 
 

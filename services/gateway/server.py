@@ -61,6 +61,6 @@ class HttpServer:
 
     async def close(self) -> None:
         self._followers.stop()
-        self._server.should_exit = True
+        self._server.stop()
         if self._server.started:
             await self._ended.wait()

@@ -80,6 +80,7 @@ class Triton:
         self._access = dict([access_header])
         self._loading_access = {f"triton-grpc-protocol-{access_header[0]}": access_header[1]}
         self._pool = Pool(address.hostname or "", address.port or 80, connections, MAX_REPLY_BYTES)
+        self._controlling: InferenceServerClient | None = None
         self._crashed: set[str] = set()
         self._loads: Counter[str] = Counter()
         self._layouts: Layouts[oip.InferReply] = Layouts()
@@ -89,6 +90,8 @@ class Triton:
     async def close(self) -> None:
         """Close every connection; calls in flight fail as Unavailable."""
         self._pool.close()
+        if self._controlling is not None:
+            await self._controlling.close()
 
     async def infer(self, name: str, request: oip.InferRequest, signature: Signature, timeout: float) -> oip.InferReply:
         """Ask a loaded version; the request must fit the signature, and the reply is checked against it.
@@ -252,8 +255,10 @@ class Triton:
     @asynccontextmanager
     async def _control(self, timeout: float) -> AsyncIterator[Any]:
         """A control client within a deadline, its failures as errors of ours."""
-        async with _told(timeout), InferenceServerClient(self._host, conn_timeout=None) as client:
-            yield client
+        if self._controlling is None:
+            self._controlling = InferenceServerClient(self._host, conn_timeout=None)
+        async with _told(timeout):
+            yield self._controlling
 
     @asynccontextmanager
     async def _loading(self, timeout: float) -> AsyncIterator[Any]:

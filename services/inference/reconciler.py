@@ -30,6 +30,8 @@ from shared.outbox import Relay
 from shared.work import Work
 
 PAUSE_SECONDS = 0.5
+IDLE_SECONDS = 1.0
+LASTING = frozenset({"staged", "serving"})
 
 
 class Reconciler:
@@ -75,12 +77,17 @@ class Reconciler:
                 await self.turn()
             except AimassError as error:
                 observe.log().warning("reconciliation waits", error=error.message)
-            await self._wait()
+            await self._wait(IDLE_SECONDS if self._is_settled() else PAUSE_SECONDS)
 
-    async def _wait(self) -> None:
+    async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(PAUSE_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._woken.wait()
+
+    def _is_settled(self) -> bool:
+        """Nothing is on its way from one state to another here."""
+        wanted, held = self._routing.wanted, self._routing.held()
+        return self._turned and wanted.keys() == held and all(found.state in LASTING for found in wanted.values())
 
     async def turn(self) -> None:
         """One comparison of desired and real state; with the database down, by what was known last."""
@@ -92,8 +99,8 @@ class Reconciler:
             await self._data_plane.follow()
         if reachable:
             await self._beat()
-            await self._advance()
-            self._turned = await self._refresh()
+            if await self._advance() or not self._turned:
+                self._turned = await self._refresh()
 
     async def _refresh(self) -> bool:
         """Read what is wanted; it is all there is, as long as the lease lasts that we had before."""
@@ -235,7 +242,8 @@ class Reconciler:
         except Unavailable as error:
             observe.log().warning("left without telling", error=error.message)
 
-    async def _advance(self) -> None:
+    async def _advance(self) -> bool:
+        """Move on what may move on; whether anything did."""
         async with self._database.connection() as connection:
             loaded = await store.loaded(connection)
             switchable, opened = await store.switchable(connection), await store.opened(connection)
@@ -251,6 +259,7 @@ class Reconciler:
             await self._unstage(deployment, "another version took over")
         for deployment in surplus:
             await self._unstage(deployment, "staged versions are capped in number and time")
+        return bool(loaded or switchable or opened or drained or surplus)
 
     async def _stage(self, deployment: Deployment) -> None:
         async with self._of(deployment) as work:

@@ -6,9 +6,11 @@ from services.trainer.job import TrainJob
 from services.trainer.on_ray.ground import RayGround
 from services.trainer.optimising import OptimiseJob
 from services.trainer.parts import Parts
+from services.trainer.pipelines import store as pipelines
 from services.trainer.pipelines.driver import Driver
 from services.trainer.preparation import PrepareJob
 from services.trainer.runs.job import RunJob, SilentRuns
+from services.trainer.schedules import store as schedules
 from services.trainer.schedules.turns import Clock
 from services.trainer.settings import Settings
 from services.trainer.tuning.job import TuneJob
@@ -34,6 +36,8 @@ def build(settings: Settings | None = None) -> Service:
     service.add_loop("tasks", runner.run)
     service.add_loop("schedules", Clock(service.name, service.database, service.relay, parts).run)
     service.add_loop("pipelines", Driver(service.name, service.database, service.relay, parts).run)
+    service.add_pruning(schedules.PRUNE_CHAINS)
+    service.add_pruning(pipelines.PRUNE_FACTS)
     silent = SilentRuns(service.database, service.relay, settings.run_silence_hours * 3600)
     service.add_loop("silent runs", silent.run)
     service.add_closing(runner.drain)

@@ -1,8 +1,9 @@
 """The ops port of a service: its page for operators and what stands on it, health, readiness, metrics, AsyncAPI."""
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from shared.ops.window import Window
 from shared.settings import ServiceSettings
 from shared.streams import Declaration
 
+TICK_SECONDS = 1.0
 PAGES = Path(__file__).parent / "pages"
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
@@ -87,7 +89,22 @@ def _file(path: str, name: str, media_type: str) -> Route:
 
 
 class Server(uvicorn.Server):
-    """uvicorn without signal handlers of its own: the service decides when it stops."""
+    """uvicorn without signal handlers of its own, and awake once a second only: the service decides when it stops."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """Finish what is in flight, and end."""
+        self.should_exit = True
+        self._stopped.set()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._stopped.wait()
 
     def capture_signals(self) -> Any:
         return nullcontext()

@@ -1,13 +1,12 @@
 """What tasks wait for: each other one must have succeeded; where one did not, those that wait for it fail."""
 
-import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from shared import observe
 from shared.context import Context
-from shared.errors import AimassError, InvalidInput, NotFound
+from shared.errors import InvalidInput, NotFound
 from shared.events.common import TaskState
+from shared.looking import keep_looking
 from shared.rpc.tasks import GetTask, TaskView, owner_of
 from shared.tasks import queue, store
 from shared.tasks.run import tell
@@ -32,21 +31,15 @@ class Dependencies:
 
     async def run(self) -> None:
         """Look for ever; what cannot be looked up now is looked up later."""
-        while True:
-            try:
-                await self.settle()
-            except AimassError as error:
-                observe.log().debug("tasks wait for others, of which nothing is known now", error=error.message)
-            except Exception as error:
-                observe.log().error("dependencies not settled", exc_info=error)
-            await asyncio.sleep(LOOK_SECONDS)
+        await keep_looking("tasks that wait for others", self.settle, LOOK_SECONDS)
 
-    async def settle(self) -> None:
+    async def settle(self) -> bool:
         """Let tasks run whose others have succeeded, and fail those of which one cannot any more."""
         async with self._runner.database.connection() as connection:
             waiting = await queue.held_up(connection, self._runner.kinds)
         for task in waiting:
             await self._settle(task)
+        return False
 
     async def _settle(self, task: Task) -> None:
         found = {other: await self.state(task.origin, other) for other in task.waits_for}

@@ -84,8 +84,8 @@ class Answering:
         if (free := self._settings.deferred_at_once - len(self._held)) <= 0:
             return
         lease, most = self._settings.deferred_lease_seconds, self._settings.deferred_hours * 3600
-        async with self._database.transaction() as tx:
-            taken = await store.claim(tx, self._routing.models(), lease, most, free)
+        async with self._database.connection() as connection:
+            taken = await store.claim(connection, self._routing.models(), lease, most, free)
         for one in taken:
             task = asyncio.create_task(self._attend(one))
             self._held[one.inference.id] = one.inference, task

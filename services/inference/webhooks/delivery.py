@@ -58,8 +58,8 @@ class Delivery:
         lease = self._settings.webhook_timeout_seconds + LEASE_MARGIN
         if not (free := AT_ONCE - len(self._under_way)):
             return
-        async with self._database.transaction() as tx:
-            due = await store.claim_due(tx, lease, free)
+        async with self._database.connection() as connection:
+            due = await store.claim_due(connection, lease, free)
         for one in due:
             task = asyncio.create_task(self._deliver(one))
             self._under_way.add(task)

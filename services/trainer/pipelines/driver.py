@@ -4,7 +4,6 @@ All that a look finds out commits together, with the tasks that it accepts here.
 asked twice, as we may be ended in between: a batch is known by its key, a promotion of the champion changes nothing.
 """
 
-import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,13 +25,13 @@ from shared import failpoints, observe, outbox
 from shared.db import Connection, Database
 from shared.errors import AimassError
 from shared.events.pipelines import PipelineEnded, PipelineStepChanged, PipelineStopped
+from shared.looking import keep_looking
 from shared.outbox import Relay
 
 POLL_SECONDS = 0.5
 LOOK_SECONDS = 1.0
 REST_SECONDS = 2.0
 IDLE_SECONDS = 15.0
-PRUNE_LOOKS = 7200
 
 
 @dataclass(frozen=True)
@@ -45,22 +44,13 @@ class Driver:
     parts: Parts
 
     async def run(self) -> None:
-        look = 0
-        while True:
-            try:
-                while await self.look_at_one():
-                    continue
-                if look % PRUNE_LOOKS == 0:
-                    await self._prune()
-                look += 1
-            except AimassError as error:
-                observe.log().debug("no pipelines now", error=error.message)
-            except Exception as error:
-                observe.log().error("pipelines failed", exc_info=error)
-            await asyncio.sleep(POLL_SECONDS)
+        await keep_looking("pipelines", self.look_at_one, POLL_SECONDS)
 
     async def look_at_one(self) -> bool:
         """Whether there was one to look at."""
+        async with self.database.connection() as connection:
+            if not await store.is_due(connection):
+                return False
         async with self.database.transaction() as tx:
             pipeline = await store.due(tx)
             if pipeline is None:
@@ -86,10 +76,6 @@ class Driver:
             observe.log().error("pipeline not looked at", pipeline=pipeline.id, exc_info=error)
         await store.look_later(tx, pipeline.id, REST_SECONDS)
         return Work(tx, pipeline.origin, self.parts)
-
-    async def _prune(self) -> None:
-        async with self.database.connection() as connection:
-            await connection.execute(store.PRUNE_FACTS)
 
 
 @dataclass

@@ -46,6 +46,8 @@ DUE = f"""
 SELECT {COLUMNS} FROM pipelines WHERE ended_at IS NULL AND look_at <= clock_timestamp()
 ORDER BY look_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """
+# Whether to look at any pipeline now.
+IS_DUE = "SELECT EXISTS (SELECT FROM pipelines WHERE ended_at IS NULL AND look_at <= clock_timestamp())"
 # When to look at a pipeline again.
 LOOK_LATER = "UPDATE pipelines SET look_at = clock_timestamp() + make_interval(secs => $2) WHERE id = $1"
 # Keep how a pipeline will end, and what it is meanwhile.
@@ -166,6 +168,10 @@ async def pipelines(
 
 async def steps(tx: Connection, pipeline_id: str) -> list[Step]:
     return (await _steps(tx, [pipeline_id]))[pipeline_id]
+
+
+async def is_due(connection: Connection) -> bool:
+    return bool(await connection.fetchval(IS_DUE))
 
 
 async def due(tx: Connection) -> Pipeline | None:

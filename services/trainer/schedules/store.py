@@ -31,6 +31,8 @@ DELETE = "DELETE FROM schedules WHERE project = $1 AND name = $2 RETURNING name"
 DUE = f"""
 SELECT {COLUMNS} FROM schedules WHERE enabled AND next_at <= now() ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """
+# Whether any schedule is due.
+IS_DUE = "SELECT EXISTS (SELECT FROM schedules WHERE enabled AND next_at <= now())"
 # The schedules that wait for an event of this type.
 TRIGGERED = f"""
 SELECT {COLUMNS} FROM schedules WHERE enabled AND project = $1 AND trigger ->> 'event' = $2 ORDER BY name FOR UPDATE
@@ -75,6 +77,10 @@ async def delete(tx: Connection, project: str, name: str) -> None:
     """Raises NotFound."""
     if await tx.fetchval(DELETE, project, name) is None:
         raise _missing(name)
+
+
+async def is_due(connection: Connection) -> bool:
+    return bool(await connection.fetchval(IS_DUE))
 
 
 async def due(tx: Connection) -> ScheduleView | None:

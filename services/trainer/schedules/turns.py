@@ -1,6 +1,5 @@
 """The turns of schedules: a training each, unless the one before still goes on."""
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,16 +8,16 @@ from services.trainer.domain import KIND
 from services.trainer.parts import Parts, Work
 from services.trainer.schedules import store
 from services.trainer.schedules.domain import next_after
-from shared import observe, outbox
+from shared import outbox
 from shared.context import Context
 from shared.db import Database
 from shared.errors import AimassError, Unavailable
+from shared.looking import keep_looking
 from shared.outbox import Relay
 from shared.rpc.trainer import ScheduleView
 from shared.tasks.store import new_task_id
 
 LOOK_SECONDS = 1.0
-PRUNE_LOOKS = 3600
 
 
 @dataclass(frozen=True)
@@ -31,21 +30,12 @@ class Clock:
     parts: Parts
 
     async def run(self) -> None:
-        look = 0
-        while True:
-            try:
-                while await self._give_turn():
-                    continue
-                if look % PRUNE_LOOKS == 0:
-                    await self._prune()
-                look += 1
-            except AimassError as error:
-                observe.log().debug("no schedules now", error=error.message)
-            except Exception as error:
-                observe.log().error("schedules failed", exc_info=error)
-            await asyncio.sleep(LOOK_SECONDS)
+        await keep_looking("schedules", self._give_turn, LOOK_SECONDS)
 
     async def _give_turn(self) -> bool:
+        async with self.database.connection() as connection:
+            if not await store.is_due(connection):
+                return False
         async with self.database.transaction() as tx:
             schedule = await store.due(tx)
             if schedule is None or schedule.cron is None:
@@ -56,10 +46,6 @@ class Clock:
         self.relay.wake()
         await work.finish()
         return True
-
-    async def _prune(self) -> None:
-        async with self.database.connection() as connection:
-            await connection.execute(store.PRUNE_CHAINS)
 
 
 async def take_turn(work: Work, schedule: ScheduleView, next_at: datetime | None = None) -> None:
