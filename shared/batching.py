@@ -1,60 +1,80 @@
-"""Batches: what is asked for while one is in work goes together as the next, so that it pays for one transaction."""
+"""Batches: what waits at a durable goes together, so that it pays for one transaction; nobody waits for others."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
 
-Item = TypeVar("Item")
+import nats.errors
+from nats.aio.msg import Msg
 
+from shared import observe
+from shared.bus import PULL_SECONDS, Bus
+from shared.pulling import Pulling
+from shared.streams import MAX_ACK_PENDING
 
-class Batches(Generic[Item]):
-    """Nobody waits for others to come; where a batch fails, each of its items is tried alone and fails alone."""
-
-    def __init__(self, work: Callable[[list[Item]], Awaitable[None]], most: int) -> None:
-        self._work, self._most = work, most
-        self._waiting: list[tuple[Item, asyncio.Future[None]]] = []
-        self._running: asyncio.Task[None] | None = None
-
-    async def add(self, item: Item) -> None:
-        """Return when the item's batch is done; raises what its work raised."""
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, done))
-        if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._run())
-        await done
-
-    async def _run(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            if not await self._done_together(batch):
-                for one in batch:
-                    await self._do_alone(*one)
-
-    async def _done_together(self, batch: list[tuple[Item, asyncio.Future[None]]]) -> bool:
-        if len(batch) == 1:
-            return False
-        try:
-            await self._work([item for item, _ in batch])
-        except Exception:
-            return False
-        for _, done in batch:
-            _settle(done, None)
-        return True
-
-    async def _do_alone(self, item: Item, done: asyncio.Future[None]) -> None:
-        try:
-            await self._work([item])
-        except Exception as error:
-            _settle(done, error)
-        else:
-            _settle(done, None)
+PAUSE_SECONDS = 1.0
+ACK_SECONDS = 3.0
 
 
-def _settle(done: asyncio.Future[None], error: Exception | None) -> None:
-    """Who has stopped waiting is told nothing."""
-    if done.done():
-        return
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)
+class BatchSubscriber:
+    """Pulls from a durable and hands over all that has come; starts and stops as FastStream's subscribers do.
+
+    It is not one of those, since these take a message at a time through a task, a scope and a middleware each.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        stream: str,
+        durable: str,
+        handle: Callable[[list[Msg]], Coroutine[Any, Any, None]],
+        drain_seconds: float,
+    ) -> None:
+        self._bus, self._stream, self._durable = bus, stream, durable
+        self._handle, self._drain_seconds = handle, drain_seconds
+        self._pulling: Pulling | None = None
+        self._fetching: asyncio.Task[None] | None = None
+        self._work: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Return when it pulls."""
+        if self._pulling is None:
+            prefix = f"_INBOX_{self._bus.service}.".encode()
+            self._pulling = await self._bus.stream.pull_subscribe_bind(self._durable, self._stream, inbox_prefix=prefix)
+        self._fetching = asyncio.create_task(self._run(self._pulling))
+
+    async def stop(self) -> None:
+        """Finish what is in work, within the time that a drain has; what is left is given back."""
+        if self._fetching:
+            self._fetching.cancel()
+        if self._work:
+            await asyncio.wait([self._work], timeout=self._drain_seconds)
+            self._work.cancel()
+        pulling, self._pulling = self._pulling, None
+        if pulling:
+            with suppress(nats.errors.Error):  # a bus that is away has forgotten us already
+                await pulling.unsubscribe()
+
+    async def _run(self, pulling: Pulling) -> None:
+        while True:
+            try:
+                await self._take(await pulling.fetch(MAX_ACK_PENDING, PULL_SECONDS))
+            except TimeoutError:
+                continue
+            except Exception as error:
+                observe.log().warning("cannot pull now", stream=self._stream, error=repr(error))
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _take(self, messages: list[Msg]) -> None:
+        """A batch outlives the pulling, so that stopping does not cut it off."""
+        self._work = asyncio.create_task(self._handle(messages))
+        await asyncio.shield(self._work)
+
+
+async def acknowledge(messages: list[Msg]) -> None:
+    """Return when the bus knows: it reads a connection in order, so that its answer to the last is one to all."""
+    *others, last = messages
+    for message in others:
+        await message.ack()
+    await last.ack_sync(timeout=ACK_SECONDS)

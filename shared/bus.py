@@ -10,6 +10,7 @@ import nats.errors
 import nats.js.errors
 from faststream.middlewares import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
+from faststream.nats.annotations import NatsMessage
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig
@@ -79,11 +80,20 @@ def _server_with_login(settings: ServiceSettings, service: str) -> str:
     return f"{scheme}://{settings.nats_user or service}:{settings.nats_password.get_secret_value()}@{address}"
 
 
+async def whole(message: NatsMessage) -> NatsMessage:
+    return message
+
+
+async def each(message: NatsMessage) -> bool:
+    """FastStream's own filter is no coroutine, and would take a thread for each message."""
+    return True
+
+
 class Bus:
     """A service's side of the bus: its broker, its JetStream context and its way to ask others."""
 
     def __init__(self, service: str, settings: ServiceSettings, **broker_options: Any) -> None:
-        self.service = service
+        self.service, self.drain_seconds = service, settings.drain_seconds
         self._stream: PullingJetStream | None = None
         self.broker = NatsBroker(
             _server_with_login(settings, service),
@@ -124,6 +134,12 @@ class Bus:
     def js(self) -> JetStreamContext:
         stream: JetStreamContext = self.broker.config.connection_state.stream
         return stream
+
+    @property
+    def stream(self) -> PullingJetStream:
+        """What pulls messages are subscribed with."""
+        assert self._stream, "not connected yet"
+        return self._stream
 
     def is_connected(self) -> bool:
         try:

@@ -5,9 +5,9 @@ FastStream hands over whole messages; what they are is found here, by one look h
 """
 
 import asyncio
-import hashlib
 import json
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,35 +17,22 @@ from faststream.nats.annotations import NatsMessage
 from faststream.response import Response
 from nats.aio.msg import Msg
 from opentelemetry.trace import SpanKind
-from pydantic import BaseModel, ValidationError
 
 from shared import failpoints, inbox, observe, outbox
-from shared.batching import Batches
-from shared.bus import ERROR_HEADER, Bus
+from shared.answering import Answering, to_error
+from shared.batching import BatchSubscriber, acknowledge
+from shared.bus import ERROR_HEADER, Bus, each, whole
 from shared.context import Context
 from shared.db import Connection, Database
 from shared.envelope import Envelope, read_data, read_envelope
-from shared.errors import AimassError, Conflict, DeadlineExceeded, InvalidInput, TooLarge, Unavailable
+from shared.errors import InvalidInput, Unavailable
 from shared.events.base import Command, Event
-from shared.handlers import EventHandler, Handlers, RpcHandler
-from shared.rpc.base import Request
-from shared.streams import ACK_WAIT, MAX_ACK_PENDING, MAX_WORKERS, RETRY, consumers, dlq_subject
-from shared.work import Work
+from shared.handlers import EventHandler, Handlers
+from shared.streams import ACK_WAIT, MAX_WORKERS, RETRY, consumers, dlq_subject
+from shared.work import Save, Work
 
 HANDLE_SECONDS = ACK_WAIT * 0.8
-RPC_DEADLINE = 20.0
-REPLY_MARGIN = 4096
-BATCH = MAX_ACK_PENDING
-
-# Claim an idempotency key; nothing comes back when somebody did before.
-CLAIM_KEY = """
-INSERT INTO idempotency (project, key, request_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING key
-"""
-# The reply that was given for a key.
-FIND_REPLY = "SELECT request_hash, reply FROM idempotency WHERE project = $1 AND key = $2"
-# Keep the reply for the next one who asks the same.
-KEEP_REPLY = "UPDATE idempotency SET reply = $3 WHERE project = $1 AND key = $2"
-
+GIVE_UP_AFTER = 2
 
 Kinds = dict[str, tuple[type[Event] | type[Command], EventHandler]]
 
@@ -54,19 +41,11 @@ def _is_jetstream(message: Msg) -> bool:
     return message.reply.startswith("$JS.ACK")
 
 
-async def whole(message: NatsMessage) -> NatsMessage:
-    return message
-
-
-async def each(message: NatsMessage) -> bool:
-    """FastStream's own filter is no coroutine, and would take a thread for each message."""
-    return True
-
-
 @dataclass(frozen=True)
 class Heard:
-    """An event or a command that came, and what handles it."""
+    """An event or a command that came with a message of the bus, and what handles it."""
 
+    raw: Msg
     message: Any
     envelope: Envelope
     handler: EventHandler
@@ -87,17 +66,35 @@ class Dispatcher:
         self.service = handlers.service
         self.consumers = consumers(handlers.declaration)
         self.subscribers: dict[str, Any] = {}
-        self._batches = Batches(self._handle, BATCH)
 
     def connect(self) -> None:
         """Register one subscriber per durable and one per request."""
         self.bus.broker.add_middleware(partial(_Settle, dispatcher=self))
         for stream, config in self.consumers.items():
-            workers = BATCH if self.handlers.in_batches else MAX_WORKERS
-            self.subscribers[stream] = subscriber = self.bus.pull_subscriber(stream, config, workers)
-            subscriber(partial(self._receive, stream, self._kinds(stream)), filter=each, decoder=whole)
-        for request, answer in (self.handlers.rpc | self.handlers.memory_rpc).items():
-            self._add_request(request, answer, request in self.handlers.rpc)
+            kinds = self._kinds(stream)
+            if self.handlers.in_batches:
+                handle = partial(self._receive_batch, stream, kinds)
+                durable, drain = config.durable_name or "", self.bus.drain_seconds
+                self.subscribers[stream] = BatchSubscriber(self.bus, stream, durable, handle, drain)
+            else:
+                self.subscribers[stream] = subscriber = self.bus.pull_subscriber(stream, config, MAX_WORKERS)
+                subscriber(partial(self._receive, stream, kinds), filter=each, decoder=whole)
+        answering = Answering(self.bus, self.parts, self.database, self.relay)
+        for request, answer in self.handlers.rpc.items():
+            answering.add(request, answer, answering.in_transaction)
+        for request, answer in self.handlers.memory_rpc.items():
+            answering.add(request, answer, answering.from_memory)
+
+    async def start(self) -> None:
+        """Begin to hear; FastStream has started its own subscribers."""
+        if self.handlers.in_batches:
+            for subscriber in self.subscribers.values():
+                await subscriber.start()
+
+    async def stop(self) -> None:
+        """Finish what is in work; FastStream stops its own subscribers."""
+        if self.handlers.in_batches:
+            await asyncio.gather(*(subscriber.stop() for subscriber in self.subscribers.values()))
 
     def _kinds(self, stream: str) -> Kinds:
         """What may come, by its type; replayed messages arrive on RETRY whatever their first stream was."""
@@ -108,48 +105,96 @@ class Dispatcher:
         return found | {event.type_name(): (event, self.handlers.events[event]) for event in events}
 
     async def _receive(self, stream: str, kinds: Kinds, message: NatsMessage) -> None:
-        """Read a message and handle it; one of unknown type goes to the dead letters."""
-        raw = message.raw_message
+        """Read a message and handle it."""
+        heard = self._read(kinds, message.raw_message)
+        with _processing(heard):
+            await self._count_attempt(stream, heard)
+            await self._handle([heard])
+
+    def _read(self, kinds: Kinds, raw: Msg) -> Heard:
+        """Raises InvalidInput for a type that this service does not handle: it goes to the dead letters."""
         headers = raw.headers or {}
         envelope = read_envelope(raw.subject, headers, raw.data)
         if envelope.type not in kinds:
             raise InvalidInput(f"{self.service} does not handle events of type {envelope.type}", field="type")
         kind, handler = kinds[envelope.type]
-        event = kind.model_validate(read_data(headers, raw.data))
-        attributes = {"messaging.system": "nats", "messaging.destination.name": raw.subject}
-        with observe.span(f"process {envelope.type}", SpanKind.CONSUMER, envelope.traceparent, **attributes):
-            started = time.perf_counter()
-            await self._count_attempt(stream, raw, envelope)
-            heard = Heard(event, envelope, handler)
-            await (self._batches.add(heard) if self.handlers.in_batches else self._handle([heard]))
-            observe.CONSUME_SECONDS.labels(self.service, envelope.type).observe(time.perf_counter() - started)
+        return Heard(raw, kind.model_validate(read_data(headers, raw.data)), envelope, handler)
 
-    async def _count_attempt(self, stream: str, message: Msg, envelope: Envelope) -> None:
-        first = inbox.deliveries(message) == 1
+    async def _receive_batch(self, stream: str, kinds: Kinds, messages: list[Msg]) -> None:
+        """Handle what can be read together, or each alone where that fails, so that nobody takes others along."""
+        batch: list[Heard] = []
+        for message in messages:
+            try:
+                batch.append(self._read(kinds, message))
+                await self._count_attempt(stream, batch[-1])
+            except Exception as error:
+                batch = [heard for heard in batch if heard.raw is not message]
+                await self.settle(message, error)
+        if len(batch) < 2 or not await self._done_together(batch):
+            await self._handle_each(batch)
+
+    async def _done_together(self, batch: list[Heard]) -> bool:
+        try:
+            await self._handle(batch)
+        except Exception as error:
+            observe.log().debug("batch failed, each is tried alone", count=len(batch), error=repr(error))
+            return False
+        try:
+            await acknowledge([heard.raw for heard in batch])
+        except Exception as failure:
+            observe.log().warning("could not settle, will come again", count=len(batch), error=repr(failure))
+        return True
+
+    async def _handle_each(self, batch: list[Heard]) -> None:
+        """Where one after the other fails for a passing reason, the rest need not try: all come again later."""
+        failed, error = 0, None
+        for position, heard in enumerate(batch):
+            error = await self._error_of(heard)
+            failed = failed + 1 if error and inbox.is_transient(error) else 0
+            if failed == GIVE_UP_AFTER:
+                await asyncio.gather(*(self.settle(left.raw, error) for left in batch[position:]))
+                return
+            await self.settle(heard.raw, error)
+
+    async def _error_of(self, heard: Heard) -> Exception | None:
+        try:
+            with _processing(heard):
+                await self._handle([heard])
+        except Exception as error:
+            return error
+        return None
+
+    async def _count_attempt(self, stream: str, heard: Heard) -> None:
+        first = inbox.deliveries(heard.raw) == 1
         if self.database is None or (first and stream != RETRY):
             return
         async with self.database.transaction() as tx:
             if first:
-                await tx.execute(inbox.FORGET_ATTEMPTS, self.service, _identity(envelope))
+                await tx.execute(inbox.FORGET_ATTEMPTS, self.service, heard.identity)
             else:
-                await inbox.begin_attempt(tx, self.service, _identity(envelope))
+                await inbox.begin_attempt(tx, self.service, heard.identity)
 
     async def _handle(self, batch: list[Heard]) -> None:
         """Run the handlers in the one transaction that also notes their events as handled."""
         assert self.database is not None
+        started = time.perf_counter()
         done: list[tuple[Heard, Work[Any]]] = []
+        gathered: dict[Save, list[Any]] = {}
         async with asyncio.timeout(HANDLE_SECONDS), self.database.transaction() as tx:
             new = await inbox.take(tx, self.service, {heard.identity for heard in batch})
             for heard in batch:
                 if heard.identity in new:
                     new.remove(heard.identity)
-                    done.append((heard, await self._run(heard, tx)))
+                    done.append((heard, await self._run(heard, tx, gathered)))
+            for save, rows in gathered.items():
+                await save(tx, rows)
         for heard in batch:
             failpoints.reach("handled", type(heard.message).__name__)
+            observe.CONSUME_SECONDS.labels(self.service, heard.envelope.type).observe(time.perf_counter() - started)
         await self._finish(batch, done)
 
-    async def _run(self, heard: Heard, tx: Connection) -> Work[Any]:
-        work: Work[Any] = Work(tx, _context_of(heard.envelope), self.parts, heard.envelope)
+    async def _run(self, heard: Heard, tx: Connection, gathered: dict[Save, list[Any]]) -> Work[Any]:
+        work: Work[Any] = Work(tx, _context_of(heard.envelope), self.parts, heard.envelope, gathered=gathered)
         await heard.handler(heard.message, work)
         work.written = await outbox.write(tx, work.said, work.context, self.service)
         return work
@@ -167,49 +212,6 @@ class Dispatcher:
     def _wake(self) -> None:
         if self.relay:
             self.relay.wake()
-
-    def _add_request(self, request: type[Request[Any]], handler: RpcHandler, transactional: bool) -> None:
-        answer_with = self._answer_in_transaction if transactional else self._answer_from_memory
-
-        async def answer(message: NatsMessage) -> Response:
-            context = Context.from_headers(message.headers)
-            asked = request.model_validate_json(message.raw_message.data)
-            with observe.span(f"process {message.raw_message.subject}", SpanKind.SERVER, context.traceparent):
-                async with asyncio.timeout(context.seconds_left(RPC_DEADLINE)):
-                    reply = await answer_with(asked, handler, context)
-            return Response(self._fitting(reply.model_dump_json().encode()))
-
-        self.bus.rpc_subscriber(request.subject(self.service))(answer, filter=each, decoder=whole)
-
-    def _fitting(self, body: bytes) -> bytes:
-        """The body itself; raises TooLarge where the bus would only drop it and leave the caller waiting."""
-        if len(body) > self.bus.connection.max_payload - REPLY_MARGIN:
-            raise TooLarge(f"an answer of {len(body)} bytes does not fit into one message: ask for less")
-        return body
-
-    async def _answer_from_memory(self, asked: Request[Any], handler: RpcHandler, context: Context) -> BaseModel:
-        reply: BaseModel = await handler(asked, self.parts)
-        return reply
-
-    async def _answer_in_transaction(self, asked: Request[Any], handler: RpcHandler, context: Context) -> BaseModel:
-        assert self.database is not None
-        async with self.database.transaction() as tx:
-            key = context.idempotency_key if asked.idempotent else ""
-            if key and (given := await _given_reply(tx, asked, context)) is not None:
-                return given
-            work = Work(tx, context, self.parts)
-            reply: BaseModel = await handler(asked, work)
-            if key:
-                kept = reply.model_dump(mode="json", exclude=set(asked.not_kept))
-                await tx.execute(KEEP_REPLY, context.project, key, kept)
-            ids = await outbox.write(tx, work.said, context, self.service)
-        failpoints.reach("answered", type(asked).__name__)
-        if ids:
-            self._wake()
-        if asked.awaits_publication and self.relay:
-            await self.relay.wait_published(ids, context.seconds_left(3))
-        await work.finish()
-        return reply
 
     async def settle(self, message: Msg, error: BaseException | None) -> None:
         """Ack, nak or bury a message of a stream; what cannot be settled now is delivered again."""
@@ -270,7 +272,7 @@ class _Settle(BaseMiddleware[Any, Any]):
         try:
             return await call_next(msg)
         except Exception as error:
-            answer = _to_error(error)
+            answer = to_error(error)
             outcome = answer.code
             return Response(json.dumps(answer.to_wire()).encode(), headers={ERROR_HEADER: answer.code})
         finally:
@@ -284,17 +286,11 @@ class _Settle(BaseMiddleware[Any, Any]):
         return False
 
 
-def _to_error(error: Exception) -> AimassError:
-    if isinstance(error, AimassError):
-        return error
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        return InvalidInput(f"{field}: {first['msg']}", field=field)
-    if isinstance(error, TimeoutError):
-        return DeadlineExceeded()
-    observe.log().error("request failed", exc_info=error)
-    return AimassError("something went wrong here; the log of the service says more")
+def _processing(heard: Heard) -> AbstractContextManager[Any]:
+    """The span of handling one message; a batch has none of its own, as it belongs to many traces."""
+    attributes = {"messaging.system": "nats", "messaging.destination.name": heard.raw.subject}
+    name, parent = f"process {heard.envelope.type}", heard.envelope.traceparent
+    return observe.span(name, SpanKind.CONSUMER, parent, **attributes)
 
 
 def _identity(envelope: Envelope) -> str:
@@ -316,17 +312,3 @@ def _context_of(envelope: Envelope) -> Context:
         causation_id=envelope.id,
         traceparent=envelope.traceparent,
     )
-
-
-async def _given_reply(tx: Connection, asked: Request[Any], context: Context) -> BaseModel | None:
-    """The reply already given for this key, or None after claiming the key."""
-    compared = asked.model_dump_json(exclude=set(asked.varying))
-    digest = hashlib.sha256(f"{asked.verb()} {compared}".encode()).hexdigest()
-    if await tx.fetchval(CLAIM_KEY, context.project, context.idempotency_key, digest) is not None:
-        return None
-    row = await tx.fetchrow(FIND_REPLY, context.project, context.idempotency_key)
-    assert row is not None
-    if row["request_hash"] != digest:
-        message = f"the Idempotency-Key {context.idempotency_key!r} was used for another request"
-        raise Conflict(message, field="Idempotency-Key")
-    return asked.repeated(row["reply"])

@@ -75,14 +75,20 @@ class Pulling:
 
 
 class PullingJetStream(JetStreamContext):
-    """What FastStream subscribes with."""
+    """What pulls messages are subscribed with."""
 
     def __init__(self, connection: Client) -> None:
         super().__init__(connection)
         self._pulling: WeakSet[Pulling] = WeakSet()
 
     async def pull_subscribe(self, *args: Any, **options: Any) -> Any:
-        pulling = Pulling(await super().pull_subscribe(*args, **options))
+        return self._known(await super().pull_subscribe(*args, **options))
+
+    async def pull_subscribe_bind(self, *args: Any, **options: Any) -> Any:
+        return self._known(await super().pull_subscribe_bind(*args, **options))
+
+    def _known(self, subscription: JetStreamContext.PullSubscription) -> Pulling:
+        pulling = Pulling(subscription)
         self._pulling.add(pulling)
         return pulling
 

@@ -118,6 +118,8 @@ class Service:
         for stream, config in self.dispatcher.consumers.items() if self.dispatcher else ():
             await self.bus.check_consumer(stream, config)
         await self.bus.broker.start()
+        if self.dispatcher:
+            await self.dispatcher.start()
         observe.log().info("started")
 
     async def _keep(self, name: str, loop: Loop) -> None:
@@ -205,6 +207,8 @@ class Service:
         self.readiness.report("draining", "stopping")
         for closing in self._closing:
             await closing()
+        if self.dispatcher:
+            await self.dispatcher.stop()
         await self.bus.stop()
         if self.database:
             await self.database.close()

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from shared.context import Context
 from shared.db import Connection
@@ -11,6 +11,7 @@ from shared.events.base import Event
 from shared.names import new_id
 
 Parts = TypeVar("Parts")
+Save = Callable[[Connection, list[Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,15 @@ class Work(Generic[Parts]):
     said: list[Event | Outgoing] = field(default_factory=list)
     afterwards: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
+    gathered: dict[Save, list[Any]] = field(default_factory=dict)
 
     @property
     def project(self) -> str:
         return self.context.project
+
+    def together(self, save: Save, row: Any) -> None:
+        """In an event's handler: save this row at the end of the transaction, with those of the others in a batch."""
+        self.gathered.setdefault(save, []).append(row)
 
     def say(self, event: Event) -> None:
         """Publish this event if, and only if, the transaction commits."""

@@ -6,17 +6,22 @@ from dataclasses import replace
 import uvloop
 
 from services.evaluator.settings import Settings
+from shared.db import Connection
 from shared.events.tasks import TaskChanged
 from shared.handlers import Handlers
 from shared.service import Service, run
 from shared.work import Work
 
-INSERT = "INSERT INTO bench_effects (id) VALUES ($1)"
+INSERT = "INSERT INTO bench_effects (id) SELECT unnest($1::text[])"
 
 
 async def on_task_changed(event: TaskChanged, work: Work[None]) -> None:
     """One row."""
-    await work.tx.execute(INSERT, event.note)
+    work.together(insert_effects, event.note)
+
+
+async def insert_effects(tx: Connection, ids: list[str]) -> None:
+    await tx.execute(INSERT, ids)
 
 
 HANDLERS = Handlers("evaluator", events={TaskChanged: on_task_changed})
