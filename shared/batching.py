@@ -1,9 +1,9 @@
 """Batches: what waits at a durable goes together, so that it pays for one transaction; nobody waits for others."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import nats.errors
 from nats.aio.msg import Msg
@@ -15,6 +15,8 @@ from shared.streams import MAX_ACK_PENDING
 
 PAUSE_SECONDS = 1.0
 ACK_SECONDS = 3.0
+GIVE_UP_AFTER = 2
+Item = TypeVar("Item")
 
 
 class BatchSubscriber:
@@ -70,6 +72,38 @@ class BatchSubscriber:
         """A batch outlives the pulling, so that stopping does not cut it off."""
         self._work = asyncio.create_task(self._handle(messages))
         await asyncio.shield(self._work)
+
+
+async def handle_all(
+    batch: list[Item],
+    handle: Callable[[list[Item]], Awaitable[None]],
+    settle: Callable[[list[Item], Exception | None], Awaitable[None]],
+    is_passing: Callable[[Exception], bool],
+) -> None:
+    """Together, or each alone where that fails, so that nobody takes others along.
+
+    Where one after the other fails for a passing reason, the rest need not try: it is settled with that reason too.
+    """
+    if len(batch) > 1 and await _error_of(batch, handle) is None:
+        await settle(batch, None)
+        return
+    passing = 0
+    for position, item in enumerate(batch):
+        error = await _error_of([item], handle)
+        passing = passing + 1 if error and is_passing(error) else 0
+        if passing == GIVE_UP_AFTER:
+            await settle(batch[position:], error)
+            return
+        await settle([item], error)
+
+
+async def _error_of(batch: list[Item], handle: Callable[[list[Item]], Awaitable[None]]) -> Exception | None:
+    try:
+        await handle(batch)
+    except Exception as error:
+        observe.log().debug("not handled", count=len(batch), error=repr(error))
+        return error
+    return None
 
 
 async def acknowledge(messages: list[Msg]) -> None:

@@ -7,7 +7,7 @@ FastStream hands over whole messages; what they are is found here, by one look h
 import asyncio
 import json
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanKind
 
 from shared import failpoints, inbox, observe, outbox
 from shared.answering import Answering, to_error
-from shared.batching import BatchSubscriber, acknowledge
+from shared.batching import BatchSubscriber, acknowledge, handle_all
 from shared.bus import ERROR_HEADER, Bus, each, whole
 from shared.context import Context
 from shared.db import Connection, Database
@@ -32,7 +32,6 @@ from shared.streams import ACK_WAIT, MAX_WORKERS, RETRY, consumers, dlq_subject
 from shared.work import Save, Work
 
 HANDLE_SECONDS = ACK_WAIT * 0.8
-GIVE_UP_AFTER = 2
 
 Kinds = dict[str, tuple[type[Event] | type[Command], EventHandler]]
 
@@ -130,39 +129,21 @@ class Dispatcher:
             except Exception as error:
                 batch = [heard for heard in batch if heard.raw is not message]
                 await self.settle(message, error)
-        if len(batch) < 2 or not await self._done_together(batch):
-            await self._handle_each(batch)
+        await handle_all(batch, self._handle_spanned, self._settle_all, lambda error: bool(inbox.is_transient(error)))
 
-    async def _done_together(self, batch: list[Heard]) -> bool:
-        try:
+    async def _handle_spanned(self, batch: list[Heard]) -> None:
+        """A batch has no span of its own, as it belongs to many traces."""
+        with _processing(batch[0]) if len(batch) == 1 else nullcontext():
             await self._handle(batch)
-        except Exception as error:
-            observe.log().debug("batch failed, each is tried alone", count=len(batch), error=repr(error))
-            return False
+
+    async def _settle_all(self, batch: list[Heard], error: Exception | None) -> None:
+        if error is not None or len(batch) == 1:
+            await asyncio.gather(*(self.settle(heard.raw, error) for heard in batch))
+            return
         try:
             await acknowledge([heard.raw for heard in batch])
         except Exception as failure:
             observe.log().warning("could not settle, will come again", count=len(batch), error=repr(failure))
-        return True
-
-    async def _handle_each(self, batch: list[Heard]) -> None:
-        """Where one after the other fails for a passing reason, the rest need not try: all come again later."""
-        failed, error = 0, None
-        for position, heard in enumerate(batch):
-            error = await self._error_of(heard)
-            failed = failed + 1 if error and inbox.is_transient(error) else 0
-            if failed == GIVE_UP_AFTER:
-                await asyncio.gather(*(self.settle(left.raw, error) for left in batch[position:]))
-                return
-            await self.settle(heard.raw, error)
-
-    async def _error_of(self, heard: Heard) -> Exception | None:
-        try:
-            with _processing(heard):
-                await self._handle([heard])
-        except Exception as error:
-            return error
-        return None
 
     async def _count_attempt(self, stream: str, heard: Heard) -> None:
         first = inbox.deliveries(heard.raw) == 1
@@ -287,7 +268,7 @@ class _Settle(BaseMiddleware[Any, Any]):
 
 
 def _processing(heard: Heard) -> AbstractContextManager[Any]:
-    """The span of handling one message; a batch has none of its own, as it belongs to many traces."""
+    """The span of handling one message."""
     attributes = {"messaging.system": "nats", "messaging.destination.name": heard.raw.subject}
     name, parent = f"process {heard.envelope.type}", heard.envelope.traceparent
     return observe.span(name, SpanKind.CONSUMER, parent, **attributes)

@@ -81,14 +81,9 @@ class PullingJetStream(JetStreamContext):
         super().__init__(connection)
         self._pulling: WeakSet[Pulling] = WeakSet()
 
-    async def pull_subscribe(self, *args: Any, **options: Any) -> Any:
-        return self._known(await super().pull_subscribe(*args, **options))
-
     async def pull_subscribe_bind(self, *args: Any, **options: Any) -> Any:
-        return self._known(await super().pull_subscribe_bind(*args, **options))
-
-    def _known(self, subscription: JetStreamContext.PullSubscription) -> Pulling:
-        pulling = Pulling(subscription)
+        """What every way to subscribe comes to."""
+        pulling = Pulling(await super().pull_subscribe_bind(*args, **options))
         self._pulling.add(pulling)
         return pulling
 

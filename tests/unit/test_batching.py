@@ -5,59 +5,66 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.batching import Batches
+from shared.batching import handle_all
 
-MOST = 4
+GOOD, BAD, LATER = "good", "bad", "later"
+Item = tuple[int, str]
+
+
+class Passing(Exception):
+    """Will be over by itself."""
 
 
 class Ledger:
-    """Work that commits all of a batch or nothing, and fails where a bad number is among it."""
+    """Work that commits all of a batch or nothing, and fails where a bad item is among it."""
 
-    def __init__(self, bad: set[int]) -> None:
-        self.bad = bad
-        self.committed: list[int] = []
+    def __init__(self) -> None:
+        self.committed: list[Item] = []
+        self.settled: dict[Item, Exception | None] = {}
         self.sizes: list[int] = []
 
-    async def work(self, batch: list[int]) -> None:
+    async def handle(self, batch: list[Item]) -> None:
         self.sizes.append(len(batch))
-        await asyncio.sleep(0)
-        if found := self.bad.intersection(batch):
-            raise ValueError(sorted(found))
+        for kind, error in ((LATER, Passing()), (BAD, ValueError())):
+            if any(item[1] == kind for item in batch):
+                raise error
         self.committed += batch
 
-
-async def outcomes(ledger: Ledger, numbers: list[int], pauses: list[bool]) -> list[object]:
-    batches = Batches(ledger.work, MOST)
-    asked = []
-    for number, pause in zip(numbers, pauses, strict=True):
-        asked.append(asyncio.create_task(batches.add(number)))
-        if pause:
-            await asyncio.sleep(0)
-    return await asyncio.gather(*asked, return_exceptions=True)
+    async def settle(self, batch: list[Item], error: Exception | None) -> None:
+        assert not self.settled.keys() & set(batch)
+        self.settled |= dict.fromkeys(batch, error)
 
 
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=20))
-def test_each_is_done_once_or_fails_alone(drawn: list[tuple[bool, bool]]) -> None:
-    numbers = list(range(len(drawn)))
-    ledger = Ledger({number for number, (bad, _) in enumerate(drawn) if bad})
-    found = asyncio.run(outcomes(ledger, numbers, [pause for _, pause in drawn]))
-    assert ledger.committed == [number for number in numbers if number not in ledger.bad]
-    assert [isinstance(one, ValueError) for one in found] == [bad for bad, _ in drawn]
-    assert [one.args[0] for one in found if isinstance(one, ValueError)] == [[number] for number in sorted(ledger.bad)]
-    assert max(ledger.sizes, default=0) <= MOST
+def handled(kinds: list[str]) -> tuple[Ledger, list[Item]]:
+    ledger, batch = Ledger(), list(enumerate(kinds))
+    asyncio.run(handle_all(batch, ledger.handle, ledger.settle, lambda error: isinstance(error, Passing)))
+    return ledger, batch
+
+
+@given(st.lists(st.sampled_from([GOOD, BAD, LATER]), max_size=20))
+def test_each_is_settled_once_and_only_what_was_committed_as_done(kinds: list[str]) -> None:
+    ledger, batch = handled(kinds)
+    assert ledger.settled.keys() == set(batch)
+    assert [item for item in batch if ledger.settled[item] is None] == ledger.committed
+
+
+@given(st.lists(st.sampled_from([GOOD, BAD]), max_size=20))
+def test_the_bad_fail_alone(kinds: list[str]) -> None:
+    ledger, batch = handled(kinds)
+    assert ledger.committed == [item for item in batch if item[1] == GOOD]
+    assert all(isinstance(ledger.settled[item], ValueError) for item in batch if item[1] == BAD)
 
 
 def test_what_waits_goes_together() -> None:
-    ledger = Ledger(set())
-    asyncio.run(outcomes(ledger, list(range(9)), [False] * 9))
-    assert ledger.sizes == [4, 4, 1]
+    assert handled([GOOD] * 9)[0].sizes == [9]
 
 
-async def test_who_stops_waiting_changes_nothing_for_the_others() -> None:
-    ledger = Ledger(set())
-    batches = Batches(ledger.work, MOST)
-    first, second = (asyncio.create_task(batches.add(number)) for number in (1, 2))
-    await asyncio.sleep(0)
-    first.cancel()
-    await second
-    assert ledger.committed == [1, 2]
+def test_one_that_has_to_wait_holds_nobody_up() -> None:
+    ledger, batch = handled([LATER, GOOD, LATER, GOOD])
+    assert ledger.committed == [batch[1], batch[3]]
+
+
+def test_when_nothing_goes_the_rest_need_not_try() -> None:
+    ledger, batch = handled([LATER] * 9)
+    assert ledger.sizes == [9, 1, 1]
+    assert all(isinstance(ledger.settled[item], Passing) for item in batch)
