@@ -1,4 +1,7 @@
-"""Batches: what waits at a durable goes together, so that it pays for one transaction; nobody waits for others."""
+"""Batches: what waits at a durable goes together, so that it pays for one transaction.
+
+Who comes alone waits for nobody; who comes within PACE_SECONDS of others goes with them.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -14,6 +17,8 @@ from shared.pulling import Pulling
 from shared.streams import MAX_ACK_PENDING
 
 PAUSE_SECONDS = 1.0
+PACE_SECONDS = 0.02
+ENOUGH = MAX_ACK_PENDING // 2
 ACK_SECONDS = 3.0
 GIVE_UP_AFTER = 2
 Item = TypeVar("Item")
@@ -61,7 +66,10 @@ class BatchSubscriber:
     async def _run(self, pulling: Pulling) -> None:
         while True:
             try:
-                await self._take(await pulling.fetch(MAX_ACK_PENDING, PULL_SECONDS))
+                messages = await pulling.fetch(MAX_ACK_PENDING, PULL_SECONDS)
+                await self._take(messages)
+                if len(messages) < ENOUGH:
+                    await asyncio.sleep(PACE_SECONDS)
             except TimeoutError:
                 continue
             except Exception as error:
