@@ -24,7 +24,7 @@ from shared.batching import BatchSubscriber, acknowledge, handle_all
 from shared.bus import ERROR_HEADER, Bus, each, whole
 from shared.context import Context
 from shared.db import Connection, Database
-from shared.envelope import Envelope, read_data, read_envelope
+from shared.envelope import ORIGINAL_POSITION, Envelope, read_data, read_envelope
 from shared.errors import InvalidInput, Unavailable
 from shared.events.base import Command, Event
 from shared.handlers import EventHandler, Handlers
@@ -113,7 +113,7 @@ class Dispatcher:
     def _read(self, kinds: Kinds, raw: Msg) -> Heard:
         """Raises InvalidInput for a type that this service does not handle: it goes to the dead letters."""
         headers = raw.headers or {}
-        envelope = read_envelope(raw.subject, headers, raw.data)
+        envelope = read_envelope(raw.subject, headers, raw.data, _position(raw), raw.metadata.timestamp)
         if envelope.type not in kinds:
             raise InvalidInput(f"{self.service} does not handle events of type {envelope.type}", field="type")
         kind, handler = kinds[envelope.type]
@@ -272,6 +272,13 @@ def _processing(heard: Heard) -> AbstractContextManager[Any]:
     attributes = {"messaging.system": "nats", "messaging.destination.name": heard.raw.subject}
     name, parent = f"process {heard.envelope.type}", heard.envelope.traceparent
     return observe.span(name, SpanKind.CONSUMER, parent, **attributes)
+
+
+def _position(message: Msg) -> int:
+    """Its sequence in the stream that it was first said on."""
+    placed = message.metadata
+    again = placed.stream == RETRY
+    return int((message.headers or {}).get(ORIGINAL_POSITION, "0")) if again else placed.sequence.stream
 
 
 def _identity(envelope: Envelope) -> str:

@@ -16,6 +16,7 @@ from shared.names import DEFAULT_PROJECT, new_id
 
 STRUCTURED = "application/cloudevents"
 ORIGINAL_SUBJECT = "aimass-subject"
+ORIGINAL_POSITION = "aimass-position"
 _PLAIN = re.compile(r"[!#$&-~]*")
 
 
@@ -32,7 +33,10 @@ def _escaped(value: str) -> str:
 
 @dataclass(frozen=True)
 class Envelope:
-    """Identity and circumstances of one event; the project is read from its subject."""
+    """Identity and circumstances of one event; the project is read from its subject.
+
+    `position` is its sequence in its stream and `stored_at` the stream's time, for one that came from there.
+    """
 
     type: str
     source: str
@@ -45,6 +49,8 @@ class Envelope:
     correlation_id: str = ""
     causation_id: str = ""
     traceparent: str = ""
+    position: int = 0
+    stored_at: datetime | None = None
 
     def to_headers(self) -> dict[str, str]:
         """Headers of binary mode, with the message id that the stream deduplicates by."""
@@ -89,7 +95,9 @@ def _sequence(value: Any) -> int:
         raise InvalidInput("sequence is not an integer", field="sequence") from None
 
 
-def read_envelope(subject: str, headers: Mapping[str, str], body: bytes) -> Envelope:
+def read_envelope(
+    subject: str, headers: Mapping[str, str], body: bytes, position: int = 0, stored_at: datetime | None = None
+) -> Envelope:
     """The envelope of a message of either mode.
 
     Raises InvalidInput when type, source or id is missing.
@@ -111,6 +119,8 @@ def read_envelope(subject: str, headers: Mapping[str, str], body: bytes) -> Enve
         correlation_id=str(attributes.get("correlationid", "")),
         causation_id=str(attributes.get("causationid", "")),
         traceparent=headers.get("traceparent", "") or str(attributes.get("traceparent", "")),
+        position=position,
+        stored_at=stored_at,
     )
 
 

@@ -1,12 +1,14 @@
 """Data sets, predictions, events, and the host."""
 
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict, Unpack, cast
 
 from aimass import types as t
-from aimass.calls import Call, Items, bring, get
+from aimass.calls import Call, Item, Items, bring, get
 from aimass.methods import method, stream
 from aimass.streams import follow
+
+PAGE = 200
 
 
 class Gpu(TypedDict):
@@ -85,24 +87,32 @@ class Insight:
         return get("events", {"correlation_id": correlation_id, "follow": False}, take="events")
 
     @stream
-    def follow_events(
-        self,
-        *,
-        correlation_id: str = "",
-        type: str = "",  # noqa: A002
-        subject: str = "",
-        since: str | None = None,
-    ) -> Items[t.Event]:
+    def events(self, *, after: int | None = None, **filters: Unpack[t.EventFilters]) -> Items[t.Event]:
+        """The log, page by page as it is read: newest first, or forwards after a position or since a time."""
+        return _pages({"follow": False, "limit": PAGE, **filters}, after)
+
+    @stream
+    def follow_events(self, *, after: int | None = None, **filters: Unpack[t.EventFilters]) -> Items[t.Event]:
         """Events as they happen until the caller stops; with a correlation id from the beginning of its chain, or
-        since a time (RFC 3339).
+        after a position, or since a time (RFC 3339).
         """
-        wanted = {"correlation_id": correlation_id, "type": type, "subject": subject, "since": since}
-        return follow("events", wanted, _event)
+        return follow("events", {**filters, "after": after}, _event)
 
     @method
     def host(self) -> Call[HostMetrics]:
         """CPU and memory of the host now."""
         return get("metrics/host")
+
+
+def _pages(wanted: dict[str, Any], after: int | None) -> Items[t.Event]:
+    forwards = after is not None or wanted.get("since") is not None
+    place, position = "after" if forwards else "before", after
+    while True:
+        page = yield from get("events", wanted | {place: position})
+        for event in page["events"]:
+            yield Item(_event(event))
+        if (position := page["next"]) is None:
+            return
 
 
 def _event(document: dict[str, Any]) -> t.Event:

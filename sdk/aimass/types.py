@@ -259,16 +259,31 @@ class Prediction(TypedDict):
 
 
 class Event(TypedDict):
-    """An event of a chain."""
+    """An event: `position` is its place in the log, `sequence` that among the events of what it is about."""
 
     id: str
     type: str
     source: str
     subject: str
     sequence: int
+    position: int
     at: str
+    actor: str
+    correlation_id: str
     causation_id: str
     data: dict[str, Any]
+
+
+class EventFilters(TypedDict, total=False):
+    """Which events are asked for; all that are given count."""
+
+    correlation_id: str
+    type: str
+    domain: str
+    subject: str
+    actor: str
+    since: str | None
+    until: str | None
 
 
 class ApiKey(TypedDict):

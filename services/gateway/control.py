@@ -45,7 +45,7 @@ from services.gateway.routes import (
     webhooks,
 )
 from services.gateway.routes.declare import GuardedRoute
-from services.gateway.sockets import LogSockets
+from services.gateway.sockets import Sockets
 from shared import observe
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unauthenticated
 from shared.names import new_id
@@ -118,7 +118,7 @@ class ControlEdge:
     def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper) -> None:
         self._app = app
         self._gatekeeper = gatekeeper
-        self._sockets = LogSockets(app, gatekeeper)
+        self._sockets = Sockets(app, gatekeeper)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":

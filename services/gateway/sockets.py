@@ -1,31 +1,67 @@
-"""The log of a task over WebSocket: the same lines, rights and limits as its server-sent events."""
+"""Events, and the logs of tasks, over WebSocket: the same items, rights and limits as their server-sent events."""
 
 import asyncio
 import json
 import re
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple
 
+from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from services.gateway.access import Gatekeeper, authorise
 from services.gateway.caller import Caller
 from services.gateway.problems import problem_response
-from services.gateway.routes.declare import LONGEST
+from services.gateway.routes.declare import LONGEST, PREFIX
+from services.gateway.routes.events import EventQuery, followed_events
 from services.gateway.routes.logs import Wanted, followed_log
-from services.gateway.sse import EventFlow, ServerEvent
+from services.gateway.sse import EventFlow, ServerEvent, Stalled, in_time
 from shared.errors import AimassError, InvalidInput, NotFound
 from shared.names import new_id
 from shared.permissions import Permission
 
-PATH = re.compile(r"/api/v1/tasks/([a-z]{1,32}-[0-9a-f-]{36})/logs/ws")
+LOG = re.compile(rf"{PREFIX}/tasks/([a-z]{{1,32}}-[0-9a-f-]{{36}})/logs/ws")
+EVENTS = re.compile(rf"{PREFIX}/events/ws")
 PROTOCOL, BEARER = "aimass", "bearer."
+LAST_ID = "last_event_id"
 ENDED, RESTARTING = 1000, 1012
+GONE = (WebSocketDisconnect, Stalled)
 
 
-class LogSockets:
-    """Answers every WebSocket that is opened; who may not see the log gets a problem document instead."""
+class Followed(NamedTuple):
+    """What can be followed at a path: `item` is how its messages are called."""
+
+    path: re.Pattern[str]
+    permission: Permission
+    item: str
+    begin: Callable[[Caller, WebSocket, re.Match[str]], Awaitable[EventFlow]]
+
+
+async def _log(caller: Caller, socket: WebSocket, found: re.Match[str]) -> EventFlow:
+    return await followed_log(found[1], caller, _position(socket, "after"), Wanted())
+
+
+async def _events(caller: Caller, socket: WebSocket, _: re.Match[str]) -> EventFlow:
+    given = {name: value for name, value in socket.query_params.items() if name != LAST_ID}
+    try:
+        query = EventQuery.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InvalidInput(f"{field}: {first['msg']}", field=field) from None
+    return await followed_events(caller, query, _position(socket, LAST_ID))
+
+
+FOLLOWED = (
+    Followed(LOG, Permission.TASKS_READ, "line", _log),
+    Followed(EVENTS, Permission.EVENTS_READ, "event", _events),
+)
+
+
+class Sockets:
+    """Answers every WebSocket that is opened; who may not see what he asks for gets a problem document instead."""
 
     def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper) -> None:
         self._app, self._gatekeeper = app, gatekeeper
@@ -33,25 +69,30 @@ class LogSockets:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket({**scope, "app": self._app}, receive, send)
         try:
-            flow = await self._begin(socket)
+            item, flow = await self._begin(socket)
         except AimassError as error:
             await socket.receive()
             await socket.send_denial_response(problem_response(error, scope["path"]))
             return
         await socket.accept(PROTOCOL if PROTOCOL in socket.scope["subprotocols"] else None)
-        await _while_open(socket, flow)
+        await _while_open(socket, item, flow)
 
-    async def _begin(self, socket: WebSocket) -> EventFlow:
-        """Raises what the event stream of the log would raise."""
+    async def _begin(self, socket: WebSocket) -> tuple[str, EventFlow]:
+        """Raises what the event stream of the same would raise."""
         socket.state.principal = self._gatekeeper.identify(_headers(socket))
         socket.state.correlation_id = new_id()
-        authorise(socket.state.principal, Permission.TASKS_READ)
-        found = PATH.fullmatch(socket.url.path)
-        if found is None:
-            raise NotFound(f"there is no WebSocket at {socket.url.path}")
+        followed, found = _wanted(socket)
+        authorise(socket.state.principal, followed.permission)
         caller = Caller(socket)
-        events = await followed_log(found[1], caller, _position(socket), Wanted())
-        return caller.edges.followers.limited(events)
+        flow = await followed.begin(caller, socket, found)
+        return followed.item, caller.edges.followers.limited(flow)
+
+
+def _wanted(socket: WebSocket) -> tuple[Followed, re.Match[str]]:
+    for followed in FOLLOWED:
+        if found := followed.path.fullmatch(socket.url.path):
+            return followed, found
+    raise NotFound(f"there is no WebSocket at {socket.url.path}")
 
 
 def _headers(socket: WebSocket) -> dict[bytes, bytes]:
@@ -61,16 +102,16 @@ def _headers(socket: WebSocket) -> dict[bytes, bytes]:
     return {b"authorization": b"Bearer " + offered[0].removeprefix(BEARER).encode()} | given if offered else given
 
 
-def _position(socket: WebSocket) -> int:
-    text = socket.query_params.get("after", "0")
+def _position(socket: WebSocket, name: str) -> int:
+    text = socket.query_params.get(name, "0")
     if not re.fullmatch(r"\d{1,19}", text) or int(text) > LONGEST:
-        raise InvalidInput("after: a sequence of the log, from an `id` before", field="after")
+        raise InvalidInput(f"{name}: a sequence of the stream, from an `id` before", field=name)
     return int(text)
 
 
-async def _while_open(socket: WebSocket, flow: EventFlow) -> None:
-    """Send what comes until the log ends, or the client goes, which nothing but listening to it tells."""
-    sending = asyncio.create_task(_send_all(socket, flow))
+async def _while_open(socket: WebSocket, item: str, flow: EventFlow) -> None:
+    """Send what comes until it ends, or the client goes, which nothing but listening to it tells."""
+    sending = asyncio.create_task(_send_all(socket, item, flow))
     listening = asyncio.create_task(_listen(socket))
     try:
         await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
@@ -78,21 +119,21 @@ async def _while_open(socket: WebSocket, flow: EventFlow) -> None:
         for task in (sending, listening):
             task.cancel()
         await asyncio.wait({sending, listening})
-    if not sending.cancelled() and (error := sending.exception()) and not isinstance(error, WebSocketDisconnect):
+    if not sending.cancelled() and (error := sending.exception()) and not isinstance(error, GONE):
         raise error
 
 
-async def _send_all(socket: WebSocket, flow: EventFlow) -> None:
+async def _send_all(socket: WebSocket, item: str, flow: EventFlow) -> None:
     last: ServerEvent | None = None
     async with aclosing(flow):
         async for last in flow:
             if last is not None:
-                await socket.send_text(json.dumps(_message(last), separators=(",", ":")))
+                await in_time(socket.send_text(json.dumps(_message(item, last), separators=(",", ":"))))
     await socket.close(ENDED if last and last.event == "end" else RESTARTING)
 
 
-def _message(event: ServerEvent) -> dict[str, Any]:
-    named = {"event": event.event or "line", "data": event.data}
+def _message(item: str, event: ServerEvent) -> dict[str, Any]:
+    named = {"event": event.event or item, "data": event.data}
     return named if event.id is None else named | {"id": event.id}
 
 

@@ -3,16 +3,19 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing, suppress
 from typing import Any, NamedTuple, TypeAlias
 
 from starlette.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from services.gateway import metrics
+from shared import observe
 from shared.errors import Unavailable
 
 KEEP_ALIVE_SECONDS = 10.0
+SLOW_SECONDS = 30.0
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -35,6 +38,39 @@ class ServerEvent(NamedTuple):
 EventFlow: TypeAlias = AsyncGenerator[ServerEvent | None, None]
 
 
+class Stalled(OSError):
+    """A reader took nothing for SLOW_SECONDS; it comes back and goes on from the last id that it saw."""
+
+
+async def in_time(sending: Awaitable[None]) -> None:
+    """Send, or give the reader up: one that does not read would hold its place among the followers for ever.
+
+    Nothing is read ahead for it: what it has not taken stays in the stream. Raises Stalled.
+    """
+    try:
+        async with asyncio.timeout(SLOW_SECONDS):
+            await sending
+    except TimeoutError:
+        observe.log().info("a follower was cut off, which took nothing", seconds=SLOW_SECONDS)
+        raise Stalled from None
+
+
+class BoundedStream(StreamingResponse):
+    """A response that ends when its reader takes nothing any more."""
+
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers=HEADERS)
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def timed(message: Message) -> None:
+            await in_time(send(message))
+
+        async with aclosing(self._events):
+            with suppress(Stalled):  # an answer that is not finished closes its connection
+                await super().__call__(scope, receive, timed)
+
+
 class Followers:
     """The open streams of this process."""
 
@@ -47,12 +83,12 @@ class Followers:
         """End all streams; clients come back and go on from their last id."""
         self._stopping.set()
 
-    def response(self, events: EventFlow) -> StreamingResponse:
+    def response(self, events: EventFlow) -> BoundedStream:
         """A stream of events; None is a moment without news.
 
         Raises Unavailable when too many streams are open.
         """
-        return StreamingResponse(self._stream(self.limited(events)), media_type="text/event-stream", headers=HEADERS)
+        return BoundedStream(self._stream(self.limited(events)))
 
     def limited(self, events: EventFlow) -> EventFlow:
         """The same events, counted among the open streams, until the gateway drains.

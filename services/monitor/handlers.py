@@ -11,6 +11,7 @@ from services.monitor.domain import causal_order, count_loss, cursor_after, mome
 from services.monitor.engine import Host
 from services.monitor.forecasting.domain import GOES_ON, forecast_of, with_forecast
 from services.monitor.forecasting.forecasts import Forecasts
+from services.monitor.history.handlers import HISTORY_RPC
 from shared.envelope import Envelope
 from shared.events import EVENTS
 from shared.events.base import Event
@@ -52,7 +53,7 @@ Work = AnyWork[Parts]
 def _heard(work: Work) -> tuple[Envelope, datetime]:
     """The envelope of the event in work, and when it happened."""
     assert work.envelope is not None
-    return work.envelope, moment(work.envelope.time, datetime.now(UTC))
+    return work.envelope, moment(work.envelope.time, work.envelope.stored_at or datetime.now(UTC))
 
 
 async def on_event(event: Event, work: Work) -> None:
@@ -122,6 +123,7 @@ HANDLERS = Handlers(
         ListPredictions: list_predictions,
         GetPredictionStatistics: get_prediction_statistics,
         GetTimeline: get_timeline,
+        **HISTORY_RPC,
         **DEAD_LETTER_RPC,
         **AUDIT_RPC,
     },

@@ -26,8 +26,9 @@ TIMELINE_BYTES = 700_000
 
 # Keep an event once.
 INSERT_EVENT = """
-INSERT INTO timeline (project, source, id, type, subject, sequence, at, actor, correlation_id, causation_id, data)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING
+INSERT INTO timeline (project, source, id, type, subject, sequence, position, at, actor, correlation_id, causation_id,
+    data)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING
 """
 # Put a task's newest state in the place of an older one.
 PROJECT_TASK = """
@@ -102,7 +103,7 @@ WITH chain AS (
     SELECT *, sum(octet_length(data::text) + 500) OVER (ORDER BY at, source, id) AS size, count(*) OVER () AS total
     FROM chain WHERE $4 OR is_progress IS NOT TRUE
 )
-SELECT id, type, source, subject, sequence, at, causation_id, data, total
+SELECT id, type, source, subject, sequence, position, at, actor, correlation_id, causation_id, data, total
 FROM sized WHERE size <= $5 ORDER BY at, source, id LIMIT $6
 """
 # Delete predictions older than these days, a bounded number at a time.
@@ -129,6 +130,7 @@ async def insert_event(
         envelope.type,
         envelope.subject,
         envelope.sequence,
+        envelope.position,
         at,
         context.actor,
         context.correlation_id,

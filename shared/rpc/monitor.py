@@ -8,6 +8,7 @@ from pydantic import Field
 from shared.names import Slug
 from shared.rpc.base import Reply, Request
 from shared.rpc.tasks import TaskView
+from shared.selection import Selection
 from shared.tasks.terms import Tag, TaskId
 
 LETTER_PATTERN = r"^[a-z]{1,32}-[A-Z_]{1,32}-[0-9]{1,19}$"
@@ -59,24 +60,31 @@ class PredictionList(Reply):
 
 
 class TimelineEntry(Reply):
-    """One event of a chain."""
+    """One event: `position` is its sequence in the log, `sequence` that of what it is about."""
 
     id: str
     type: str
     source: str
     subject: str
     sequence: int
+    position: int = 0
     at: datetime
+    actor: str = ""
+    correlation_id: str = ""
     causation_id: str = ""
     data: dict[str, Any] = {}
 
 
 class Timeline(Reply):
-    """The events of one correlation id, in order; truncated when there are more."""
+    """The events of one correlation id, in order; truncated when there are more.
 
-    correlation_id: str
+    Of a page of the log `next` is the position that goes on, as `before` or as `after`, where there are more.
+    """
+
+    correlation_id: str = ""
     events: list[TimelineEntry] = []
     truncated: bool = False
+    next: int | None = None
 
 
 class PredictionSummary(Reply):
@@ -163,6 +171,20 @@ class GetTimeline(Request[Timeline]):
     correlation_id: str = Field(min_length=1, max_length=200)
     progress: bool = False
     limit: int = Field(default=1000, ge=1, le=5000)
+
+
+class ListEvents(Request[Timeline]):
+    """Show events of the log in pages: from a position or a time on, or newest first."""
+
+    selection: Selection = Selection()
+    after: Annotated[int | None, Field(ge=0)] = None
+    before: Annotated[int | None, Field(ge=0)] = None
+    limit: int = Field(default=100, ge=1, le=1000)
+
+    @property
+    def forwards(self) -> bool:
+        """From the older to the newer ones."""
+        return self.after is not None or (self.selection.since is not None and self.before is None)
 
 
 class GetHostMetrics(Request[HostMetrics]):

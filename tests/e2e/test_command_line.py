@@ -229,7 +229,7 @@ def test_each_refusal_has_its_code_and_one_sentence(shell: Shell, tmp_path: Path
             assert refused.stderr.startswith("aimass: ")
     assert "config.epochs" in shell.said
     shell.run("tasks", "--limit", "0", code=2)
-    shell.run("events", code=2)
+    shell.run("events", "--type", "NoSuchEvent", code=2)
     nobody = Shell(tmp_path, {"AIMASS_URL": f"http://127.0.0.1:{free_port()}", "AIMASS_API_KEY": "aim_x"})
     assert "whether it runs" in nobody.run("tasks", code=5).stderr
 

@@ -241,7 +241,10 @@ class TestControl:
             ("GET", "/tasks/train-*", None, {}, "task_id"),
             ("GET", "/models/a.b", None, {}, "model"),
             ("GET", "/models/a/versions/0", None, {}, "version"),
-            ("GET", "/events?follow=false", None, {}, "correlation_id"),
+            ("GET", "/events?type=VersionPromotd", None, {}, "type"),
+            ("GET", "/events?folow=false", None, {}, "folow"),
+            ("GET", "/events?limit=3", None, {}, "limit"),
+            ("GET", "/events?follow=false&after=4&before=3", None, {}, "before"),
         ):
             reply = await gateway.http.request(method, f"/api/v1{path}", json=body, headers=bearer(admin) | headers)
             assert (path, reply.status_code, reply.json()["field"]) == (path, 422, field)
@@ -344,7 +347,7 @@ class TestStreams:
             for name in ("aimass.training.v1.EpochCompleted", "aimass.models.v1.VersionPromoted")
         ]
         gateway.neighbours.answers["get_timeline"] = Timeline(correlation_id="c", events=entries)
-        for kind, count in (("", 2), ("VersionPromoted", 1), ("Promoted", 0)):
+        for kind, count in (("", 2), ("VersionPromoted", 1), ("ModelArchived", 0)):
             path = f"/api/v1/events?follow=false&correlation_id=c&type={kind}"
             assert len((await gateway.http.get(path, headers=bearer(admin))).json()["events"]) == count
 

@@ -1,16 +1,11 @@
 """Logs of tasks at the gateway: searched, and followed over WebSocket with the rights of the event stream."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, CloseConnection, Event, RejectConnection, RejectData, Request, TextMessage
+from wsproto.events import AcceptConnection, CloseConnection, TextMessage
 
 from deploy.embedded.ports import free_port
 from deploy.provision import provision_bus_over
@@ -24,10 +19,10 @@ from shared.rpc.tasks import TaskView
 from shared.streams import REVOKED_SUBJECT, log_subject
 from tests.integration.gateway_neighbours import Gateway, bearer, running_gateway
 from tests.integration.running import guarded_bus, until
+from tests.integration.sockets import socket
 
 TASK = f"train-{new_id()}"
 PATH = f"/api/v1/tasks/{TASK}/logs"
-PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
@@ -60,52 +55,6 @@ async def log(gateway: Gateway, line: str, stream: str = "output") -> None:
     await gateway.connection.jetstream().publish(log_subject("default", TASK), body)
 
 
-class Socket:
-    """A client's side of a WebSocket."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._protocol = WSConnection(ConnectionType.CLIENT)
-        self._events: list[Event] = []
-
-    def send(self, event: Event) -> None:
-        self._writer.write(self._protocol.send(event))
-
-    async def event(self) -> Event:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not self._events:
-                self._protocol.receive_data(await self._reader.read(65536) or None)
-                self._events += self._protocol.events()
-        return self._events.pop(0)
-
-    async def said(self) -> dict[str, Any]:
-        event = await self.event()
-        assert isinstance(event, TextMessage), event
-        found: dict[str, Any] = json.loads(event.data)
-        return found
-
-    async def refused(self) -> tuple[int, dict[str, Any]]:
-        """The status and the problem of a request that was not let in."""
-        event, body = await self.event(), b""
-        assert isinstance(event, RejectConnection), event
-        while not isinstance(part := await self.event(), RejectData) or not part.body_finished:
-            body += bytes(part.data) if isinstance(part, RejectData) else b""
-        return event.status_code, json.loads(body + bytes(part.data))
-
-
-@asynccontextmanager
-async def socket(gateway: Gateway, key: str = "", path: str = f"{PATH}/ws", **given: Any) -> AsyncIterator[Socket]:
-    address = urlsplit(gateway.url)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    opened = Socket(reader, writer)
-    headers = [(b"Authorization", f"Bearer {key}".encode())] if key else []
-    opened.send(Request(host=address.netloc, target=path, extra_headers=headers, **given))
-    try:
-        yield opened
-    finally:
-        writer.close()
-
-
 async def test_a_log_is_searched(gateway: Gateway, admin: str) -> None:
     for line in ("epoch 1: loss 2.0", "WARNING: the loss rises", "epoch 2: LOSS 3.0", "ERROR: the task failed"):
         await log(gateway, line)
@@ -130,7 +79,7 @@ async def test_a_log_is_searched(gateway: Gateway, admin: str) -> None:
 async def test_a_log_is_followed_over_websocket(gateway: Gateway, admin: str) -> None:
     await log(gateway, "line 0")
     await log(gateway, "line 1")
-    async with socket(gateway, admin) as opened:
+    async with socket(gateway, f"{PATH}/ws", admin) as opened:
         assert isinstance(await opened.event(), AcceptConnection)
         first, second = await opened.said(), await opened.said()
         assert (first["event"], first["data"]["line"], second["data"]["line"]) == ("line", "line 0", "line 1")
@@ -157,25 +106,25 @@ async def test_who_may_not_see_a_log_gets_no_socket(gateway: Gateway, admin: str
         (admin, "/api/v1/ws", 404),
         (admin, f"{PATH}/ws?after=x", 422),
     ):
-        async with socket(gateway, key, path) as opened:
+        async with socket(gateway, path, key) as opened:
             found, problem = await opened.refused()
             assert (found, problem["status"]) == (status, status)
     nobody = await gateway.make_key(Role.VIEWER, roles=())
     await gateway.becomes(nobody, 403, PATH)
-    async with socket(gateway, nobody) as opened:
+    async with socket(gateway, f"{PATH}/ws", nobody) as opened:
         assert (await opened.refused())[0] == 403
     gateway.neighbours.answers["get_task"] = NotFound("there is no such task")
-    async with socket(gateway, admin) as opened:
+    async with socket(gateway, f"{PATH}/ws", admin) as opened:
         assert (await opened.refused())[0] == 404
 
 
 async def test_sockets_and_event_streams_share_their_slots(gateway: Gateway, admin: str) -> None:
-    async with socket(gateway, admin) as first:
+    async with socket(gateway, f"{PATH}/ws", admin) as first:
         assert isinstance(await first.event(), AcceptConnection)
         await log(gateway, "line")
         await first.said()
         assert (await gateway.http.get(f"{PATH}?follow=true", headers=bearer(admin))).status_code == 503
-        async with socket(gateway, admin) as second:
+        async with socket(gateway, f"{PATH}/ws", admin) as second:
             assert (await second.refused())[0] == 503
 
     async def is_free() -> bool:
@@ -185,7 +134,7 @@ async def test_sockets_and_event_streams_share_their_slots(gateway: Gateway, adm
 
 
 async def test_a_socket_ends_with_its_key(gateway: Gateway, admin: str) -> None:
-    async with socket(gateway, admin) as opened:
+    async with socket(gateway, f"{PATH}/ws", admin) as opened:
         assert isinstance(await opened.event(), AcceptConnection)
         await gateway.connection.publish(REVOKED_SUBJECT, key_digest(admin).encode())
         closed = await opened.event()

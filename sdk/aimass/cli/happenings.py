@@ -1,5 +1,7 @@
-"""events: what happens, as it happens, or one chain so far."""
+"""events: what happened, from the log, or as it happens."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -8,11 +10,13 @@ from aimass import types
 from aimass.cli import exits, output
 from aimass.cli.session import client_of
 
+ONLY_A_CHAIN = {"type": "", "domain": "", "subject": "", "actor": "", "since": None, "until": None}
 COLUMNS: output.Columns = {
     "AT": lambda event: output.moment(event["at"]),
     "EVENT": lambda event: short(event["type"]),
     "ABOUT": lambda event: event["subject"],
     "FROM": lambda event: event["source"],
+    "POSITION": lambda event: event["position"],
 }
 
 
@@ -21,26 +25,32 @@ def events(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
     chain: Annotated[str, typer.Option(help="Only what follows from this correlation id, from its beginning.")] = "",
     type: Annotated[str, typer.Option(help="Only of this type, such as VersionPromoted.")] = "",  # noqa: A002
-    about: Annotated[str, typer.Option(help="Only about this, such as model/digits-cnn, or model.")] = "",
-    since: Annotated[
-        str | None, typer.Option(help="With -f: begin at this time, such as 2030-01-31T12:00:00Z.")
-    ] = None,
+    domain: Annotated[str, typer.Option(help="Only of this domain, such as models.")] = "",
+    about: Annotated[str, typer.Option(help="Only about this, such as models/digits-cnn, or models.")] = "",
+    actor: Annotated[str, typer.Option(help="Only what this key or user did, by its id.")] = "",
+    since: Annotated[str | None, typer.Option(help="From this time on, such as 2030-01-31T12:00:00Z.")] = None,
+    until: Annotated[str | None, typer.Option(help="Up to this time.")] = None,
+    after: Annotated[int | None, typer.Option(min=0, help="From after this position of the log on.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, without -f.")] = 50,
     as_json: output.AsJson = False,
 ) -> None:
-    """Print the events of a chain, or follow what happens in the project."""
-    if not follow and not chain:
-        raise typer.BadParameter(
-            "follow events with -f, or name a --chain ('aimass tasks ID' shows its correlation_id)"
-        )
+    """Print what happened, newest first or forwards from a place, or a chain, or follow what happens in the project."""
+    filters: types.EventFilters = {"correlation_id": chain, "type": type, "domain": domain, "subject": about}
+    filters |= {"actor": actor, "since": since, "until": until}
     with client_of(context) as client:
-        if not follow:
+        if follow:
+            return _follow(client.follow_events(after=after, **filters), as_json)
+        if filters == {**filters, **ONLY_A_CHAIN} and chain and after is None:
             return output.rows(client.timeline(chain), COLUMNS, as_json)
-        try:
-            for event in client.follow_events(correlation_id=chain, type=type, subject=about, since=since):
-                _show(event, as_json)
-        except KeyboardInterrupt:
-            raise typer.Exit(exits.INTERRUPTED) from None
-    return None
+        return output.rows(list(islice(client.events(after=after, **filters), limit)), COLUMNS, as_json)
+
+
+def _follow(happening: Iterator[types.Event], as_json: bool) -> None:
+    try:
+        for event in happening:
+            _show(event, as_json)
+    except KeyboardInterrupt:
+        raise typer.Exit(exits.INTERRUPTED) from None
 
 
 def short(name: str) -> str:

@@ -1,82 +1,115 @@
-"""Events of the project: live as server-sent events, or the timeline of one chain from monitor."""
+"""Events of the project: the log in pages from monitor, or live as server-sent events or over WebSocket."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from services.gateway.caller import Caller, CallerOf
-from services.gateway.routes.declare import LastEventId, Position, Routes
+from services.gateway.routes.declare import LONGEST, LastEventId, Routes
 from services.gateway.sse import EventFlow, ServerEvent
 from shared import observe
 from shared.envelope import Envelope, read_data, read_envelope
 from shared.errors import InvalidInput
+from shared.events import EVENTS
 from shared.permissions import Permission
 from shared.reading import Stored
-from shared.rpc.monitor import GetTimeline, Timeline
+from shared.rpc.monitor import GetTimeline, ListEvents, Timeline, TimelineEntry
+from shared.selection import Selection, Text
 
 ROUTES = Routes("events")
 CLOCKS_DIFFER = timedelta(minutes=1)
 EPOCH = datetime.fromtimestamp(0, UTC)
-PRINTABLE = r"^[^\x00-\x1f\x7f]{0,200}$"
-CorrelationId = Annotated[str, Query(pattern=PRINTABLE)]
-EventType = Annotated[str, Query(pattern=PRINTABLE, description="such as VersionPromoted")]
-Subject = Annotated[str, Query(pattern=PRINTABLE, description="such as model/digits-cnn, or model for all models")]
-Since = Annotated[AwareDatetime | None, Query(description="a time with its zone, such as 2030-01-31T12:00:00Z")]
+FUTURE = datetime.max.replace(tzinfo=UTC)
+Moment = Annotated[AwareDatetime | None, Field(description="a time with its zone, such as 2030-01-31T12:00:00Z")]
+Place = Annotated[int | None, Field(ge=0, le=LONGEST, description="a position of the log, or an id of its stream")]
 
 
-class Wanted(NamedTuple):
-    """Which events were asked for; an empty filter lets all pass."""
+class EventQuery(BaseModel):
+    """Filters, of which all count, and where in the log to begin: `after` a position, or `since` a time."""
 
-    correlation_id: str
-    type: str
-    subject: str
+    model_config = ConfigDict(extra="forbid")
+    correlation_id: Text = ""
+    type: Annotated[Text, Field(description="such as VersionPromoted or version_promoted")] = ""
+    domain: Annotated[Text, Field(description="such as models")] = ""
+    subject: Annotated[Text, Field(description="such as models/digits-cnn, or models for all of them")] = ""
+    actor: Annotated[Text, Field(description="who did it: the id of a key or a user")] = ""
+    since: Moment = None
+    until: Moment = None
+    after: Place = None
+    before: Place = None
+    limit: Annotated[int | None, Field(ge=1, le=1000)] = None
+    follow: bool = True
 
-    def matches(self, correlation_id: str, kind: str, subject: str) -> bool:
-        return (
-            self.correlation_id in ("", correlation_id)
-            and self.type in ("", kind, kind.rpartition(".")[2])
-            and (self.subject in ("", subject) or subject.startswith(f"{self.subject}/"))
-        )
+    def selection(self) -> Selection:
+        """Raises InvalidInput for a filter that nothing can pass."""
+        given = self.model_dump(include=set(Selection.model_fields))
+        given["since"] = self.since and max(self.since, EPOCH)
+        given["until"] = self.until and min(max(self.until, EPOCH), FUTURE)
+        selection = Selection(about=self.subject, **given)
+        selection.check()
+        if self.before is not None and (self.after or 0) >= self.before:
+            raise InvalidInput("before: a position beyond after", field="before")
+        return selection
+
+    def is_chain(self) -> bool:
+        """One chain and no page of it: told whole, causes before effects."""
+        return bool(self.correlation_id) and (self.after, self.before, self.limit, self.until) == (None,) * 4
 
 
 @ROUTES.add("GET", "/events", Permission.EVENTS_READ, response_model=Timeline)
-async def show_events(
-    caller: CallerOf,
-    correlation_id: CorrelationId = "",
-    type: EventType = "",  # noqa: A002
-    subject: Subject = "",
-    since: Since = None,
-    after: Position = 0,
-    follow: bool = True,
-    last_event_id: LastEventId = 0,
-) -> Any:
+async def show_events(caller: CallerOf, query: Annotated[EventQuery, Query()], last_event_id: LastEventId = 0) -> Any:
     """Server-sent events from now on, or from where the caller names: after the last one that it saw, after a
-    sequence, since a time, or from the beginning of a chain; without `follow` the chain so far."""
-    wanted = Wanted(correlation_id, type, subject)
-    if follow:
-        start = await _start(caller, last_event_id or after, since, correlation_id)
-        return caller.edges.followers.response(_follow(caller, start, wanted))
-    if not correlation_id:
-        raise InvalidInput("a timeline needs a correlation_id", field="correlation_id")
-    timeline = await caller.ask(GetTimeline(correlation_id=correlation_id))
+    position, since a time, or from the beginning of a chain; the same over WebSocket: `/events/ws`.
+
+    Without `follow` a page of the log: newest first, or forwards from `after` or `since`; `next` goes on. A
+    correlation id alone gives its chain, causes before effects.
+    """
+    if query.follow:
+        return caller.edges.followers.response(await followed_events(caller, query, last_event_id))
+    selection = query.selection()
+    if query.is_chain():
+        return await _chain(caller, selection)
+    return await caller.ask(
+        ListEvents(selection=selection, after=query.after, before=query.before, limit=query.limit or 100)
+    )
+
+
+async def _chain(caller: Caller, selection: Selection) -> Timeline:
+    timeline = await caller.ask(GetTimeline(correlation_id=selection.correlation_id))
+    wanted = selection.model_copy(update={"since": None, "correlation_id": ""})
     timeline.events = [
-        event
-        for event in timeline.events
-        if wanted.matches(correlation_id, event.type, event.subject) and event.at >= (since or EPOCH)
+        event for event in timeline.events if event.at >= (selection.since or EPOCH) and wanted.has(*_as_heard(event))
     ]
     return timeline
 
 
-async def _start(caller: Caller, after: int, since: datetime | None, correlation_id: str) -> dict[str, Any]:
+def _as_heard(entry: TimelineEntry) -> tuple[Envelope, str]:
+    """Its envelope and its subject on the bus, as far as they are filtered by."""
+    names = {"type", "source", "subject", "id", "actor", "correlation_id"}
+    envelope = Envelope(time=entry.at.isoformat(), **entry.model_dump(include=names))
+    return envelope, EVENTS[entry.type].subject("") if entry.type in EVENTS else ""
+
+
+async def followed_events(caller: Caller, query: EventQuery, last_event_id: int = 0) -> EventFlow:
+    """The events that are asked for as they come; raises InvalidInput for what cannot be."""
+    selection = query.selection()
+    for name in ("before", "limit"):
+        if getattr(query, name) is not None:
+            raise InvalidInput(f"{name}: only of pages, with follow=false", field=name)
+    start = await _start(caller, last_event_id or query.after or 0, selection)
+    return _follow(caller, start, selection)
+
+
+async def _start(caller: Caller, after: int, wanted: Selection) -> dict[str, Any]:
     """Where to begin: the more a caller knows the more it counts, and who knows nothing begins at the end."""
     if after:
         return {"sequence": after + 1}
-    if since is not None:
-        return {"since": min(max(since, EPOCH), datetime.now(UTC))}
-    if (begun := _time_of(correlation_id)) is not None:
+    if wanted.since is not None:
+        return {"since": min(max(wanted.since, EPOCH), datetime.now(UTC))}
+    if (begun := _time_of(wanted.correlation_id)) is not None:
         return {"since": begun - CLOCKS_DIFFER}
     return {"sequence": (await caller.edges.events.info()).state.last_seq + 1}
 
@@ -93,22 +126,25 @@ def _time_of(correlation_id: str) -> datetime | None:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-async def _follow(caller: Caller, start: dict[str, Any], wanted: Wanted) -> EventFlow:
+async def _follow(caller: Caller, start: dict[str, Any], wanted: Selection) -> EventFlow:
+    """Ends with the caller's key, and when the end of what is wanted has passed."""
     async for stored in caller.edges.events.follow(f"evt.{caller.project}.>", **start):
         if not caller.is_still_known():
             return
         yield _event(stored, wanted) if stored else None
+        if stored is None and datetime.now(UTC) >= (wanted.until or FUTURE):
+            return
 
 
-def _event(stored: Stored, wanted: Wanted) -> ServerEvent | None:
+def _event(stored: Stored, wanted: Selection) -> ServerEvent | None:
     """None for an event that was not asked for, or that cannot be read."""
     try:
-        envelope = read_envelope(stored.subject, stored.headers, stored.data)
+        envelope = read_envelope(stored.subject, stored.headers, stored.data, stored.sequence)
         data = read_data(stored.headers, stored.data)
     except (InvalidInput, ValueError) as error:
         observe.log().warning("unreadable event left out", sequence=stored.sequence, error=str(error))
         return None
-    if not wanted.matches(envelope.correlation_id, envelope.type, envelope.subject):
+    if not wanted.has(envelope, stored.subject):
         return None
     return ServerEvent(_document(envelope, data), stored.sequence)
 
@@ -120,6 +156,7 @@ def _document(envelope: Envelope, data: Any) -> dict[str, Any]:
         "source": envelope.source,
         "subject": envelope.subject,
         "sequence": envelope.sequence,
+        "position": envelope.position,
         "at": envelope.time,
         "actor": envelope.actor,
         "correlation_id": envelope.correlation_id,

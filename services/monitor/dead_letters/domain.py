@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from shared.envelope import ORIGINAL_SUBJECT
+from shared.envelope import ORIGINAL_POSITION, ORIGINAL_SUBJECT
 from shared.errors import Conflict
 from shared.inbox import OWN_HEADER, STACK_HEADER
 from shared.names import DEFAULT_PROJECT
@@ -103,4 +103,6 @@ def check_undecided(letter: Letter) -> None:
 
 def replay_headers(letter: Letter) -> dict[str, str]:
     """The headers of before, under an id of its own: the stream would take the old one for a repeat."""
-    return letter.headers | {ORIGINAL_SUBJECT: letter.subject, "Nats-Msg-Id": f"retry-{letter.id}"}
+    position = letter.headers.get(ORIGINAL_POSITION, letter.id.rpartition("-")[2])
+    added = {ORIGINAL_SUBJECT: letter.subject, ORIGINAL_POSITION: position, "Nats-Msg-Id": f"retry-{letter.id}"}
+    return letter.headers | added

@@ -1,0 +1,1 @@
+"""The log of events as monitor keeps it: in pages, with filters."""
