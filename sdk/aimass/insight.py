@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
+from urllib.parse import quote
 
 from aimass import types as t
 from aimass.calls import Call, Item, Items, bring, get
@@ -40,6 +41,33 @@ class HostMetrics(TypedDict):
     network_sent_per_second: float
     gpus: list[Gpu]
     at: str
+
+
+class TraceNode(TypedDict):
+    """What happened or was; it hangs from `parent`, `depth` below the top, and stands for `count` of its kind."""
+
+    id: str
+    parent: str
+    depth: int
+    kind: str
+    name: str
+    about: str
+    at: str
+    until: str | None
+    state: str
+    count: int
+    caused: int
+    position: int
+    asked: bool
+    facts: dict[str, Any]
+
+
+class Trace(TypedDict):
+    """The tree of cause and effect around an id, depth first; truncated where the newest events are left out."""
+
+    id: str
+    nodes: list[TraceNode]
+    truncated: bool
 
 
 class Insight:
@@ -85,6 +113,14 @@ class Insight:
     def timeline(self, correlation_id: str) -> Call[list[t.Event]]:
         """The events of one chain so far, in order."""
         return get("events", {"correlation_id": correlation_id, "follow": False}, take="events")
+
+    @method
+    def trace(self, id: str) -> Call[Trace]:  # noqa: A002
+        """What led to something and what came of it, as a tree: each node after the one that it hangs from.
+
+        The id is that of an event, task, pipeline, evaluation, prediction or chain, or a version as digits-cnn/3.
+        """
+        return get(f"trace/{quote(id)}")
 
     @stream
     def events(self, *, after: int | None = None, **filters: Unpack[t.EventFilters]) -> Items[t.Event]:

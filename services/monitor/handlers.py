@@ -12,6 +12,7 @@ from services.monitor.engine import Host
 from services.monitor.forecasting.domain import GOES_ON, forecast_of, with_forecast
 from services.monitor.forecasting.forecasts import Forecasts
 from services.monitor.history.handlers import HISTORY_RPC
+from services.monitor.tracing.handlers import TRACE_RPC
 from shared.envelope import Envelope
 from shared.events import EVENTS
 from shared.events.base import Event
@@ -124,6 +125,7 @@ HANDLERS = Handlers(
         GetPredictionStatistics: get_prediction_statistics,
         GetTimeline: get_timeline,
         **HISTORY_RPC,
+        **TRACE_RPC,
         **DEAD_LETTER_RPC,
         **AUDIT_RPC,
     },

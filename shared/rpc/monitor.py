@@ -187,6 +187,46 @@ class ListEvents(Request[Timeline]):
         return self.after is not None or (self.selection.since is not None and self.before is None)
 
 
+class TraceNode(Reply):
+    """What happened or was: an event, task, pipeline, version, prediction, or the predictions of a version together.
+
+    It hangs from `parent`, `depth` below the top; `caused` counts what hangs from it, `count` what it stands for.
+    """
+
+    id: str
+    parent: str = ""
+    depth: int = 0
+    kind: str
+    name: str
+    about: str = ""
+    at: datetime
+    until: datetime | None = None
+    state: str = ""
+    count: int = 1
+    caused: int = 0
+    position: int = 0
+    asked: bool = False
+    facts: dict[str, Any] = {}
+
+
+class Trace(Reply):
+    """The tree of cause and effect around an id, depth first; truncated where the newest events are left out."""
+
+    id: str
+    nodes: list[TraceNode] = []
+    truncated: bool = False
+
+
+class GetTrace(Request[Trace]):
+    """Show what led to something and what came of it.
+
+    `of` is the id of an event, task, pipeline, evaluation, prediction or chain, or a version as digits-cnn/3.
+    """
+
+    of: str = Field(min_length=1, max_length=200)
+    limit: int = Field(default=1000, ge=1, le=2000)
+
+
 class GetHostMetrics(Request[HostMetrics]):
     """Show the host's load now."""
 

@@ -46,6 +46,8 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (operating.AuditEntry, monitor.AuditEntry),
     (operating.AuditVerification, monitor.AuditVerification),
     (insight.Gpu, monitor.Gpu),
+    (insight.TraceNode, monitor.TraceNode),
+    (insight.Trace, monitor.Trace),
     (insight.HostMetrics, monitor.HostMetrics),
     (types.ApiKey, auth.ApiKeyView),
     (types.NewApiKey, auth.ApiKeyCreated),

@@ -34,6 +34,7 @@ UNKNOWN = {
     "user_id": new_id(),
     "page": "status",
     "letter_id": "registry-EVT-17",
+    "id": new_id(),
 }
 HOSTILE = [
     "..",

@@ -18,6 +18,7 @@ from aimass.cli import (
     profiles,
     scheduling,
     tasks,
+    tracing,
     training,
     tuning,
 )
@@ -30,7 +31,7 @@ COMMANDS = (
     *(tasks.cancel, tasks.pause, tasks.resume, training.clone, training.reproduce, tasks.note),
     *(scheduling.schedule, scheduling.schedules, scheduling.unschedule),
     *(models.models, models.versions, models.promote, deploying.deploy, models.deployments),
-    *(predicting.predict, happenings.events),
+    *(predicting.predict, happenings.events, tracing.trace),
 )
 GROUPS = (pipelines.app, operating.letters, operating.audit)
 

@@ -4,7 +4,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from services.gateway.caller import Caller, CallerOf
@@ -16,8 +16,8 @@ from shared.errors import InvalidInput
 from shared.events import EVENTS
 from shared.permissions import Permission
 from shared.reading import Stored
-from shared.rpc.monitor import GetTimeline, ListEvents, Timeline, TimelineEntry
-from shared.selection import Selection, Text
+from shared.rpc.monitor import GetTimeline, GetTrace, ListEvents, Timeline, TimelineEntry, Trace
+from shared.selection import PRINTABLE, Selection, Text
 
 ROUTES = Routes("events")
 CLOCKS_DIFFER = timedelta(minutes=1)
@@ -75,6 +75,19 @@ async def show_events(caller: CallerOf, query: Annotated[EventQuery, Query()], l
     return await caller.ask(
         ListEvents(selection=selection, after=query.after, before=query.before, limit=query.limit or 100)
     )
+
+
+@ROUTES.add("GET", "/trace/{id:path}", Permission.EVENTS_READ)
+async def show_trace(
+    id: Annotated[str, Path(min_length=1, pattern=PRINTABLE)],  # noqa: A002
+    caller: CallerOf,
+) -> Trace:
+    """What led to something and what came of it: events, tasks, versions and predictions as one tree, depth first.
+
+    The id may be that of an event, a task, a study, a pipeline, an evaluation, a prediction or a chain, or a version or
+    deployment as digits-cnn/3.
+    """
+    return await caller.ask(GetTrace(of=id))
 
 
 async def _chain(caller: Caller, selection: Selection) -> Timeline:
