@@ -104,6 +104,12 @@ aimass *arguments: install
 provision *arguments: install
     @"{{ python }}" -m deploy.embedded provision "$@"
 
+# rebuild monitor's lists and timeline from the log of events while it runs, and say whether they were right: [--anew]
+[group('stack')]
+[no-exit-message]
+replay *arguments: install
+    @"{{ python }}" -m deploy.embedded.replay "$@"
+
 # run the platform's tests against real servers on free ports, in five processes, so that some work while others wait
 [group('checks')]
 test *arguments: install

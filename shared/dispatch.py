@@ -175,7 +175,7 @@ class Dispatcher:
         await self._finish(batch, done)
 
     async def _run(self, heard: Heard, tx: Connection, gathered: dict[Save, list[Any]]) -> Work[Any]:
-        work: Work[Any] = Work(tx, _context_of(heard.envelope), self.parts, heard.envelope, gathered=gathered)
+        work: Work[Any] = Work(tx, context_of(heard.envelope), self.parts, heard.envelope, gathered=gathered)
         await heard.handler(heard.message, work)
         work.written = await outbox.write(tx, work.said, work.context, self.service)
         return work
@@ -292,7 +292,7 @@ def _identity_of(message: Msg) -> str:
         return f"{message.metadata.stream}|{message.metadata.sequence.stream}"
 
 
-def _context_of(envelope: Envelope) -> Context:
+def context_of(envelope: Envelope) -> Context:
     return Context(
         project=envelope.project,
         actor=envelope.actor or envelope.source,

@@ -21,8 +21,14 @@ class Retention:
 
     async def prune(self) -> None:
         await self._empty(store.PRUNE_PREDICTIONS, self._settings.prediction_days)
-        await self._empty(store.PRUNE_TIMELINE, self._settings.timeline_days)
+        await self._empty_timeline(self._settings.timeline_days)
         await self._empty(store.PRUNE_LETTERS, self._settings.dead_letter_days)
+
+    async def _empty_timeline(self, days: float) -> None:
+        gone = store.PRUNE_ROWS
+        while gone == store.PRUNE_ROWS:
+            async with self._database.transaction() as tx:
+                gone = await store.prune_timeline(tx, days)
 
     async def _empty(self, query: str, days: float) -> None:
         gone = store.PRUNE_ROWS

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from services.monitor.domain import Loss, read_cursor
+from services.monitor.rows import event_row, kept_task_row, task_row
 from shared.context import Context
 from shared.db import Connection
 from shared.envelope import Envelope
@@ -19,7 +20,6 @@ from shared.rpc.monitor import (
     TimelineEntry,
 )
 from shared.rpc.tasks import TaskView
-from shared.tasks.state import short
 
 PRUNE_ROWS = 5000
 TIMELINE_BYTES = 700_000
@@ -115,60 +115,26 @@ WITH gone AS (
 """
 # Delete letters older than these days, a bounded number at a time.
 PRUNE_LETTERS = PRUNE_PREDICTIONS.replace("predictions", "dead_letters")
-# Delete events older than these days, a bounded number at a time.
-PRUNE_TIMELINE = PRUNE_PREDICTIONS.replace("predictions", "timeline")
+# Delete events older than these days, the oldest first, a bounded number at a time, but while a replay compares them.
+PRUNE_TIMELINE = """
+DELETE FROM timeline WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM timeline WHERE at < now() - make_interval(secs => $1 * 86400) ORDER BY at LIMIT $2))
+    AND NOT EXISTS (SELECT FROM replays WHERE ended_at IS NULL AND beat_at > now() - interval '10 minutes')
+RETURNING project, subject, sequence, correlation_id, at, CASE WHEN type = $3 THEN data END AS data
+"""
+# Since when every change is kept.
+MOVE_EDGE = "UPDATE history SET edge = greatest(edge, now() - make_interval(secs => $1 * 86400))"
 
 
 async def insert_event(
     tx: Connection, envelope: Envelope, context: Context, at: datetime, data: dict[str, Any]
 ) -> None:
-    await tx.execute(
-        INSERT_EVENT,
-        envelope.project,
-        envelope.source,
-        envelope.id,
-        envelope.type,
-        envelope.subject,
-        envelope.sequence,
-        envelope.position,
-        at,
-        context.actor,
-        context.correlation_id,
-        envelope.causation_id,
-        data,
-    )
+    await tx.execute(INSERT_EVENT, *event_row(envelope, context, at, data))
 
 
 async def project_task(tx: Connection, task: TaskChanged, sequence: int, context: Context, at: datetime) -> None:
     """Older sequences of a task change nothing."""
-    await tx.execute(
-        PROJECT_TASK,
-        context.project,
-        task.task_id,
-        sequence,
-        task.kind,
-        task.service,
-        task.model,
-        short(task.state),
-        task.progress,
-        task.note,
-        task.seconds_left,
-        task.attempt,
-        task.actor,
-        context.correlation_id,
-        task.error_class,
-        task.error_message,
-        task.parameters,
-        task.result,
-        task.created_at or at,
-        task.started_at,
-        task.ended_at,
-        task.priority,
-        list(task.tags),
-        task.remark,
-        list(task.waits_for),
-        task.parent,
-    )
+    await tx.execute(PROJECT_TASK, *task_row(task, sequence, context.project, context.correlation_id, at))
 
 
 async def insert_predictions(
@@ -214,6 +180,19 @@ async def chain(tx: Connection, project: str, asked: GetTimeline) -> tuple[list[
     kind = TaskChanged.type_name()
     rows = await tx.fetch(CHAIN, project, asked.correlation_id, kind, asked.progress, TIMELINE_BYTES, asked.limit)
     return [TimelineEntry(**dict(row)) for row in rows], rows[0]["total"] if rows else 0
+
+
+async def prune_timeline(tx: Connection, days: float) -> int:
+    """Forget events; how tasks were at the end of them is kept. How many rows went, at most PRUNE_ROWS."""
+    gone = await tx.fetch(PRUNE_TIMELINE, days, PRUNE_ROWS, TaskChanged.type_name())
+    if gone:
+        await tx.execute(MOVE_EDGE, days)
+    changes = sorted((dict(row) for row in gone if row["data"]), key=lambda row: row["sequence"])
+    first = {(row["project"], row["subject"]): row for row in reversed(changes)}
+    last = {(row["project"], row["subject"]): row for row in changes}
+    project = PROJECT_TASK.replace("task_list", "task_edge")
+    await tx.executemany(project, [kept_task_row(row) for row in (*first.values(), *last.values())])
+    return len(gone)
 
 
 async def prune(tx: Connection, query: str, days: float) -> int:

@@ -1,0 +1,1 @@
+"""The rebuilding of monitor's projections from the log of events, while monitor runs."""
