@@ -112,7 +112,7 @@ async def _unstage(work: Work[Parts], deployment: Deployment, reason: str) -> No
 
 
 async def list_deployments(request: ListDeployments, work: Work[Parts]) -> DeploymentList:
-    return DeploymentList(deployments=await store.views(work.tx, work.project, request.model))
+    return DeploymentList(deployments=await store.views(work.tx, work.project, request.model, request.as_of))
 
 
 async def list_references(request: ListReferences, work: Work[Parts]) -> References:

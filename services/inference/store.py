@@ -1,11 +1,13 @@
 """All SQL of deployments, routes and nodes."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 
 from services.inference.domain import HELD_STATES, Deployment
+from shared.as_of import as_they_were, check_history
 from shared.db import Connection
 from shared.events.common import Signature
 from shared.rpc.inference import DeploymentView
@@ -111,6 +113,12 @@ SELECT d.model, d.version, d.digest, d.state, d.note, d.updated_at, {NAME} AS tr
 FROM deployments d LEFT JOIN routes r ON r.project = d.project AND r.model = d.model AND r.version = d.version
 WHERE d.project = $1 AND ($2::text IS NULL OR d.model = $2) ORDER BY d.model, d.version DESC LIMIT 1000
 """
+# The same as it was at a time; what nodes held is not kept: what was loaded counts as ready.
+LIST_AS_OF = f"""{as_they_were(3, "deployments", "routes")}, nodes AS (
+    SELECT 'infinity'::timestamptz AS lease_until,
+        ARRAY(SELECT {NAME} FROM deployments d WHERE d.state <> 'loading') AS held
+)
+{LIST}"""
 # The artifacts of all that is wanted in Triton.
 NAMED_ARTIFACTS = """
 SELECT DISTINCT digest FROM deployments WHERE state = ANY($1) AND digest > $2 ORDER BY digest LIMIT $3
@@ -222,8 +230,12 @@ async def leave(tx: Connection, node: str) -> None:
     await tx.execute(LEAVE, node)
 
 
-async def views(tx: Connection, project: str, model: str | None) -> list[DeploymentView]:
-    rows: list[Any] = await tx.fetch(LIST, project, model)
+async def views(tx: Connection, project: str, model: str | None, as_of: datetime | None = None) -> list[DeploymentView]:
+    if as_of is None:
+        rows: list[Any] = await tx.fetch(LIST, project, model)
+    else:
+        await check_history(tx, as_of)
+        rows = await tx.fetch(LIST_AS_OF, project, model, as_of)
     return [DeploymentView(**dict(row)) for row in rows]
 
 

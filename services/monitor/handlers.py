@@ -83,7 +83,7 @@ async def on_predictions_logged(event: PredictionsLogged, work: Work) -> None:
 async def list_tasks(request: ListTasks, work: Work) -> TaskList:
     found = await store.list_tasks(work.tx, work.project, request)
     shown = found[: request.limit]
-    if any(task.state in GOES_ON for task in shown):
+    if request.as_of is None and any(task.state in GOES_ON for task in shown):
         expected = await work.parts.forecasts.now(work.tx)
         shown = [with_forecast(task, expected.get((work.project, task.id))) for task in shown]
     return TaskList(tasks=shown, next=cursor_after(shown[-1]) if len(found) > len(shown) else "")

@@ -6,6 +6,7 @@ from typing import Any
 from shared.context import Context
 from shared.envelope import Envelope
 from shared.events.tasks import TaskChanged
+from shared.rpc.tasks import TaskView
 from shared.tasks.state import short
 
 
@@ -62,3 +63,14 @@ def kept_task_row(kept: dict[str, Any]) -> tuple[Any, ...]:
     """The values of PROJECT_TASK from a row of the timeline."""
     task = TaskChanged.model_validate(kept["data"])
     return task_row(task, kept["sequence"], kept["project"], kept["correlation_id"], kept["at"])
+
+
+def task_view(listed: dict[str, Any], data: dict[str, Any] | None, edge: dict[str, Any] | None) -> TaskView:
+    """A task as its event or its row at the edge tells it; what never changes is as it is listed."""
+    if data is None:
+        assert edge is not None
+        return TaskView.model_validate(edge)
+    task = TaskChanged.model_validate(data)
+    lasting = {name: listed[name] for name in ("project", "id", "correlation_id", "created_at")}
+    told = task.model_dump(exclude={"task_id", "service", "state", "created_at"})
+    return TaskView.model_validate(told | lasting | {"state": short(task.state)})

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from services.monitor.domain import Loss, read_cursor
-from services.monitor.rows import event_row, kept_task_row, task_row
+from services.monitor.rows import event_row, kept_task_row, task_row, task_view
+from shared.as_of import check_kept
 from shared.context import Context
 from shared.db import Connection
 from shared.envelope import Envelope
@@ -75,6 +76,23 @@ FROM task_list WHERE project = $1 AND ($2::text IS NULL OR kind = $2) AND ($3::t
     AND ($4::text IS NULL OR model = $4) AND ($6::timestamptz IS NULL OR (created_at, id) < ($6, $7))
     AND ($8::text IS NULL OR tags @> ARRAY[$8]) AND ($9::text IS NULL OR parent = $9)
 ORDER BY created_at DESC, id DESC LIMIT $5
+"""
+# Since when every change of a task is kept.
+HISTORY_EDGE = "SELECT edge FROM history"
+# Tasks of a project as they were at a time, newest first: by their last event up to then, or as they were at the edge.
+TASKS_AS_OF = """
+SELECT to_jsonb(t) AS listed, e.data, to_jsonb(g) AS edge FROM task_list t
+LEFT JOIN LATERAL (
+    SELECT data FROM timeline WHERE project = t.project AND subject = 'tasks/' || t.id AND type = $11 AND at <= $10
+    ORDER BY sequence DESC LIMIT 1
+) e ON true
+LEFT JOIN task_edge g ON e.data IS NULL AND g.project = t.project AND g.id = t.id
+WHERE t.project = $1 AND ($2::text IS NULL OR t.kind = $2) AND ($4::text IS NULL OR t.model = $4)
+    AND ($6::timestamptz IS NULL OR (t.created_at, t.id) < ($6, $7)) AND ($9::text IS NULL OR t.parent = $9)
+    AND ($12::text IS NULL OR t.id = $12) AND t.created_at <= $10 AND (e.data IS NOT NULL OR g.id IS NOT NULL)
+    AND ($3::text IS NULL OR coalesce(lower(replace(e.data ->> 'state', 'TASK_STATE_', '')), g.state) = $3)
+    AND ($8::text IS NULL OR coalesce(e.data -> 'tags', to_jsonb(g.tags)) ? $8)
+ORDER BY t.created_at DESC, t.id DESC LIMIT $5
 """
 # Predictions of a project, newest first; one that is named is shown whatever its traffic.
 PREDICTIONS = """
@@ -161,8 +179,12 @@ async def list_tasks(tx: Connection, project: str, asked: ListTasks) -> list[Tas
     """As many as were asked for, and one more if there is one."""
     filters = (asked.kind, asked.state, asked.model)
     page = (asked.limit + 1, *read_cursor(asked.cursor))
-    rows = await tx.fetch(TASKS, project, *filters, *page, asked.tag, asked.parent)
-    return [TaskView(**dict(row)) for row in rows]
+    wanted = (project, *filters, *page, asked.tag, asked.parent)
+    if asked.as_of is None:
+        return [TaskView(**dict(row)) for row in await tx.fetch(TASKS, *wanted)]
+    check_kept(asked.as_of, await tx.fetchval(HISTORY_EDGE))
+    rows = await tx.fetch(TASKS_AS_OF, *wanted, asked.as_of, TaskChanged.type_name(), asked.task_id)
+    return [task_view(row["listed"], row["data"], row["edge"]) for row in rows]
 
 
 async def list_predictions(tx: Connection, project: str, asked: ListPredictions) -> list[PredictionView]:

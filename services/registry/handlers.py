@@ -156,7 +156,7 @@ async def list_models(request: ListModels, work: Work) -> ModelList:
 
 
 async def get_model(request: GetModel, work: Work) -> ModelView:
-    return await store.get_model(work.tx, work.project, request.model)
+    return await store.get_model(work.tx, work.project, request.model, request.as_of)
 
 
 async def list_versions(request: ListVersions, work: Work) -> VersionList:

@@ -1,10 +1,12 @@
 """All SQL of registry."""
 
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 
 from services.registry.domain import Described, Evaluation, Reference, Version
+from shared.as_of import as_they_were, check_history
 from shared.db import Connection
 from shared.errors import NotFound
 from shared.events.common import GateCondition, Signature, Verdict
@@ -107,6 +109,8 @@ AND ($5 = '' OR strpos(lower(m.name), lower($5)) > 0 OR EXISTS (
     AND strpos(lower(v.labels::text || v.card::text), lower($5)) > 0))
 ORDER BY m.name LIMIT 1000
 """
+# The same as it was at a time.
+MODELS_AS_OF = as_they_were(6, "models", "versions", "aliases") + MODELS
 # Versions of a model below a number, newest first, with their aliases and the newest evaluation of their digest.
 VERSIONS = """
 SELECT v.model, v.version, v.digest, v.task_id, v.task_type, coalesce(v.dataset, '') AS dataset,
@@ -286,13 +290,22 @@ async def find_evaluation(tx: Connection, project: str, evaluation_id: str) -> E
 
 
 async def list_models(tx: Connection, project: str, request: ListModels) -> list[ModelView]:
-    rows = await tx.fetch(MODELS, project, None, request.archived, request.task_type, request.q)
+    filters = (None, request.archived, request.task_type, request.q)
+    if request.as_of is None:
+        rows = await tx.fetch(MODELS, project, *filters)
+    else:
+        await check_history(tx, request.as_of)
+        rows = await tx.fetch(MODELS_AS_OF, project, *filters, request.as_of)
     return [ModelView(**dict(row)) for row in rows]
 
 
-async def get_model(tx: Connection, project: str, model: str) -> ModelView:
+async def get_model(tx: Connection, project: str, model: str, as_of: datetime | None = None) -> ModelView:
     """Raises NotFound."""
-    row = await tx.fetchrow(MODELS, project, model, None, "", "")
+    if as_of is None:
+        row = await tx.fetchrow(MODELS, project, model, None, "", "")
+    else:
+        await check_history(tx, as_of)
+        row = await tx.fetchrow(MODELS_AS_OF, project, model, None, "", "", as_of)
     if row is None:
         raise NotFound(f"there is no model {model!r}", field="model")
     return ModelView(**dict(row))

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from shared.as_of import AsOf
 from shared.errors import Conflict
 from shared.events.common import Signature
 from shared.names import DEFAULT_PROJECT, Digest, Slug
@@ -66,6 +67,7 @@ class ListDeployments(Request[DeploymentList]):
     """Show the deployments of the project."""
 
     model: Slug | None = None
+    as_of: AsOf = None
 
 
 class GetServedModel(Request[ServedModel]):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from shared.as_of import AsOf
 from shared.names import Slug
 from shared.rpc.base import Reply, Request
 from shared.rpc.tasks import TaskView
@@ -147,6 +148,8 @@ class ListTasks(Request[TaskList]):
     parent: TaskId | None = None
     limit: int = Field(default=100, ge=1, le=1000)
     cursor: Annotated[str, Field(pattern=CURSOR_PATTERN)] = ""
+    task_id: TaskId | None = None
+    as_of: AsOf = None
 
 
 class ListPredictions(Request[PredictionList]):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from shared.as_of import AsOf
 from shared.events.common import GateCondition, Signature
 from shared.names import Digest, Slug
 from shared.rpc.base import Done, Reply, Request
@@ -92,12 +93,14 @@ class ListModels(Request[ModelList]):
     q: Text = ""
     task_type: Text = ""
     archived: bool = False
+    as_of: AsOf = None
 
 
 class GetModel(Request[ModelView]):
     """Show one model."""
 
     model: Slug
+    as_of: AsOf = None
 
 
 class ListVersions(Request[VersionList]):

@@ -75,7 +75,7 @@ ALTERATIONS = {
     "a task": ("UPDATE task_list SET state = 'failed' WHERE id = 'train-2'", "task_list", (1, 0, 0)),
     "a task that is gone": ("DELETE FROM task_list WHERE id = 'train-2'", "task_list", (0, 1, 0)),
     "a task that never was": (
-        "INSERT INTO task_list SELECT r.* FROM task_list t, jsonb_populate_record(t, '{\"id\": \"x\"}') r LIMIT 1",
+        'INSERT INTO task_list SELECT r.* FROM task_list t, jsonb_populate_record(t, \'{"id": "x"}\') r LIMIT 1',
         "task_list",
         (0, 0, 1),
     ),

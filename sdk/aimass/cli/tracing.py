@@ -9,6 +9,7 @@ from aimass.cli.session import client_of
 from aimass.insight import TraceNode
 
 LEFT_OUT = ("model", "task_id")
+NAMED = ("version", "predictions")
 
 
 def trace(
@@ -44,7 +45,8 @@ def stems(depths: list[int]) -> list[str]:
 def told(node: TraceNode) -> str:
     """A node on one line: what it is, of what, and what is telling about it."""
     facts = [f"{name}={value}" for name, value in node["facts"].items() if name not in LEFT_OUT]
-    about = node["about"] if node["kind"] == "event" else "" if node["id"] == node["name"] else node["id"]
+    known = node["about"].endswith(f"/{node['parent']}") or node["kind"] in NAMED
+    about = "" if known else node["about"] if node["kind"] == "event" else node["id"]
     many = f"×{node['count']}" if node["count"] > 1 else ""
     mark = "◀" if node["asked"] else ""
     what = node["name"] if node["kind"] == "event" else f"[{node['kind']}] {node['name']}"

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.caller import CallerOf
-from services.gateway.routes.declare import Routes
+from services.gateway.routes.declare import AsOfQuery, Routes
 from shared.names import Slug
 from shared.permissions import Permission
 from shared.rpc.inference import DeploymentList, GetResources, ListDeployments, Resources, SetResources
@@ -21,9 +21,9 @@ class WantedResources(BaseModel):
 
 
 @ROUTES.add("GET", "/deployments", Permission.DEPLOYMENTS_READ)
-async def list_deployments(caller: CallerOf, model: Slug | None = None) -> DeploymentList:
-    """Which versions are deployed, and in which state."""
-    return await caller.ask(ListDeployments(model=model))
+async def list_deployments(caller: CallerOf, model: Slug | None = None, as_of: AsOfQuery = None) -> DeploymentList:
+    """Which versions are deployed, and in which state, now or at a time."""
+    return await caller.ask(ListDeployments(model=model, as_of=as_of))
 
 
 @ROUTES.add("GET", "/models/{model}/resources", Permission.DEPLOYMENTS_READ)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.access import authorise
 from services.gateway.caller import CallerOf
-from services.gateway.routes.declare import Routes
+from services.gateway.routes.declare import AsOfQuery, Routes
 from shared.names import Slug
 from shared.permissions import Permission
 from shared.rpc.registry import (
@@ -55,15 +55,17 @@ class Archival(BaseModel):
 
 
 @ROUTES.add("GET", "/models", Permission.MODELS_READ)
-async def list_models(caller: CallerOf, q: Text = "", task_type: Text = "", archived: bool = False) -> ModelList:
-    """The models of the project, by name; `q` is looked for in name, labels and cards."""
-    return await caller.ask(ListModels(q=q, task_type=task_type, archived=archived))
+async def list_models(
+    caller: CallerOf, q: Text = "", task_type: Text = "", archived: bool = False, as_of: AsOfQuery = None
+) -> ModelList:
+    """The models of the project, by name, or those of a time; `q` is looked for in name, labels and cards."""
+    return await caller.ask(ListModels(q=q, task_type=task_type, archived=archived, as_of=as_of))
 
 
 @ROUTES.add("GET", "/models/{model}", Permission.MODELS_READ)
-async def show_model(model: Slug, caller: CallerOf) -> ModelView:
-    """One model with its aliases."""
-    return await caller.ask(GetModel(model=model))
+async def show_model(model: Slug, caller: CallerOf, as_of: AsOfQuery = None) -> ModelView:
+    """One model with its aliases, now or as it was at a time."""
+    return await caller.ask(GetModel(model=model, as_of=as_of))
 
 
 @ROUTES.add("GET", "/models/{model}/versions", Permission.MODELS_READ)

@@ -1,12 +1,13 @@
 """The library and tasks: lists come from monitor, one task from the service that owns it."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.caller import Caller, CallerOf
-from services.gateway.routes.declare import PREFIX, Routes
+from services.gateway.routes.declare import PREFIX, AsOfQuery, Routes
 from shared.errors import DeadlineExceeded, NotFound, Unavailable
 from shared.names import Slug
 from shared.permissions import Permission
@@ -136,16 +137,20 @@ async def list_tasks(
     parent: Annotated[AnyTaskId | None, Query(description="the task of which these are part")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str, Query(pattern=CURSOR_PATTERN, description="`next` of the answer before")] = "",
+    as_of: AsOfQuery = None,
 ) -> TaskList:
-    """Tasks of all services, newest first; `next` of an answer is the cursor of those that follow."""
-    return await caller.ask(
-        ListTasks(kind=kind, state=state, model=model, tag=tag, parent=parent, limit=limit, cursor=cursor)
-    )
+    """Tasks of all services, newest first, as they are or as they were at a time; `next` of an answer is the cursor of
+    those that follow."""
+    filters: dict[str, Any] = {"kind": kind, "state": state, "model": model, "tag": tag, "parent": parent}
+    return await caller.ask(ListTasks(**filters, limit=limit, cursor=cursor, as_of=as_of))
 
 
 @ROUTES.add("GET", "/tasks/{task_id}", Permission.TASKS_READ)
-async def show_task(task_id: TaskId, caller: CallerOf) -> TaskView:
-    """One task as its owner knows it now; of one that waits also when it is expected to begin and to end."""
+async def show_task(task_id: TaskId, caller: CallerOf, as_of: AsOfQuery = None) -> TaskView:
+    """One task as its owner knows it now, or as it was at a time; of one that waits also when it is expected to begin
+    and to end."""
+    if as_of is not None:
+        return await _task_as_of(task_id, as_of, caller)
     task = await one_task(task_id, caller)
     return await _expected(task, caller) if task.state == "queued" else task
 
@@ -212,6 +217,13 @@ def _terms(body: Terms) -> Terms:
 def _located(accepted: TaskAccepted, response: Response) -> TaskAccepted:
     response.headers["Location"] = f"{PREFIX}/tasks/{accepted.id}"
     return accepted
+
+
+async def _task_as_of(task_id: str, as_of: datetime, caller: Caller) -> TaskView:
+    found = (await caller.ask(ListTasks(task_id=task_id, as_of=as_of))).tasks
+    if not found:
+        raise NotFound(f"there was no task {task_id!r} then")
+    return found[0]
 
 
 async def _expected(task: TaskView, caller: Caller) -> TaskView:

@@ -19,6 +19,7 @@ VERSION = re.compile(r"(?:(?:models|deployment)/|[a-z0-9_-]{1,64}\.)?([a-z0-9_-]
 THINGS = ("tasks", "training", "evaluation", "pipelines", "inference")
 TELLING = ("model", "version", "alias", "state", "verdict", "forced", "reason", "error_class", "task_id", "step")
 STEP = ".PipelineStepChanged"
+ENUMERATED = re.compile(r"^(TASK_STATE|VERDICT)_")
 SAME = 3
 ROOT = ""
 
@@ -107,7 +108,7 @@ class _Forest:
     def _event(self, event: TimelineEntry) -> TraceNode:
         cause, thing = self._events.get(event.causation_id), self._thing(event)
         of_another = cause is None or self._thing(cause) != thing
-        facts = {name: event.data[name] for name in TELLING if event.data.get(name)}
+        facts = {name: _short(event.data[name]) for name in TELLING if event.data.get(name)}
         return TraceNode(
             id=event.id,
             parent=thing if thing and of_another else cause.id if cause else ROOT,
@@ -129,7 +130,7 @@ class _Forest:
             name=f"{task.kind} {task.model}".strip() if task else kind or "inference",
             at=(task and task.created_at) or events[0].at,
             until=task.ended_at if task else events[-1].at,
-            state=task.state if task else str(events[-1].data.get("state", "")),
+            state=task.state if task else str(_short(events[-1].data.get("state", ""))),
         )
 
     def _begun_by(self, thing: str, events: list[TimelineEntry], task: TaskView | None) -> str:
@@ -190,6 +191,11 @@ def _in_order(nodes: dict[str, TraceNode], asked: str) -> list[TraceNode]:
             ordered.append(node.model_copy(update=marks))
             waiting += [(child, depth + 1) for child in sorted(children, key=_rank, reverse=True)]
     return _folded(ordered)
+
+
+def _short(value: Any) -> Any:
+    """running, not TASK_STATE_RUNNING."""
+    return ENUMERATED.sub("", value).lower() if isinstance(value, str) and ENUMERATED.match(value) else value
 
 
 def _rank(node: TraceNode) -> tuple[datetime, int, str]:

@@ -47,15 +47,17 @@ TASKS = """
 SELECT project, id, kind, model, state, parent, created_at, started_at, ended_at FROM task_list
 WHERE project = $1 AND id = ANY($2)
 """
-# How the newest predictions of a model are shared by its versions.
+# How the newest predictions of a model are shared by its versions, those of evaluations left out.
 SERVED = """
 SELECT version, count(*) AS count, count(*) FILTER (WHERE status >= 400) AS errors, min(at) AS first, max(at) AS last,
     sum(count(*)) OVER () >= $3 AS more
-FROM (SELECT version, status, at FROM predictions WHERE project = $1 AND model = $2 ORDER BY at DESC LIMIT $3) AS newest
-GROUP BY version
+FROM (
+    SELECT version, status, at FROM predictions WHERE project = $1 AND model = $2 AND NOT evaluation
+    ORDER BY at DESC LIMIT $3
+) AS newest GROUP BY version
 """
 # One prediction.
-PREDICTION = "SELECT model, version, status, at FROM predictions WHERE project = $1 AND id = $2"
+PREDICTION = "SELECT model, version, status, evaluation, at FROM predictions WHERE project = $1 AND id = $2"
 
 
 async def chains_of_id(tx: Connection, project: str, name: str) -> list[str]:
@@ -89,10 +91,11 @@ async def served(tx: Connection, project: str, model: str) -> list[Served]:
 
 
 async def prediction(tx: Connection, project: str, name: str) -> TraceNode | None:
-    """A prediction, hung from those of its version."""
+    """A prediction, hung from those of its version, or from the version itself for which it was evaluated."""
     row = await tx.fetchrow(PREDICTION, project, name)
     if row is None:
         return None
     of = f"{row['model']}/{row['version']}"
     facts = {"model": row["model"], "version": row["version"], "status": row["status"]}
-    return TraceNode(id=name, parent=f"{of}/predictions", kind="prediction", name=of, at=row["at"], facts=facts)
+    parent = of if row["evaluation"] else f"{of}/predictions"
+    return TraceNode(id=name, parent=parent, kind="prediction", name=of, at=row["at"], facts=facts)

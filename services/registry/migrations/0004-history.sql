@@ -1,0 +1,51 @@
+-- What models, versions and aliases were, so that lists can be shown as of a time; kept for 30 days after a change.
+
+CREATE TABLE history (
+    relation text NOT NULL,
+    project  text NOT NULL,
+    key      text NOT NULL,
+    since    timestamptz NOT NULL,
+    until    timestamptz NOT NULL DEFAULT 'infinity',
+    record   jsonb NOT NULL
+);
+CREATE INDEX history_keys ON history (relation, project, key, until);
+CREATE TABLE history_edge (
+    one  boolean PRIMARY KEY DEFAULT true CHECK (one),
+    edge timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Closes the record of before and opens the new one; the arguments are the columns that name a row beside its project.
+CREATE FUNCTION keep_history() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    moment timestamptz := clock_timestamp();
+    old_or_new jsonb := to_jsonb(CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END);
+    named text := '';
+    field text;
+BEGIN
+    FOREACH field IN ARRAY TG_ARGV LOOP
+        named := named || '/' || (old_or_new ->> field);
+    END LOOP;
+    UPDATE history SET until = moment
+    WHERE relation = TG_TABLE_NAME AND project = old_or_new ->> 'project' AND key = named AND until = 'infinity';
+    DELETE FROM history
+    WHERE relation = TG_TABLE_NAME AND project = old_or_new ->> 'project' AND key = named
+        AND until < moment - interval '30 days';
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO history (relation, project, key, since, record)
+        VALUES (TG_TABLE_NAME, old_or_new ->> 'project', named, moment, old_or_new);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER history AFTER INSERT OR UPDATE OR DELETE ON models
+    FOR EACH ROW EXECUTE FUNCTION keep_history('name');
+CREATE TRIGGER history AFTER INSERT OR UPDATE OR DELETE ON versions
+    FOR EACH ROW EXECUTE FUNCTION keep_history('model', 'version');
+CREATE TRIGGER history AFTER INSERT OR UPDATE OR DELETE ON aliases
+    FOR EACH ROW EXECUTE FUNCTION keep_history('model', 'alias');
+
+INSERT INTO history (relation, project, key, since, record)
+SELECT 'models', project, '/' || name, clock_timestamp(), to_jsonb(m) FROM models m
+UNION ALL SELECT 'versions', project, '/' || model || '/' || version, clock_timestamp(), to_jsonb(v) FROM versions v
+UNION ALL SELECT 'aliases', project, '/' || model || '/' || alias, clock_timestamp(), to_jsonb(a) FROM aliases a;
+INSERT INTO history_edge DEFAULT VALUES;
