@@ -12,14 +12,17 @@ class Models:
     """What a client can do with models and versions."""
 
     @method
-    def models(self, q: str = "", *, task_type: str = "", archived: bool = False) -> Call[list[t.Model]]:
-        """Models by name; `q` is looked for in name, labels and cards."""
-        return get("models", {"q": q, "task_type": task_type, "archived": archived}, take="models")
+    def models(
+        self, q: str = "", *, task_type: str = "", archived: bool = False, as_of: str | None = None
+    ) -> Call[list[t.Model]]:
+        """Models by name, now or at a time (RFC 3339); `q` is looked for in name, labels and cards."""
+        filters = {"q": q, "task_type": task_type, "archived": archived, "as_of": as_of}
+        return get("models", filters, take="models")
 
     @method
-    def model(self, name: str) -> Call[t.Model]:
-        """A model with its aliases."""
-        return get(f"models/{name}")
+    def model(self, name: str, *, as_of: str | None = None) -> Call[t.Model]:
+        """A model with its aliases, now or at a time (RFC 3339)."""
+        return get(f"models/{name}", {"as_of": as_of})
 
     @method
     def versions(self, model: str, q: str = "", *, archived: bool = False) -> Call[list[t.Version]]:
@@ -124,9 +127,9 @@ class Models:
         return get(f"evaluations/{evaluation_id}")
 
     @method
-    def deployments(self, model: str | None = None) -> Call[list[t.Deployment]]:
-        """Which versions are deployed, and in which state."""
-        return get("deployments", {"model": model}, take="deployments")
+    def deployments(self, model: str | None = None, *, as_of: str | None = None) -> Call[list[t.Deployment]]:
+        """Which versions are deployed, and in which state, now or at a time (RFC 3339)."""
+        return get("deployments", {"model": model, "as_of": as_of}, take="deployments")
 
     @method
     def resources(self, model: str) -> Call[t.Resources]:

@@ -86,9 +86,10 @@ class Tasks:
         model: str | None = None,
         tag: str | None = None,
         limit: int = 100,
+        as_of: str | None = None,
     ) -> Flow[list[t.Task]]:
-        """Tasks of all services, newest first, over as many answers as it takes."""
-        wanted = {"kind": kind, "state": state, "model": model, "tag": tag}
+        """Tasks of all services, newest first, over as many answers as it takes; now, or at a time (RFC 3339)."""
+        wanted = {"kind": kind, "state": state, "model": model, "tag": tag, "as_of": as_of}
         found: list[t.Task] = []
         cursor: str | None = None
         while len(found) < limit and cursor != "":
@@ -105,9 +106,10 @@ class Tasks:
         model: str | None = None,
         tag: str | None = None,
         page: int = 100,
+        as_of: str | None = None,
     ) -> Items[t.Task]:
-        """All tasks, newest first, asked for `page` at a time as the caller goes on."""
-        wanted = {"kind": kind, "state": state, "model": model, "tag": tag}
+        """All tasks, newest first, asked for `page` at a time as the caller goes on; now, or at a time (RFC 3339)."""
+        wanted = {"kind": kind, "state": state, "model": model, "tag": tag, "as_of": as_of}
         cursor: str | None = None
         while cursor != "":
             answer = yield from _page(wanted, page, cursor)
@@ -116,9 +118,9 @@ class Tasks:
             cursor = answer["next"]
 
     @method
-    def task(self, task_id: str) -> Call[t.Task]:
-        """A task as its owner knows it now."""
-        return get(f"tasks/{task_id}")
+    def task(self, task_id: str, *, as_of: str | None = None) -> Call[t.Task]:
+        """A task as its owner knows it now, or as it was at a time (RFC 3339)."""
+        return get(f"tasks/{task_id}", {"as_of": as_of})
 
     @method
     def metrics(self, task_id: str) -> Call[list[t.MetricPoint]]:

@@ -94,12 +94,12 @@ def data(
         return output.rows(client.datasets(), DATASETS, as_json)
 
 
-def models(context: typer.Context, name: Name = "", as_json: output.AsJson = False) -> None:
-    """List models, or show one."""
+def models(context: typer.Context, name: Name = "", as_of: output.AsOf = None, as_json: output.AsJson = False) -> None:
+    """List models, or show one; now, or at a time."""
     with client_of(context) as client:
         if name:
-            return output.facts(client.model(name), as_json)
-        return output.rows(client.models(), MODELS, as_json)
+            return output.facts(client.model(name, as_of=as_of), as_json)
+        return output.rows(client.models(as_of=as_of), MODELS, as_json)
 
 
 def versions(
@@ -135,11 +135,12 @@ def promote(
 def deployments(
     context: typer.Context,
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Only of this model.")] = None,
+    as_of: output.AsOf = None,
     as_json: output.AsJson = False,
 ) -> None:
-    """List which versions are deployed, and in which state."""
+    """List which versions are deployed, and in which state; now, or at a time."""
     with client_of(context) as client:
-        output.rows(client.deployments(model), DEPLOYMENTS, as_json)
+        output.rows(client.deployments(model, as_of=as_of), DEPLOYMENTS, as_json)
 
 
 def _shown(metrics: dict[str, float]) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: one document, or a line for each thing that comes.")]
+AsOf = Annotated[str | None, typer.Option(metavar="TIME", help="What was at this time, such as 2030-01-31T12:00:00Z.")]
 Columns = Mapping[str, Callable[[Any], Any]]
 
 

@@ -39,13 +39,14 @@ def tasks(
     model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
     limit: Limit = 100,
+    as_of: output.AsOf = None,
     as_json: output.AsJson = False,
 ) -> None:
-    """List tasks, newest first, or show one."""
+    """List tasks, newest first, or show one; now, or at a time."""
     with client_of(context) as client:
         if task:
-            return output.facts(client.task(task), as_json)
-        every = client.each_task(kind=kind, state=state, model=model, tag=tag, page=min(limit, 1000))
+            return output.facts(client.task(task, as_of=as_of), as_json)
+        every = client.each_task(kind=kind, state=state, model=model, tag=tag, page=min(limit, 1000), as_of=as_of)
         found = list(islice(every, limit))
     return output.rows(found, COLUMNS, as_json)
 
