@@ -17,7 +17,7 @@ from shared.rpc.monitor import ListEvents, Timeline
 from shared.selection import Selection
 from tests.integration.running import Ask, Running, asking, guarded_bus
 
-START = datetime(2026, 1, 2, tzinfo=UTC)
+START = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)  # not so old that it is deleted
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from shared.names import new_id
 from shared.rpc.monitor import GetTrace, Trace, TraceNode
 from tests.integration.running import Ask, Running, asking, guarded_bus
 
-START = datetime(2026, 1, 2, tzinfo=UTC)
+START = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)  # not so old that it is deleted
 TRAIN, EVALUATE, CHAIN, PREDICTION = f"train-{new_id()}", f"evaluate-{new_id()}", new_id(), new_id()
 CNN: dict[str, Any] = {"model": "cnn", "version": 3}
 
