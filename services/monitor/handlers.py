@@ -12,6 +12,7 @@ from services.monitor.engine import Host
 from services.monitor.forecasting.domain import GOES_ON, forecast_of, with_forecast
 from services.monitor.forecasting.forecasts import Forecasts
 from services.monitor.history.handlers import HISTORY_RPC
+from services.monitor.rows import event_row, task_row
 from services.monitor.tracing.handlers import TRACE_RPC
 from shared.envelope import Envelope
 from shared.events import EVENTS
@@ -60,7 +61,7 @@ def _heard(work: Work) -> tuple[Envelope, datetime]:
 async def on_event(event: Event, work: Work) -> None:
     """Put any event on the timeline, and a decision into the audit too."""
     envelope, at = _heard(work)
-    await store.insert_event(work.tx, envelope, work.context, at, json.loads(event.model_dump_json()))
+    work.together(store.insert_events, event_row(envelope, work.context, at, json.loads(event.model_dump_json())))
     if event.audited:
         await audit(event, work, at)
 
@@ -69,7 +70,8 @@ async def on_task_changed(event: TaskChanged, work: Work) -> None:
     """Put the event on the timeline and the task on the list."""
     await on_event(event, work)
     envelope, at = _heard(work)
-    await store.project_task(work.tx, event, envelope.sequence, work.context, at)
+    row = task_row(event, envelope.sequence, work.project, work.context.correlation_id, at)
+    work.together(store.project_tasks, row)
 
 
 async def on_predictions_logged(event: PredictionsLogged, work: Work) -> None:

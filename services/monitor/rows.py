@@ -9,8 +9,10 @@ from shared.events.tasks import TaskChanged
 from shared.rpc.tasks import TaskView
 from shared.tasks.state import short
 
+Row = tuple[Any, ...]
 
-def event_row(envelope: Envelope, context: Context, at: datetime, data: dict[str, Any]) -> tuple[Any, ...]:
+
+def event_row(envelope: Envelope, context: Context, at: datetime, data: dict[str, Any]) -> Row:
     """The values of INSERT_EVENT."""
     return (
         envelope.project,
@@ -28,7 +30,7 @@ def event_row(envelope: Envelope, context: Context, at: datetime, data: dict[str
     )
 
 
-def task_row(task: TaskChanged, sequence: int, project: str, correlation_id: str, at: datetime) -> tuple[Any, ...]:
+def task_row(task: TaskChanged, sequence: int, project: str, correlation_id: str, at: datetime) -> Row:
     """The values of PROJECT_TASK."""
     return (
         project,
@@ -59,7 +61,7 @@ def task_row(task: TaskChanged, sequence: int, project: str, correlation_id: str
     )
 
 
-def kept_task_row(kept: dict[str, Any]) -> tuple[Any, ...]:
+def kept_task_row(kept: dict[str, Any]) -> Row:
     """The values of PROJECT_TASK from a row of the timeline."""
     task = TaskChanged.model_validate(kept["data"])
     return task_row(task, kept["sequence"], kept["project"], kept["correlation_id"], kept["at"])

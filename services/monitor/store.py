@@ -1,14 +1,13 @@
 """All SQL of monitor."""
 
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from services.monitor.domain import Loss, read_cursor
-from services.monitor.rows import event_row, kept_task_row, task_row, task_view
+from services.monitor.rows import Row, kept_task_row, task_view
 from shared.as_of import check_kept
-from shared.context import Context
 from shared.db import Connection
-from shared.envelope import Envelope
 from shared.events.predictions import PredictionsLogged
 from shared.events.tasks import TaskChanged
 from shared.rpc.monitor import (
@@ -144,15 +143,13 @@ RETURNING project, subject, sequence, correlation_id, at, CASE WHEN type = $3 TH
 MOVE_EDGE = "UPDATE history SET edge = greatest(edge, now() - make_interval(secs => $1 * 86400))"
 
 
-async def insert_event(
-    tx: Connection, envelope: Envelope, context: Context, at: datetime, data: dict[str, Any]
-) -> None:
-    await tx.execute(INSERT_EVENT, *event_row(envelope, context, at, data))
+async def insert_events(tx: Connection, rows: list[Row]) -> None:
+    await tx.executemany(INSERT_EVENT, rows)
 
 
-async def project_task(tx: Connection, task: TaskChanged, sequence: int, context: Context, at: datetime) -> None:
-    """Older sequences of a task change nothing."""
-    await tx.execute(PROJECT_TASK, *task_row(task, sequence, context.project, context.correlation_id, at))
+async def project_tasks(tx: Connection, rows: list[Row]) -> None:
+    """Older sequences of a task change nothing; in one order, so that two processes never deadlock."""
+    await tx.executemany(PROJECT_TASK, sorted(rows, key=itemgetter(slice(3))))
 
 
 async def insert_predictions(
