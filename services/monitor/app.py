@@ -6,8 +6,15 @@ from services.monitor.forecasting.forecasts import Forecasts
 from services.monitor.handlers import HANDLERS, Parts
 from services.monitor.retention import Retention
 from services.monitor.settings import Settings
+from shared.bus import Bus
+from shared.db import Database
 from shared.reading import StreamReader
 from shared.service import Service
+
+
+def connections(settings: Settings) -> tuple[Bus, Database]:
+    """What a rebuilding of projections needs, which is a process of its own."""
+    return Bus("monitor", settings), Database(settings)
 
 
 def build(settings: Settings | None = None) -> Service:

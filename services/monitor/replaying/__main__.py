@@ -4,11 +4,10 @@ import argparse
 import asyncio
 import sys
 
+from services.monitor.app import connections
 from services.monitor.replaying.domain import LEFT_OUT
 from services.monitor.replaying.engine import Replay
 from services.monitor.settings import Settings
-from shared.bus import Bus
-from shared.db import Database
 from shared.errors import AimassError
 from shared.reading import StreamReader
 
@@ -17,7 +16,7 @@ INTERRUPTED = 130
 
 async def replay(settings: Settings, anew: bool) -> None:
     """Raises AimassError."""
-    bus, database = Bus("monitor", settings), Database(settings)
+    bus, database = connections(settings)
     await bus.connect()
     try:
         for verdict in await Replay(database, StreamReader(bus, "EVT"), settings, _report).run(anew):
