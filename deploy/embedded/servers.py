@@ -15,6 +15,7 @@ from deploy.embedded.folders import plain_path
 from deploy.embedded.launch import Launch, base_environment
 from deploy.embedded.ports import LOOPBACK
 from deploy.machine import GIB, VERSION, python_library_folder
+from shared.callout import SYSTEM_ACCOUNT, SYSTEM_USER, Issuer
 
 ROOT = Path(__file__).resolve().parents[2]
 TRITON_VENV = ROOT / ".venv-triton"
