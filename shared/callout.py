@@ -28,11 +28,9 @@ class Issuer:
         self.name = _key_name(_ACCOUNT_PREFIX, self._key.public_key().public_bytes_raw())
         self.system_password = hashlib.sha256(f"system {secret}".encode()).hexdigest()
 
-    def admission(self, request: dict[str, Any], permissions: dict[str, Any]) -> bytes:
-        """The answer that lets in who asked, with these permissions and limits."""
-        asked = request["nats"]
+    def admission(self, request: dict[str, Any], name: str, permissions: dict[str, Any]) -> bytes:
+        """The answer that lets in who asked, under this name, with these permissions and limits."""
         user = {"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1, **permissions}
-        name = asked["connect_opts"].get("user", "")
         return self._answer(request, jwt=self._signed({"aud": ACCOUNT, "name": name, "nats": user}, request))
 
     def refusal(self, request: dict[str, Any], reason: str) -> bytes:

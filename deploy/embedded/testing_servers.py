@@ -89,9 +89,7 @@ class Server(ABC):
 class NatsServer(Server):
     """`url` is for the administrator or `users` by name: url_for("trainer")."""
 
-    def __init__(
-        self, folder: Path, users: Mapping[str, BusUser] | None = None, callout_secret: str = ""
-    ) -> None:
+    def __init__(self, folder: Path, users: Mapping[str, BusUser] | None = None, callout_secret: str = "") -> None:
         super().__init__(folder)
         self.callout_secret = callout_secret
         self.port, self.monitor_port = free_port(), free_port()
