@@ -124,12 +124,15 @@ class Declaration:
     publishes: tuple[str, ...] = ()
     subscribes: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    hears_extensions: bool = False
 
     def wildcards(self) -> dict[str, list[str]]:
         """The subjects that this service's consumers filter, by stream."""
         found: dict[str, list[str]] = {}
         for event in self.hears:
             found.setdefault(event.stream, []).append(event.subject("*"))
+        if self.hears_extensions:  # no filter takes a part of a token, so that all of the stream it is
+            found["EVT"] = ["evt.>"]
         if self.obeys:
             found["CMD"] = [f"cmd.*.{self.service}.v1.>"]
         if found:

@@ -35,7 +35,8 @@ from shared.streams import (
 )
 from shared.work import Work
 
-CONSUMER_LIST = "$JS.API.CONSUMER.LIST.EVT"
+VERBS = ("CREATE.EVT.>", "DELETE.EVT.>", "INFO.EVT.>", "LIST.EVT")
+CONSUMERS = tuple(f"$JS.API.CONSUMER.{verb}" for verb in VERBS)
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ HANDLERS = Handlers(
         **EXTENSION_RPC,
     },
     memory_rpc={rpc.Login: login, rpc.ChangePassword: change_password},
-    publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT, EXTENSION_EVENTS, CONSUMER_LIST),
+    publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT, EXTENSION_EVENTS, *CONSUMERS),
     subscribes=(CALLOUT_SUBJECT, EXTENSION_INTAKE),
-    reads=(f"KV_{CREDENTIALS}", "EVT"),
+    reads=(f"KV_{CREDENTIALS}",),
 )

@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema.exceptions import SchemaError, best_match  # type: ignore[import-untyped]
 
 from shared.errors import InvalidInput
 
-MAX_BYTES, MAX_DEPTH, MAX_COST = 16 * 1024, 16, 1_000
-MAX_DATA_DEPTH, MAX_VALUES = 32, 2_000
+MAX_BYTES, MAX_DEPTH, MAX_COST = 16 * 1024, 16, 500
+MAX_DATA_DEPTH, MAX_VALUES = 32, 1_000
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = re.compile(r"#/\$defs/([A-Za-z0-9_-]+)")
 _ONE = frozenset({"additionalProperties", "items", "contains", "propertyNames", "not", "if", "then", "else"})
