@@ -6,6 +6,7 @@ Every check costs a bounded number of steps, as the cost of a schema with all it
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
@@ -15,6 +16,7 @@ from shared.errors import InvalidInput
 
 MAX_BYTES, MAX_DEPTH, MAX_COST = 16 * 1024, 16, 500
 MAX_DATA_DEPTH, MAX_VALUES = 32, 1_000
+MOST_ERRORS = 20
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = re.compile(r"#/\$defs/([A-Za-z0-9_-]+)")
 _ONE = frozenset({"additionalProperties", "items", "contains", "propertyNames", "not", "if", "then", "else"})
@@ -121,7 +123,7 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 def check_data(schema: dict[str, Any], data: dict[str, Any]) -> None:
     """Raises InvalidInput that names the field which does not fit."""
-    error = best_match(Draft202012Validator(schema).iter_errors(data))
+    error = best_match(islice(Draft202012Validator(schema).iter_errors(data), MOST_ERRORS))
     if error is not None:
         where = ".".join(["data", *map(str, error.absolute_path)])
         raise InvalidInput(f"{where}: {error.message[:300]}", field=where)
