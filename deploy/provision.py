@@ -124,8 +124,9 @@ def bus_users(passwords: Mapping[str, str]) -> dict[str, BusUser]:
 def allow_lists(declaration: Declaration) -> dict[str, Any]:
     """Permissions as NATS reads them: an empty allow-list would mean no limit there, so it becomes a denial."""
     granted = permissions(declaration)
+    denied = {"deny": granted.deny_publish} if granted.deny_publish else {}
     return {
-        "publish": {"allow": granted.publish} if granted.publish else {"deny": [">"]},
+        "publish": {"allow": granted.publish} | denied if granted.publish else {"deny": [">"]},
         "subscribe": {"allow": granted.subscribe} if granted.subscribe else {"deny": [">"]},
         "allow_responses": {"max": 1, "expires": "60s"},
     }

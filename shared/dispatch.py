@@ -26,7 +26,7 @@ from shared.context import Context
 from shared.db import Connection, Database
 from shared.envelope import ORIGINAL_POSITION, Envelope, read_data, read_envelope
 from shared.errors import InvalidInput, Unavailable
-from shared.events.base import Command, Event
+from shared.events.base import Command, Event, Foreign
 from shared.handlers import EventHandler, Handlers
 from shared.streams import ACK_WAIT, MAX_WORKERS, RETRY, consumers, dlq_subject
 from shared.work import Save, Work
@@ -34,6 +34,21 @@ from shared.work import Save, Work
 HANDLE_SECONDS = ACK_WAIT * 0.8
 
 Kinds = dict[str, tuple[type[Event] | type[Command], EventHandler]]
+EXTENSION_TYPES = "ext-"
+
+
+class _AndExtensions(Kinds):
+    """Kinds by their types, among them whatever extensions say."""
+
+    def __init__(self, kinds: Kinds, others: EventHandler) -> None:
+        super().__init__(kinds)
+        self._others = others
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or str(name).startswith(EXTENSION_TYPES)
+
+    def __missing__(self, name: str) -> tuple[type[Event], EventHandler]:
+        return Foreign, self._others
 
 
 def _is_jetstream(message: Msg) -> bool:
@@ -101,7 +116,8 @@ class Dispatcher:
         if stream in ("CMD", RETRY):
             found |= {command.type_name(): (command, h) for command, h in self.handlers.commands.items()}
         events = [event for event in self.handlers.events if stream in (event.stream, RETRY)]
-        return found | {event.type_name(): (event, self.handlers.events[event]) for event in events}
+        found |= {event.type_name(): (event, self.handlers.events[event]) for event in events}
+        return _AndExtensions(found, self.handlers.others) if self.handlers.others else found
 
     async def _receive(self, stream: str, kinds: Kinds, message: NatsMessage) -> None:
         """Read a message and handle it."""

@@ -80,6 +80,13 @@ class TooManyAttempts(AimassError):
     status = 429
 
 
+class TooManyEvents(AimassError):
+    """This extension says more events than it may; wait before the next one."""
+
+    code = "too_many_events"
+    status = 429
+
+
 class TooManyPending(AimassError):
     """Too many deferred requests of this project still wait; try again."""
 

@@ -18,7 +18,8 @@ class Handlers:
 
     `rpc` handlers get a Work inside a transaction; `memory_rpc` ones get (request, parts) and work with the
     database down. `asks` names the services whose rpc it may call, `reads` the streams that it may read freely,
-    `publishes` and `subscribes` further subjects. With `in_batches`, events that wait share a transaction.
+    `publishes` and `subscribes` further subjects. With `in_batches`, events that wait share a transaction. `others`
+    handles what extensions say, whatever its type.
     """
 
     service: str
@@ -31,6 +32,7 @@ class Handlers:
     subscribes: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     in_batches: bool = False
+    others: EventHandler | None = None
 
     @property
     def declaration(self) -> Declaration:
@@ -43,4 +45,5 @@ class Handlers:
             publishes=self.publishes,
             subscribes=self.subscribes,
             reads=self.reads,
+            hears_extensions=self.others is not None,
         )

@@ -23,6 +23,8 @@ class Permission(StrEnum):
     EVENTS_READ = "events:read"
     LETTERS_READ = "letters:read"
     LETTERS_DECIDE = "letters:decide"
+    EXTENSIONS_READ = "extensions:read"
+    EXTENSIONS_WRITE = "extensions:write"
     METRICS_READ = "metrics:read"
     OPS_READ = "ops:read"
     AUDIT_READ = "audit:read"
@@ -41,7 +43,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
 
 
-_OPERATE = {Permission.OPS_READ, Permission.LETTERS_READ}
+_OPERATE = {Permission.OPS_READ, Permission.LETTERS_READ, Permission.EXTENSIONS_READ}
 _VIEW = frozenset(permission for permission in Permission if permission.value.endswith(":read")) - _OPERATE
 _VIEW -= {Permission.AUDIT_READ}
 _VIEW |= {Permission.PASSWORD_CHANGE}

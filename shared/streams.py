@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from nats.js.api import ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 
-from shared.events import said_by
+from shared.events import DOMAINS, said_by
 from shared.events.base import Command, Event
 from shared.rpc.base import Request
 
@@ -37,6 +37,8 @@ CREDENTIALS = "credentials"
 CREDENTIAL_SUBJECT = f"$KV.{CREDENTIALS}"
 REVOKED_SUBJECT = "auth.revoked"
 CHANGED_SUBJECT = "auth.changed"
+EXTENSION_EVENTS = "evt.*.*.v1.*"
+EXTENSION_INTAKE = "ext.*.*.v1.*"
 
 
 def _stream(
@@ -122,12 +124,15 @@ class Declaration:
     publishes: tuple[str, ...] = ()
     subscribes: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    hears_extensions: bool = False
 
     def wildcards(self) -> dict[str, list[str]]:
         """The subjects that this service's consumers filter, by stream."""
         found: dict[str, list[str]] = {}
         for event in self.hears:
             found.setdefault(event.stream, []).append(event.subject("*"))
+        if self.hears_extensions:  # no filter takes a part of a token, so that all of the stream it is
+            found["EVT"] = ["evt.>"]
         if self.obeys:
             found["CMD"] = [f"cmd.*.{self.service}.v1.>"]
         if found:
@@ -156,6 +161,7 @@ class Permissions:
 
     publish: list[str] = field(default_factory=list)
     subscribe: list[str] = field(default_factory=list)
+    deny_publish: list[str] = field(default_factory=list)
 
 
 def _consumer_permissions(stream: str, durable: str) -> list[str]:
@@ -199,6 +205,8 @@ def permissions(declaration: Declaration) -> Permissions:
         granted.publish += _consumer_permissions(stream, service)
     if declaration.wildcards():
         granted.publish += [dlq_subject(service), "$JS.API.STREAM.INFO.DLQ"]
+    if EXTENSION_EVENTS in declaration.publishes:  # of extensions only, not of the platform's domains
+        granted.deny_publish += [f"evt.*.{domain}.>" for domain, said in DOMAINS.items() if service not in said]
     for stream in declaration.reads:
         granted.publish += _reader_permissions(stream)
     return granted

@@ -166,6 +166,8 @@ def service_secrets(name: str) -> Iterator[str]:
     yield f"{name}_nats_password"
     if name in DATABASE_SERVICES:
         yield f"{name}_database_url"
+    if name == "auth":
+        yield "auth_callout_secret"
     if name == "inference":
         yield "inference_triton_access_header_value"
 

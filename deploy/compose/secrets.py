@@ -22,6 +22,7 @@ RANDOM = (
     "POSTGRES_PASSWORD",
     "NATS_ADMIN_PASSWORD",
     "NATS_EXTENSION_PASSWORD",
+    "AUTH_CALLOUT_SECRET",
     "INFERENCE_TRITON_ACCESS_HEADER_VALUE",
     *(f"{name.upper()}_NATS_PASSWORD" for name in SERVICES),
     *(f"{name.upper()}_DATABASE_PASSWORD" for name in DATABASE_SERVICES),
@@ -59,7 +60,7 @@ def bus_config(made: Mapping[str, str]) -> str:
     users = {BUS_ADMIN: BusUser(made["NATS_ADMIN_PASSWORD"])}
     users[extension.EXTENSION] = extension.user(made["NATS_EXTENSION_PASSWORD"])
     users |= bus_users({name: made[f"{name.upper()}_NATS_PASSWORD"] for name in SERVICES})
-    config = json.loads(nats_config(Path("/data"), 4222, 8222, users))
+    config = json.loads(nats_config(Path("/data"), 4222, 8222, users, made["AUTH_CALLOUT_SECRET"]))
     return json.dumps(config | {"server_name": "aimass", "listen": "0.0.0.0:4222"})
 
 

@@ -39,11 +39,13 @@ READY_PORTS = {
 }
 READY_PATHS = {"nats": "/healthz", "triton": "/v2/health/live"}
 EXTENSION_SECRET = f"nats-{extension.EXTENSION}"
+CALLOUT_SECRET = "nats-callout"  # noqa: S105
 SECRETS = (
     "nats-admin",
     "postgres-admin",
     "triton",
     EXTENSION_SECRET,
+    CALLOUT_SECRET,
     *(f"nats-{service}" for service in SERVICES),
     *(f"postgres-{service}" for service in DATABASE_SERVICES),
 )
@@ -161,6 +163,7 @@ def own_settings(plan: Plan, service: str) -> dict[str, str]:
         own["OPS_URLS"] = json.dumps({name: plan.url(f"ops-{name}") for name in SERVICES})
     if service == "auth":
         own["ADMIN_KEY_FILE"] = str(plan.home.admin_key_file)
+        own["CALLOUT_SECRET"] = plan.secrets[CALLOUT_SECRET]
     if service == "inference":
         own["TRITON_URL"] = plan.url("triton-http")
         own["TRITON_GRPC"] = f"{LOOPBACK}:{plan.ports['triton-grpc']}"
@@ -175,7 +178,8 @@ def write_bus_config(plan: Plan, users: Mapping[str, BusUser]) -> None:
     secret = plan.secrets[EXTENSION_SECRET]
     everyone = {BUS_ADMIN: BusUser(plan.secrets["nats-admin"]), extension.EXTENSION: extension.user(secret), **users}
     folder = plan.home.folder("nats")
-    text = servers.nats_config(folder / "store", plan.ports["nats"], plan.ports["nats-monitor"], everyone)
+    ports = plan.ports["nats"], plan.ports["nats-monitor"]
+    text = servers.nats_config(folder / "store", *ports, everyone, plan.secrets[CALLOUT_SECRET])
     write_private(folder / "nats.conf", text)
     write_private(plan.home.extension_file, json.dumps(extension.credentials(plan.bus_url, secret), indent=1))
 

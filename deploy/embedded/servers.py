@@ -15,6 +15,7 @@ from deploy.embedded.folders import plain_path
 from deploy.embedded.launch import Launch, base_environment
 from deploy.embedded.ports import LOOPBACK
 from deploy.machine import GIB, VERSION, python_library_folder
+from shared.callout import SYSTEM_ACCOUNT, SYSTEM_USER, Issuer
 
 ROOT = Path(__file__).resolve().parents[2]
 TRITON_VENV = ROOT / ".venv-triton"
@@ -53,8 +54,14 @@ class TritonPorts:
     metrics: int
 
 
-def nats_config(store: Path, port: int, monitor_port: int, users: Mapping[str, BusUser]) -> str:
-    """NATS reads JSON without its \\u escapes; quoted strings are literal there, so `$JS` is no variable."""
+def nats_config(
+    store: Path, port: int, monitor_port: int, users: Mapping[str, BusUser], callout_secret: str = ""
+) -> str:
+    """NATS reads JSON without its \\u escapes; quoted strings are literal there, so `$JS` is no variable.
+
+    With a `callout_secret` who is none of `users` is let in by auth, and auth may cut them off.
+    """
+    issuer = Issuer(callout_secret) if callout_secret else None
     return json.dumps(
         {
             "server_name": "aimass-embedded",
@@ -67,11 +74,21 @@ def nats_config(store: Path, port: int, monitor_port: int, users: Mapping[str, B
                 "max_memory_store": 64 * 1024**2,
                 "max_file_store": BUS_SPACE,
             },
-            "authorization": {"users": [bus_user(name, user) for name, user in users.items()]},
+            "authorization": {"users": [bus_user(name, user) for name, user in users.items()]} | callout(users, issuer),
+            **({"accounts": system_account(issuer)} if issuer else {}),
         },
         indent=1,
         ensure_ascii=False,
     )
+
+
+def callout(users: Mapping[str, BusUser], issuer: Issuer | None) -> dict[str, Any]:
+    """The bus's own users are named, so that they come in whether or not auth runs."""
+    return {"auth_callout": {"issuer": issuer.name, "auth_users": [*users, SYSTEM_USER]}} if issuer else {}
+
+
+def system_account(issuer: Issuer) -> dict[str, Any]:
+    return {SYSTEM_ACCOUNT: {"users": [bus_user(SYSTEM_USER, BusUser(issuer.system_password))]}}
 
 
 def bus_user(name: str, user: BusUser) -> dict[str, Any]:

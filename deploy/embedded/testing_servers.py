@@ -89,8 +89,9 @@ class Server(ABC):
 class NatsServer(Server):
     """`url` is for the administrator or `users` by name: url_for("trainer")."""
 
-    def __init__(self, folder: Path, users: Mapping[str, BusUser] | None = None) -> None:
+    def __init__(self, folder: Path, users: Mapping[str, BusUser] | None = None, callout_secret: str = "") -> None:
         super().__init__(folder)
+        self.callout_secret = callout_secret
         self.port, self.monitor_port = free_port(), free_port()
         self.users = {BUS_ADMIN: BusUser(secrets.token_hex(16)), **(users or {})}
 
@@ -112,7 +113,8 @@ class NatsServer(Server):
     def launch(self) -> Launch:
         config = self.folder / "nats.conf"
         store = self.folder / "jetstream"
-        write_private(config, servers.nats_config(store, self.port, self.monitor_port, self.users))
+        ports = self.port, self.monitor_port
+        write_private(config, servers.nats_config(store, *ports, self.users, self.callout_secret))
         return servers.nats_launch(config)
 
     def is_ready(self) -> bool:
@@ -179,9 +181,11 @@ class TritonServer(Server):
 
 
 @contextmanager
-def nats_server(folder: Path, users: Mapping[str, BusUser] | None = None) -> Iterator[NatsServer]:
-    """NATS with JetStream, an administrator and `users`."""
-    server = NatsServer(folder, users)
+def nats_server(
+    folder: Path, users: Mapping[str, BusUser] | None = None, callout_secret: str = ""
+) -> Iterator[NatsServer]:
+    """NATS with JetStream, an administrator and `users`; with a secret it asks auth about everybody else."""
+    server = NatsServer(folder, users, callout_secret)
     with started(server):
         yield server
 

@@ -8,6 +8,7 @@ from aimass import types as t
 from aimass.asking import Asking
 from aimass.calls import Items, Steps, call
 from aimass.connection import AsyncConnection, Connection
+from aimass.extensions import Extensions
 from aimass.insight import Insight
 from aimass.later import Later
 from aimass.methods import Awaiting, Waiting
@@ -25,7 +26,9 @@ from aimass.tuning import Studies
 T = TypeVar("T")
 
 
-class Methods(Tasks, Models, Insight, People, Asking, Later, Searching, Scheduling, Studies, Pipelines, Operating):
+class Methods(
+    Tasks, Models, Insight, People, Asking, Later, Searching, Scheduling, Studies, Pipelines, Operating, Extensions
+):
     """All that a client can do."""
 
     authorization: str

@@ -1,6 +1,7 @@
 """The composition root of auth."""
 
 from services.auth.bootstrap import AdminKey, BucketKeeper
+from services.auth.extensions.office import open_office
 from services.auth.handlers import HANDLERS, Parts
 from services.auth.keyring import Keyring, SigningKeys
 from services.auth.login import Doorman
@@ -28,7 +29,9 @@ def build() -> Service:
     keyring, passwords = Keyring(settings.home_dir / "signing.keys"), Passwords()
     signing_keys = SigningKeys(keyring, relay.work)
     doorman = Doorman(relay.work, published, passwords, keyring, settings.token_seconds)
-    service.handle(HANDLERS, Parts(broadcast, passwords, doorman, signing_keys))
+    secret, urls = settings.callout_secret.get_secret_value(), (settings.nats_url, settings.public_bus_url)
+    office = open_office(service, relay.work, published, secret, (urls[0], urls[1] or urls[0])) if secret else None
+    service.handle(HANDLERS, Parts(broadcast, passwords, doorman, signing_keys, office))
     service.add_loop("admin key", admin_key.ensure)
     service.add_check("admin key", admin_key.problem)
     service.add_loop("signing keys", signing_keys.run)

@@ -5,10 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from services.auth import domain, entries, store, tokens, users
+from services.auth.extensions.handlers import EXTENSION_RPC
+from services.auth.extensions.office import Office
 from services.auth.keyring import SigningKeys
 from services.auth.login import Doorman
 from services.auth.passwords import Passwords
 from services.auth.users import User
+from shared.callout import CALLOUT_SUBJECT
 from shared.events.identity import (
     ApiKeyCreated,
     ApiKeyRevoked,
@@ -22,8 +25,18 @@ from shared.events.identity import (
 from shared.handlers import Handlers
 from shared.rpc import auth as rpc
 from shared.rpc.base import Done
-from shared.streams import CHANGED_SUBJECT, CREDENTIAL_SUBJECT, CREDENTIALS, REVOKED_SUBJECT
+from shared.streams import (
+    CHANGED_SUBJECT,
+    CREDENTIAL_SUBJECT,
+    CREDENTIALS,
+    EXTENSION_EVENTS,
+    EXTENSION_INTAKE,
+    REVOKED_SUBJECT,
+)
 from shared.work import Work
+
+VERBS = ("CREATE.EVT.>", "DELETE.EVT.>", "INFO.EVT.>", "LIST.EVT")
+CONSUMERS = tuple(f"$JS.API.CONSUMER.{verb}" for verb in VERBS)
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,7 @@ class Parts:
     passwords: Passwords
     doorman: Doorman
     signing_keys: SigningKeys
+    office: Office | None = None
 
 
 async def create_api_key(request: rpc.CreateApiKey, work: Work[Parts]) -> rpc.ApiKeyCreated:
@@ -151,8 +165,10 @@ HANDLERS = Handlers(
         rpc.UpdateUser: update_user,
         rpc.ResetPassword: reset_password,
         rpc.RotateSigningKey: rotate_signing_key,
+        **EXTENSION_RPC,
     },
     memory_rpc={rpc.Login: login, rpc.ChangePassword: change_password},
-    publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT),
+    publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT, EXTENSION_EVENTS, *CONSUMERS),
+    subscribes=(CALLOUT_SUBJECT, EXTENSION_INTAKE),
     reads=(f"KV_{CREDENTIALS}",),
 )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
@@ -17,4 +17,8 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="AUTH_", extra="ignore", frozen=True)
 
     admin_key_file: Path
+    callout_secret: SecretStr = Field(
+        default=SecretStr(""), description="what lets extensions onto the bus; without it there are none"
+    )
+    public_bus_url: str = Field(default="", description="where extensions reach the bus, if not at the services' own")
     token_seconds: int = Field(default=LONGEST_SECONDS, ge=1, le=LONGEST_SECONDS, description="how long a token lasts")

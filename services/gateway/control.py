@@ -26,6 +26,7 @@ from services.gateway.routes import (
     dead_letters,
     deployments,
     events,
+    extensions,
     indexes,
     inferences,
     insight,
@@ -71,7 +72,7 @@ THEMES = (
         models,
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
-    *(insight, deployments, events, dead_letters, audit, keys, users, operators),
+    *(insight, deployments, events, dead_letters, audit, keys, users, extensions, operators),
 )
 
 

@@ -66,6 +66,10 @@ async def on_event(event: Event, work: Work) -> None:
         await audit(event, work, at)
 
 
+async def on_audit_advanced(event: AuditAdvanced, work: Work) -> None:
+    """Its own: the audit has it, and the timeline would only say it again."""
+
+
 async def on_task_changed(event: TaskChanged, work: Work) -> None:
     """Put the event on the timeline and the task on the list."""
     await on_event(event, work)
@@ -118,8 +122,9 @@ async def get_host_metrics(request: GetHostMetrics, parts: Parts) -> HostMetrics
 
 HANDLERS = Handlers(
     "monitor",
-    events={event: on_event for event in EVENTS.values() if event.stream == "EVT" and event is not AuditAdvanced}
-    | {TaskChanged: on_task_changed, PredictionsLogged: on_predictions_logged},
+    events={event: on_event for event in EVENTS.values() if event.stream == "EVT"}
+    | {TaskChanged: on_task_changed, PredictionsLogged: on_predictions_logged, AuditAdvanced: on_audit_advanced},
+    others=on_event,
     rpc={
         ListTasks: list_tasks,
         GetForecast: get_forecast,

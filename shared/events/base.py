@@ -68,6 +68,13 @@ class Event(Message):
         return f"{self.domain()}/{getattr(self, self.about)}"
 
 
+class Foreign(Event):
+    """What an extension said: checked against the schema that it registered, and nothing that the platform knows."""
+
+    model_config = ConfigDict(extra="allow")
+    about: ClassVar[str] = ""
+
+
 class Command(Message):
     """Something that a service is told to do; the module names the service."""
 

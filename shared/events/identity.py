@@ -85,3 +85,48 @@ class SigningKeyRotated(Event):
     audited: ClassVar[bool] = True
     kid: str = ""
     actor: str = ""
+
+
+class ExtensionRegistered(Event):
+    """Software of others may hear and say these from now on; its password is never in an event."""
+
+    about: ClassVar[str] = "extension_id"
+    audited: ClassVar[bool] = True
+    extension_id: str = ""
+    name: str = ""
+    hears: tuple[str, ...] = ()
+    says: tuple[str, ...] = ()
+    actor: str = ""
+
+
+class ExtensionChanged(Event):
+    """An extension hears and says these from now on, or is shut out, and was cut off to come in again."""
+
+    about: ClassVar[str] = "extension_id"
+    audited: ClassVar[bool] = True
+    extension_id: str = ""
+    name: str = ""
+    hears: tuple[str, ...] = ()
+    says: tuple[str, ...] = ()
+    disabled: bool = False
+    actor: str = ""
+
+
+class ExtensionPasswordRotated(Event):
+    """An extension has another password; who came in with the old one was cut off."""
+
+    about: ClassVar[str] = "extension_id"
+    audited: ClassVar[bool] = True
+    extension_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class ExtensionDeleted(Event):
+    """An extension may neither hear nor say anything any more."""
+
+    about: ClassVar[str] = "extension_id"
+    audited: ClassVar[bool] = True
+    extension_id: str = ""
+    name: str = ""
+    actor: str = ""

@@ -100,7 +100,7 @@ class _Builder:
     def add_subject(self, action: str, subject: str, content_type: str, summary: str) -> None:
         """A subject of which the declaration names no bodies."""
         name = re.sub(r"\W+", "_", subject.lower().partition("{")[0].strip("$.*>"))
-        address, parameters = _address(subject.replace(">", "{rest}"), "project", "model")
+        address, parameters = _address(subject.replace(">", "{rest}"), "project", "model", "part")
         message = {"title": name, "contentType": content_type}
         self.document["components"]["messages"][name] = message
         messages = {name: {"$ref": f"#/components/messages/{name}"}}

@@ -1,11 +1,12 @@
 """Requests that auth answers."""
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
 from shared.errors import Conflict
+from shared.names import Slug
 from shared.permissions import Role
 from shared.rpc.base import Done, Reply, Request
 
@@ -169,3 +170,114 @@ class RotateSigningKey(Request[SigningKeyView]):
 
     awaits_publication: ClassVar[bool] = True
     idempotent: ClassVar[bool] = True
+
+
+Schema = dict[str, Any]
+Hears = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=64)]
+Says = Annotated[dict[str, Schema], Field(max_length=32)]
+
+
+class Lag(Reply):
+    """How far an extension is behind: events that wait, those it holds without an answer, and the last it answered."""
+
+    waiting: int
+    unanswered: int
+    again: int
+    last_answered: int
+
+
+class ExtensionView(Reply):
+    """Software of others on the bus: what it hears, and what it says by the schema of each fact."""
+
+    name: str
+    project: str
+    hears: list[str]
+    says: dict[str, Schema]
+    starts_at: datetime | None = None
+    ack_wait: int
+    max_ack_pending: int
+    events_per_second: int
+    max_bytes: int
+    created_by: str = ""
+    created_at: datetime | None = None
+    disabled_at: datetime | None = None
+    lag: Lag | None = None
+
+
+class ExtensionList(Reply):
+    """Extensions of a project by name."""
+
+    extensions: list[ExtensionView] = []
+
+
+class ExtensionCredentials(Reply):
+    """All that a NATS client of any language needs; the password is shown this once."""
+
+    url: str
+    user: str
+    password: str = Field(repr=False)
+    inbox_prefix: str
+    stream: str
+    consumer: str
+    publish: dict[str, str] = {}
+
+
+class ExtensionRegistered(ExtensionView):
+    """An extension with its credentials, shown this once."""
+
+    credentials: ExtensionCredentials
+
+
+class RegisterExtension(Request[ExtensionRegistered]):
+    """Let software of others hear events of the project and say its own; answered when its consumer is there.
+
+    `start` is where its history begins: all there is, now, or a time.
+    """
+
+    idempotent: ClassVar[bool] = True
+    not_kept: ClassVar[frozenset[str]] = frozenset({"credentials"})
+    name: Slug
+    hears: Hears = []
+    says: Says = {}
+    start: Literal["all", "now"] | AwareDatetime = "now"
+    ack_wait: int = Field(default=30, ge=1, le=3600)
+    max_ack_pending: int = Field(default=64, ge=1, le=1000)
+    events_per_second: int = Field(default=10, ge=1, le=500)
+    max_bytes: int = Field(default=32 * 1024, ge=1024, le=128 * 1024)
+
+    @classmethod
+    def repeated(cls, kept: dict[str, Any]) -> ExtensionRegistered:
+        """Raises Conflict: the password is not known any more."""
+        message = f"this Idempotency-Key registered {kept['name']}, whose password was shown once: rotate it"
+        raise Conflict(message, field="Idempotency-Key")
+
+
+class ListExtensions(Request[ExtensionList]):
+    """Show the extensions of the project with their lags."""
+
+
+class GetExtension(Request[ExtensionView]):
+    """Show one extension with its lag."""
+
+    name: Slug
+
+
+class ChangeExtension(Request[ExtensionView]):
+    """Have an extension hear or say something else, or shut it out and let it in again."""
+
+    name: Slug
+    hears: Hears | None = None
+    says: Says | None = None
+    disabled: bool | None = None
+
+
+class RotateExtension(Request[ExtensionRegistered]):
+    """Make another password; the old one counts no more, and who came in with it is cut off."""
+
+    name: Slug
+
+
+class DeleteExtension(Request[Done]):
+    """Forget an extension, its consumer and its password."""
+
+    name: Slug

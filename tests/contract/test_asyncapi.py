@@ -91,9 +91,11 @@ def test_it_agrees_with_what_faststream_listens_to(service: str) -> None:
     Dispatcher(bus, handlers, None, None, None).connect()
     theirs: Any = AsyncAPI(bus.broker, title=service).to_specification().to_jsonable()
     heard = {channel["address"] for channel in theirs["channels"].values()} - {retry_subject(service)}
-    assert {address for address in heard if not address.startswith("cmd.")} == {
-        re.sub(r"\{\w+\}", "*", address) for address in received(handlers) if not address.startswith("cmd.")
+    told = ("cmd.", "evt.") if handlers.others else ("cmd.",)  # who hears extensions listens to all events
+    assert {address for address in heard if not address.startswith(told)} == {
+        re.sub(r"\{\w+\}", "*", address) for address in received(handlers) if not address.startswith(told)
     }
+    assert ("evt.>" in heard) == bool(handlers.others)
 
 
 def received(handlers: Handlers) -> set[str]:

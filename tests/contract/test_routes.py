@@ -46,6 +46,7 @@ WRITES = {
     Permission.DEPLOYMENTS_WRITE,
     Permission.ARTIFACTS_COLLECT,
     Permission.KEYS_MANAGE,
+    Permission.EXTENSIONS_WRITE,
     Permission.USERS_MANAGE,
     Permission.PASSWORD_CHANGE,
     Permission.INFER,

@@ -5,7 +5,7 @@ import typing
 from pathlib import Path
 
 import pytest
-from aimass import insight, operating, people, pipelines, scheduling, searching, tuning, types
+from aimass import extensions, insight, operating, people, pipelines, scheduling, searching, tuning, types
 from pydantic import BaseModel
 
 from services.gateway.routes import predict, users
@@ -54,6 +54,10 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (types.User, auth.UserView),
     (types.NewUser, auth.UserWithPassword),
     (types.Session, auth.LoggedIn),
+    (extensions.Extension, auth.ExtensionView),
+    (extensions.NewExtension, auth.ExtensionRegistered),
+    (extensions.Credentials, auth.ExtensionCredentials),
+    (extensions.Lag, auth.Lag),
     (people.Me, users.Me),
     (scheduling.Schedule, trainer.ScheduleView),
     (pipelines.Pipeline, rpc_pipelines.PipelineView),

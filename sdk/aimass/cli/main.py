@@ -10,6 +10,7 @@ from aimass.cli import (
     access,
     deploying,
     exits,
+    extending,
     happenings,
     models,
     operating,
@@ -33,7 +34,7 @@ COMMANDS = (
     *(models.models, models.versions, models.promote, deploying.deploy, models.deployments),
     *(predicting.predict, happenings.events, tracing.trace),
 )
-GROUPS = (pipelines.app, operating.letters, operating.audit)
+GROUPS = (pipelines.app, extending.app, operating.letters, operating.audit)
 
 
 class Commands(TyperGroup):

@@ -1,0 +1,1 @@
+"""Extensions: software of others that hears a project's events and says its own."""
