@@ -5,6 +5,8 @@ import io
 import json
 import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from deploy.embedded.ports import free_port
+from deploy.embedded.servers import ROOT
 from shared.names import new_id
 from tests.e2e.commands import Shell
 from tests.house import House, until
@@ -209,6 +212,39 @@ def test_events_are_followed(shell: Shell, champion: int) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     assert event["subject"] == "models/digits-cnn"
+
+
+def test_the_log_is_read_explained_and_shown_as_of_a_time(shell: Shell, champion: int) -> None:
+    version = shell.json("versions", "digits-cnn", champion)
+    (registered,) = [
+        event
+        for event in shell.json("events", "--type", "VersionRegistered", "--about", "models/digits-cnn")
+        if event["data"]["version"] == champion
+    ]
+    forwards = shell.json("events", "--after", registered["position"] - 1, "--limit", "1")
+    assert [event["id"] for event in forwards] == [registered["id"]]
+    found = shell.json("trace", f"digits-cnn/{champion}")["nodes"]
+    assert {"TrainingCompleted", "VersionRegistered", "EvaluationCompleted"} <= {node["name"] for node in found}
+    assert [node["id"] for node in found if node["asked"]] == [f"digits-cnn/{champion}"]
+    printed = shell.run("trace", version["task_id"]).stdout
+    assert "[task] train digits-cnn" in printed and "└─ " in printed and "◀" in printed
+    shell.run("trace", new_id(), code=3)
+    at = version["created_at"]
+    assert "digits-cnn" in [model["name"] for model in shell.json("models", "--as-of", at)]
+    then = shell.json("tasks", version["task_id"], "--as-of", at)
+    assert then["state"] in ("running", "succeeded")
+    assert champion not in [found["version"] for found in shell.json("deployments", "digits-cnn", "--as-of", at)]
+    assert "is not kept" in shell.run("deployments", "--as-of", "2020-01-01T00:00:00Z", code=2).stderr
+
+
+def test_projections_are_rebuilt_while_the_stack_runs(house: House) -> None:
+    command = [sys.executable, "-m", "deploy.embedded.replay", "--home", str(house.stack.home.path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    told = ended.stdout.splitlines()
+    assert [line.split()[0] for line in told[:2]] == ["timeline", "task_list"]
+    assert all(line.endswith("the same") for line in told[:2]), told
+    assert "left as they are:" in told
 
 
 def test_the_library_says_what_can_be_set(shell: Shell) -> None:

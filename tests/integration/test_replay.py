@@ -152,6 +152,17 @@ async def test_what_the_log_has_no_more_is_taken_over(monitor: Running) -> None:
     assert (found["timeline"].after.rows, found["task_list"].after.rows) == (12, 5)
 
 
+async def test_a_subject_that_is_full_has_an_edge_of_its_own(monitor: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream keeps the last events of a subject alone; older ones of others are still there, and rule."""
+    await said(monitor)
+    await monitor.js.purge_stream("EVT", subject=EpochCompleted.subject("default"), keep=2)
+    monkeypatch.setattr(engine, "SUBJECT_EVENTS", 2)
+    await monitor.rows("UPDATE timeline SET actor = 'eve' WHERE position = 1")
+    found = await rebuilt(monitor)
+    assert (found["timeline"].difference.changed, found["timeline"].difference.surplus) == (1, 0)
+    assert found["timeline"].after.rows == 22 and found["task_list"].before == found["task_list"].after
+
+
 async def test_one_at_a_time(monitor: Running) -> None:
     assert monitor.service.database is not None
     async with monitor.service.database.connection() as other:

@@ -1,4 +1,5 @@
--- Where events stand in the log, so that it is shown in pages and goes on live. Those of before stand nowhere until a replay.
+-- Where events stand in the log, so that it is shown in pages and goes on live.
+-- Those of before stand nowhere until a replay.
 
 ALTER TABLE timeline ADD COLUMN position bigint NOT NULL DEFAULT 0;
 CREATE INDEX timeline_positions ON timeline (project, position);

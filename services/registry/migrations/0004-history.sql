@@ -14,10 +14,11 @@ CREATE TABLE history_edge (
     edge timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- Closes the record of before and opens the new one; the arguments are the columns that name a row beside its project.
+-- Closes the record of before and opens the new one, at the time of the transaction, as `created_at` has it.
+-- The arguments are the columns that name a row beside its project.
 CREATE FUNCTION keep_history() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    moment timestamptz := clock_timestamp();
+    moment timestamptz;
     old_or_new jsonb := to_jsonb(CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END);
     named text := '';
     field text;
@@ -25,8 +26,10 @@ BEGIN
     FOREACH field IN ARRAY TG_ARGV LOOP
         named := named || '/' || (old_or_new ->> field);
     END LOOP;
-    UPDATE history SET until = moment
-    WHERE relation = TG_TABLE_NAME AND project = old_or_new ->> 'project' AND key = named AND until = 'infinity';
+    UPDATE history SET until = greatest(now(), since)
+    WHERE relation = TG_TABLE_NAME AND project = old_or_new ->> 'project' AND key = named AND until = 'infinity'
+    RETURNING until INTO moment;
+    moment := coalesce(moment, now());
     DELETE FROM history
     WHERE relation = TG_TABLE_NAME AND project = old_or_new ->> 'project' AND key = named
         AND until < moment - interval '30 days';
