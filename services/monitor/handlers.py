@@ -36,6 +36,7 @@ from shared.rpc.monitor import (
     TaskList,
     Timeline,
 )
+from shared.rpc.trainer import GetQueues
 from shared.streams import retry_subject
 from shared.work import Work as AnyWork
 
@@ -132,7 +133,7 @@ HANDLERS = Handlers(
         **AUDIT_RPC,
     },
     memory_rpc={GetHostMetrics: get_host_metrics},
-    asks=("trainer",),
+    asks=(GetQueues.subject(),),
     publishes=(retry_subject("*"),),
     reads=("DLQ", "EVT"),
     in_batches=True,

@@ -39,7 +39,7 @@ def document(declaration: Declaration) -> Document:
     for request in declaration.answers:
         found.add_request(request)
     for asked in declaration.asks:
-        found.add_subject("send", f"rpc.{asked}.{{verb}}", JSON, f"What {asked} answers: see its own document.")
+        found.add_subject("send", asked, JSON, f"What {asked.split('.')[1]} answers: see its own document.")
     for subject in declaration.publishes:
         found.add_subject("send", subject, BINARY, "Messages that are no events.")
     for subject in declaration.subscribes:
