@@ -13,7 +13,7 @@ from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.annotations import NatsMessage
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig
+from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import NotFoundError
 from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
@@ -21,12 +21,14 @@ from pydantic import BaseModel
 from shared import failpoints, observe
 from shared.context import Context
 from shared.direct import DirectClient
+from shared.drift import Difference, consumer_differences, stream_differences
 from shared.errors import DeadlineExceeded, Drift, Unavailable, from_wire
 from shared.pulling import PullingJetStream
 from shared.rpc.base import Request
 from shared.settings import ServiceSettings
 from shared.streams import dlq_subject
 
+PROVISION = "run ./justw provision"
 RPC_SECONDS = 5.0
 RPC_WORKERS = 16
 PULL_SECONDS = 15.0
@@ -165,6 +167,14 @@ class Bus:
     def rpc_subscriber(self, subject: str) -> Any:
         return self.broker.subscriber(subject, queue=self.service, max_workers=RPC_WORKERS)
 
+    async def check_stream(self, wanted: StreamConfig) -> None:
+        """Raises Drift when the stream is missing or configured in another way."""
+        try:
+            info = await self.js.stream_info(wanted.name or "")
+        except NotFoundError:
+            raise Drift(f"stream {wanted.name} does not exist: {PROVISION}") from None
+        _refuse(f"stream {wanted.name}", stream_differences(info.config, wanted))
+
     async def check_consumer(self, stream: str, wanted: ConsumerConfig) -> int:
         """How many pulls wait at the server for this consumer.
 
@@ -173,11 +183,8 @@ class Bus:
         try:
             info = await self.js.consumer_info(stream, wanted.durable_name or "")
         except NotFoundError:
-            raise Drift(f"consumer {stream}/{wanted.durable_name} does not exist: run 'just provision'") from None
-        for name in ("filter_subjects", "ack_wait", "max_deliver", "max_ack_pending"):
-            found, expected = _comparable(info.config, name), _comparable(wanted, name)
-            if found != expected:
-                raise Drift(f"consumer {stream}/{wanted.durable_name}: {name} is {found}, expected {expected}")
+            raise Drift(f"consumer {stream}/{wanted.durable_name} does not exist: {PROVISION}") from None
+        _refuse(f"consumer {stream}/{wanted.durable_name}", consumer_differences(info.config, wanted))
         labels = (self.service, stream)
         observe.CONSUMER_PENDING.labels(*labels).set(info.num_pending or 0)
         observe.CONSUMER_UNACKNOWLEDGED.labels(*labels).set(info.num_ack_pending or 0)
@@ -242,9 +249,6 @@ class _ErrorBody(BaseModel):
     retry_after: int | None = None
 
 
-def _comparable(config: ConsumerConfig, name: str) -> Any:
-    value = getattr(config, name)
-    if name == "filter_subjects":
-        single = [config.filter_subject] if config.filter_subject else []
-        return sorted(value or single)
-    return value
+def _refuse(what: str, differences: list[Difference]) -> None:
+    if differences:
+        raise Drift(f"{what}: {'; '.join(map(str, differences))}: {PROVISION}")

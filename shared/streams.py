@@ -68,6 +68,7 @@ STREAMS: tuple[StreamConfig, ...] = (
         name=f"KV_{CREDENTIALS}",
         subjects=[f"{CREDENTIAL_SUBJECT}.>"],
         max_bytes=64 * MIB,
+        duplicate_window=120,
         max_msgs_per_subject=1,
         discard=DiscardPolicy.NEW,
         deny_delete=True,
