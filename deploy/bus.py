@@ -111,9 +111,10 @@ class _Bus:
 
     async def _consumer(self, stream: str, durable: str) -> ConsumerInfo | None:
         try:
-            return await self._js.consumer_info(stream, durable)
+            info: ConsumerInfo = await self._js.consumer_info(stream, durable)
         except NotFoundError:
             return None
+        return info
 
     async def _position(self, stream: str, info: ConsumerInfo, wanted: ConsumerConfig) -> Position:
         assert info.config is not None and info.ack_floor is not None and info.delivered is not None

@@ -3,6 +3,7 @@
 Nobody else builds a broker or a NATS connection.
 """
 
+import asyncio
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel
 
 from shared import failpoints, observe
 from shared.context import Context
+from shared.denials import Denials
 from shared.direct import DirectClient
 from shared.drift import Difference, consumer_differences, stream_differences
 from shared.errors import DeadlineExceeded, Drift, Unavailable, from_wire
@@ -37,15 +39,10 @@ RECONNECT_SECONDS = 0.25
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
-def _connection_options(service: str, settings: ServiceSettings) -> dict[str, Any]:
-    async def on_error(error: Exception) -> None:
-        kind = "denied" if "permissions violation" in str(error).lower() else type(error).__name__
-        observe.BUS_ERRORS.labels(service, kind).inc()
-        observe.log().error("bus error", kind=kind, error=str(error))
-
+def _connection_options(service: str, denials: Denials) -> dict[str, Any]:
     return {
         "inbox_prefix": f"_INBOX_{service}".encode(),
-        "error_cb": on_error,
+        "error_cb": denials.on_error,
         "max_reconnect_attempts": -1,
         "reconnect_time_wait": RECONNECT_SECONDS,
         "connect_timeout": 2,
@@ -62,7 +59,7 @@ async def connect(service: str, settings: ServiceSettings, **options: Any) -> Di
         user=settings.nats_user or service,
         password=settings.nats_password.get_secret_value(),
         name=service,
-        **_connection_options(service, settings),
+        **_connection_options(service, Denials(service, lambda: client)),
         **options,
     )
     return client
@@ -97,6 +94,7 @@ class Bus:
     def __init__(self, service: str, settings: ServiceSettings, **broker_options: Any) -> None:
         self.service, self.drain_seconds = service, settings.drain_seconds
         self._stream: PullingJetStream | None = None
+        self._denials = Denials(service, lambda: self.connection)
         self.broker = NatsBroker(
             _server_with_login(settings, service),
             logger=None,
@@ -105,7 +103,7 @@ class Bus:
             apply_types=False,
             name=service,
             reconnected_cb=self._pull_again,
-            **_connection_options(service, settings),
+            **_connection_options(service, self._denials),
             **broker_options,
         )
 
@@ -225,14 +223,19 @@ class Bus:
             raise Unavailable("the bus is not reachable now; try again")
         owner = subject.split(".")[1]
         given = {name: value for name, value in headers.items() if value}
-        try:
-            return await self.connection.request(subject, payload, timeout=seconds, headers=given)
-        except nats.errors.NoRespondersError:
-            raise Unavailable(f"the service {owner} is not running now; try again") from None
-        except (TimeoutError, nats.errors.TimeoutError):
-            raise DeadlineExceeded(f"the service {owner} did not answer within {seconds:g} s") from None
-        except (nats.errors.ConnectionClosedError, nats.errors.OutboundBufferLimitError) as error:
-            raise Unavailable("the bus is not reachable now; try again") from error
+        limit = asyncio.timeout(seconds)
+        with self._denials.asking(subject, limit) as is_denied:
+            try:
+                async with limit:
+                    return await self.connection.request(subject, payload, timeout=seconds + 1, headers=given)
+            except nats.errors.NoRespondersError:
+                raise Unavailable(f"the service {owner} is not running now; try again") from None
+            except (TimeoutError, nats.errors.TimeoutError):
+                if is_denied():
+                    raise Drift(f"the bus does not let {self.service} ask {subject}: {PROVISION}") from None
+                raise DeadlineExceeded(f"the service {owner} did not answer within {seconds:g} s") from None
+            except (nats.errors.ConnectionClosedError, nats.errors.OutboundBufferLimitError) as error:
+                raise Unavailable("the bus is not reachable now; try again") from error
 
 
 def _read_reply(request: "Request[Answer]", reply: Any) -> Answer:

@@ -14,8 +14,10 @@ from services.monitor.forecasting.forecasts import Forecasts
 from services.monitor.history.handlers import HISTORY_RPC
 from services.monitor.rows import event_row, task_row
 from services.monitor.tracing.handlers import TRACE_RPC
+from shared import observe
 from shared.envelope import Envelope
 from shared.events import EVENTS
+from shared.events.alarms import BusAccessDenied
 from shared.events.base import Event
 from shared.events.bus import AuditAdvanced
 from shared.events.predictions import PredictionsLogged
@@ -65,6 +67,14 @@ async def on_event(event: Event, work: Work) -> None:
     work.together(store.insert_events, event_row(envelope, work.context, at, json.loads(event.model_dump_json())))
     if event.audited:
         await audit(event, work, at)
+
+
+async def on_bus_access_denied(event: BusAccessDenied, work: Work) -> None:
+    """An alarm: in monitor's log, so on its page, and on the timeline."""
+    observe.log().error(
+        "the bus denied access to a service", of=event.service, action=event.action, subject=event.bus_subject
+    )
+    await on_event(event, work)
 
 
 async def on_task_changed(event: TaskChanged, work: Work) -> None:
@@ -120,7 +130,7 @@ async def get_host_metrics(request: GetHostMetrics, parts: Parts) -> HostMetrics
 HANDLERS = Handlers(
     "monitor",
     events={event: on_event for event in EVENTS.values() if event.stream == "EVT" and event is not AuditAdvanced}
-    | {TaskChanged: on_task_changed, PredictionsLogged: on_predictions_logged},
+    | {BusAccessDenied: on_bus_access_denied, TaskChanged: on_task_changed, PredictionsLogged: on_predictions_logged},
     rpc={
         ListTasks: list_tasks,
         GetForecast: get_forecast,
