@@ -201,7 +201,7 @@ class _Merged:
         self._add_operation(service, action, name, summary)
 
     def _message(self, name: str, body: type[BaseModel], headers: str = "", type_name: str = "") -> Document:
-        found = {"name": type_name or body.__name__, "title": body.__name__, "summary": summary_of(body)}
+        found: Document = {"name": type_name or body.__name__, "title": body.__name__, "summary": summary_of(body)}
         found |= {"contentType": JSON, "payload": self._references[body]}
         return found | ({"headers": {"$ref": f"#/components/schemas/{headers}"}} if headers else {})
 
