@@ -1,10 +1,12 @@
 """The admin step as a process of its own, for where nobody starts the servers and services together."""
 
+import sys
 from pathlib import Path
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from deploy.bus import Refused
 from deploy.provision import provision_bus, provision_database
 from shared.settings import SECRETS_DIR
 
@@ -23,7 +25,11 @@ def main(secrets: Path | None = SECRETS_DIR) -> None:
     settings = AdminSettings(_secrets_dir=secrets)
     passwords = {service: password.get_secret_value() for service, password in settings.passwords.items()}
     provision_database(settings.database_url.get_secret_value(), passwords)
-    provision_bus(settings.nats_url.get_secret_value())
+    try:
+        print(provision_bus(settings.nats_url.get_secret_value()))
+    except Refused as refused:
+        print(refused)
+        sys.exit("refused: the bus is left as it is, as messages or positions would be lost")
     print(f"provided for {', '.join(passwords)}")
 
 

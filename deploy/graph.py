@@ -47,7 +47,7 @@ def command_edges(declared: list[Declaration]) -> Iterator[Edge]:
 
 def request_edges(declared: list[Declaration]) -> Iterator[Edge]:
     for asker in declared:
-        for asked in asker.asks:
+        for asked in dict.fromkeys(subject.split(".")[1] for subject in asker.asks):
             yield asker.service, "asks", asked
 
 

@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import nats
 import psycopg
-from nats.js.errors import NotFoundError
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from yoyo import get_backend  # type: ignore[import-untyped]
 from yoyo.migrations import Migration, MigrationList  # type: ignore[import-untyped]
 
-from deploy import extension
+from deploy import bus, extension
+from deploy.bus_plan import Action, Plan, Step
 from deploy.embedded.servers import BusUser
-from shared.streams import SERVICES, STREAMS, Declaration, consumers, permissions
+from shared.streams import SERVICES, Declaration, permissions
 
-PATIENCE_SECONDS = 30.0
 ROOT = Path(__file__).resolve().parents[1]
 DATABASE = "aimass"
 DATABASE_SERVICES = tuple(service for service in SERVICES if service != "gateway")
@@ -132,27 +130,48 @@ def allow_lists(declaration: Declaration) -> dict[str, Any]:
     }
 
 
-def provision_bus(admin_url: str) -> None:
-    """Create or change every stream and durable consumer as declared."""
-    asyncio.run(_provision_bus_for_all(admin_url))
+def wanted_of_all() -> bus.Wanted:
+    """Every durable consumer of the system: those of services, and that of software of others."""
+    return [*bus.wanted_consumers(declarations()), (extension.STREAM, extension.CONSUMER)]
 
 
-async def _provision_bus_for_all(admin_url: str) -> None:
-    await provision_bus_over(admin_url, declarations())
-    connection = await nats.connect(admin_url)
-    await connection.jetstream(timeout=PATIENCE_SECONDS).add_consumer(extension.STREAM, extension.CONSUMER)
-    await connection.close()
+def plan_bus(admin_url: str) -> Plan:
+    """What `provision_bus` would do."""
+    return asyncio.run(bus.plan_bus(admin_url, wanted_of_all()))
 
 
-async def provision_bus_over(admin_url: str, declared: Iterable[Declaration]) -> None:
-    connection = await nats.connect(admin_url)
-    jetstream = connection.jetstream(timeout=PATIENCE_SECONDS)
-    for stream in STREAMS:
-        try:
-            await jetstream.update_stream(stream)
-        except NotFoundError:
-            await jetstream.add_stream(stream)
-    for declaration in declared:
-        for name, config in consumers(declaration).items():
-            await jetstream.add_consumer(name, config)
-    await connection.close()
+def provision_bus(admin_url: str) -> Plan:
+    """Create or change every stream and durable consumer as declared; raises bus.Refused where that would lose some."""
+    return asyncio.run(bus.provision_bus(admin_url, wanted_of_all()))
+
+
+async def provision_bus_over(admin_url: str, declared: Iterable[Declaration]) -> Plan:
+    """The same for the consumers of some services only."""
+    return await bus.provision_bus(admin_url, bus.wanted_consumers(declared))
+
+
+def plan_database(admin_dsn: str, services: Iterable[str], root: Path = ROOT) -> Plan:
+    """What `provision_database` would do; the database is only looked at."""
+    with connect(admin_dsn) as admin:
+        is_there = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is not None
+    steps = [Step(Action.SAME if is_there else Action.MAKE, f"database {DATABASE}")]
+    if not is_there:
+        return Plan((*steps, *(_schema_step(service, set(), root) for service in services)))
+    with connect(make_conninfo(admin_dsn, dbname=DATABASE)) as database:
+        return Plan((*steps, *(_schema_step(each, applied(database, each), root) for each in services)))
+
+
+def applied(database: Connection, service: str) -> set[str]:
+    """The ids of the migrations that a service's schema has."""
+    table = sql.Identifier(service, "_yoyo_migration")
+    if database.execute("SELECT to_regclass(%s)", (table.as_string(database),)).fetchone() == (None,):
+        return set()
+    return {str(row[0]) for row in database.execute(sql.SQL("SELECT migration_id FROM {}").format(table))}
+
+
+def _schema_step(service: str, found: set[str], root: Path) -> Step:
+    """Schemas are made with their first migration and only go forward."""
+    known = [each.id for folder in ("shared", f"services/{service}") for each in migrations(root / folder)]
+    new = tuple(f"migration {name}" for name in known if name not in found)
+    action = (Action.CHANGE if found else Action.MAKE) if new else Action.SAME
+    return Step(action, f"schema {service}", new)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from deploy import readmes
+from deploy import asyncapi, readmes
 from deploy.catalogue import catalogue_page
 from deploy.compose import document
+from deploy.event_catalogue import events_page
 from deploy.graph import graph_page
 from deploy.markdown import code, table
 from deploy.provision import ROOT, declarations
@@ -19,6 +20,8 @@ from shared.streams import SERVICES, STREAMS, Declaration, permissions
 COMPOSE = ROOT / "docker-compose.yml"
 GRAPH = ROOT / "docs" / "graph.md"
 CATALOGUE = ROOT / "docs" / "library.md"
+EVENTS_PAGE = ROOT / "docs" / "events.md"
+ASYNCAPI = ROOT / "docs" / "asyncapi.json"
 FOLDER = ROOT / "docs" / "reference"
 
 
@@ -83,6 +86,9 @@ def main() -> None:
     write(FOLDER / "settings.md", settings_page())
     write(GRAPH, graph_page(declarations()))
     write(CATALOGUE, catalogue_page())
+    whole = asyncapi.document(declarations())
+    write(ASYNCAPI, asyncapi.lines(whole))
+    write(EVENTS_PAGE, events_page(whole))
     write(COMPOSE, document.text().splitlines())
     for declaration in declarations():
         path = ROOT / "services" / declaration.service / "README.md"

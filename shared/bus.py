@@ -3,6 +3,7 @@
 Nobody else builds a broker or a NATS connection.
 """
 
+import asyncio
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -13,20 +14,23 @@ from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.annotations import NatsMessage
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig
+from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import NotFoundError
 from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
 from shared import failpoints, observe
 from shared.context import Context
+from shared.denials import Denials
 from shared.direct import DirectClient
+from shared.drift import Difference, consumer_differences, stream_differences
 from shared.errors import DeadlineExceeded, Drift, Unavailable, from_wire
 from shared.pulling import PullingJetStream
 from shared.rpc.base import Request
 from shared.settings import ServiceSettings
 from shared.streams import dlq_subject
 
+PROVISION = "run ./justw provision"
 RPC_SECONDS = 5.0
 RPC_WORKERS = 16
 PULL_SECONDS = 15.0
@@ -35,15 +39,10 @@ RECONNECT_SECONDS = 0.25
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
-def _connection_options(service: str, settings: ServiceSettings) -> dict[str, Any]:
-    async def on_error(error: Exception) -> None:
-        kind = "denied" if "permissions violation" in str(error).lower() else type(error).__name__
-        observe.BUS_ERRORS.labels(service, kind).inc()
-        observe.log().error("bus error", kind=kind, error=str(error))
-
+def _connection_options(service: str, denials: Denials) -> dict[str, Any]:
     return {
         "inbox_prefix": f"_INBOX_{service}".encode(),
-        "error_cb": on_error,
+        "error_cb": denials.on_error,
         "max_reconnect_attempts": -1,
         "reconnect_time_wait": RECONNECT_SECONDS,
         "connect_timeout": 2,
@@ -60,7 +59,7 @@ async def connect(service: str, settings: ServiceSettings, **options: Any) -> Di
         user=settings.nats_user or service,
         password=settings.nats_password.get_secret_value(),
         name=service,
-        **_connection_options(service, settings),
+        **_connection_options(service, Denials(service, lambda: client)),
         **options,
     )
     return client
@@ -95,6 +94,7 @@ class Bus:
     def __init__(self, service: str, settings: ServiceSettings, **broker_options: Any) -> None:
         self.service, self.drain_seconds = service, settings.drain_seconds
         self._stream: PullingJetStream | None = None
+        self._denials = Denials(service, lambda: self.connection)
         self.broker = NatsBroker(
             _server_with_login(settings, service),
             logger=None,
@@ -103,7 +103,7 @@ class Bus:
             apply_types=False,
             name=service,
             reconnected_cb=self._pull_again,
-            **_connection_options(service, settings),
+            **_connection_options(service, self._denials),
             **broker_options,
         )
 
@@ -165,6 +165,14 @@ class Bus:
     def rpc_subscriber(self, subject: str) -> Any:
         return self.broker.subscriber(subject, queue=self.service, max_workers=RPC_WORKERS)
 
+    async def check_stream(self, wanted: StreamConfig) -> None:
+        """Raises Drift when the stream is missing or configured in another way."""
+        try:
+            info = await self.js.stream_info(wanted.name or "")
+        except NotFoundError:
+            raise Drift(f"stream {wanted.name} does not exist: {PROVISION}") from None
+        _refuse(f"stream {wanted.name}", stream_differences(info.config, wanted))
+
     async def check_consumer(self, stream: str, wanted: ConsumerConfig) -> int:
         """How many pulls wait at the server for this consumer.
 
@@ -173,11 +181,8 @@ class Bus:
         try:
             info = await self.js.consumer_info(stream, wanted.durable_name or "")
         except NotFoundError:
-            raise Drift(f"consumer {stream}/{wanted.durable_name} does not exist: run 'just provision'") from None
-        for name in ("filter_subjects", "ack_wait", "max_deliver", "max_ack_pending"):
-            found, expected = _comparable(info.config, name), _comparable(wanted, name)
-            if found != expected:
-                raise Drift(f"consumer {stream}/{wanted.durable_name}: {name} is {found}, expected {expected}")
+            raise Drift(f"consumer {stream}/{wanted.durable_name} does not exist: {PROVISION}") from None
+        _refuse(f"consumer {stream}/{wanted.durable_name}", consumer_differences(info.config, wanted))
         labels = (self.service, stream)
         observe.CONSUMER_PENDING.labels(*labels).set(info.num_pending or 0)
         observe.CONSUMER_UNACKNOWLEDGED.labels(*labels).set(info.num_ack_pending or 0)
@@ -218,14 +223,19 @@ class Bus:
             raise Unavailable("the bus is not reachable now; try again")
         owner = subject.split(".")[1]
         given = {name: value for name, value in headers.items() if value}
-        try:
-            return await self.connection.request(subject, payload, timeout=seconds, headers=given)
-        except nats.errors.NoRespondersError:
-            raise Unavailable(f"the service {owner} is not running now; try again") from None
-        except (TimeoutError, nats.errors.TimeoutError):
-            raise DeadlineExceeded(f"the service {owner} did not answer within {seconds:g} s") from None
-        except (nats.errors.ConnectionClosedError, nats.errors.OutboundBufferLimitError) as error:
-            raise Unavailable("the bus is not reachable now; try again") from error
+        limit = asyncio.timeout(seconds)
+        with self._denials.asking(subject, limit) as is_denied:
+            try:
+                async with limit:
+                    return await self.connection.request(subject, payload, timeout=seconds + 1, headers=given)
+            except nats.errors.NoRespondersError:
+                raise Unavailable(f"the service {owner} is not running now; try again") from None
+            except (TimeoutError, nats.errors.TimeoutError):
+                if is_denied():
+                    raise Drift(f"the bus does not let {self.service} ask {subject}: {PROVISION}") from None
+                raise DeadlineExceeded(f"the service {owner} did not answer within {seconds:g} s") from None
+            except (nats.errors.ConnectionClosedError, nats.errors.OutboundBufferLimitError) as error:
+                raise Unavailable("the bus is not reachable now; try again") from error
 
 
 def _read_reply(request: "Request[Answer]", reply: Any) -> Answer:
@@ -242,9 +252,6 @@ class _ErrorBody(BaseModel):
     retry_after: int | None = None
 
 
-def _comparable(config: ConsumerConfig, name: str) -> Any:
-    value = getattr(config, name)
-    if name == "filter_subjects":
-        single = [config.filter_subject] if config.filter_subject else []
-        return sorted(value or single)
-    return value
+def _refuse(what: str, differences: list[Difference]) -> None:
+    if differences:
+        raise Drift(f"{what}: {'; '.join(map(str, differences))}: {PROVISION}")

@@ -17,7 +17,7 @@ class Handlers:
     """Events, commands and requests of a service, each with its one handler.
 
     `rpc` handlers get a Work inside a transaction; `memory_rpc` ones get (request, parts) and work with the
-    database down. `asks` names the services whose rpc it may call, `reads` the streams that it may read freely,
+    database down. `asks` are the subjects of the requests that it may make, `reads` the streams that it may read,
     `publishes` and `subscribes` further subjects. With `in_batches`, events that wait share a transaction. `others`
     handles what extensions say, whatever its type.
     """

@@ -49,6 +49,7 @@ CONSUMER_UNACKNOWLEDGED = Gauge(
 CONSUMER_REDELIVERED = Gauge(
     "aimass_consumer_redelivered", "Messages delivered more than once and not yet settled", ["service", "stream"]
 )
+BUS_DENIED = Counter("aimass_bus_denied_total", "What the bus refused, which alarms", ["service", "action"])
 BUS_ERRORS = Counter("aimass_bus_errors_total", "Errors that the bus reported, denials among them", ["service", "kind"])
 
 

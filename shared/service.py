@@ -19,7 +19,7 @@ from shared.ops.readiness import Readiness
 from shared.ops.server import Operations, serve_ops
 from shared.outbox import Relay
 from shared.settings import ServiceSettings
-from shared.streams import Declaration
+from shared.streams import Declaration, streams_of
 
 Loop = Callable[[], Awaitable[None]]
 Check = Callable[[], Awaitable[str]]
@@ -115,6 +115,8 @@ class Service:
 
     async def _start(self) -> None:
         await self.bus.connect()
+        for wanted in streams_of(self.dispatcher.handlers.declaration) if self.dispatcher else ():
+            await self.bus.check_stream(wanted)
         for stream, config in self.dispatcher.consumers.items() if self.dispatcher else ():
             await self.bus.check_consumer(stream, config)
         await self.bus.broker.start()

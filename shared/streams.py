@@ -24,7 +24,7 @@ TASK_SERVICES = {
     "index": "inference",
 }
 
-RETRY = "RETRY"
+RETRY, DLQ = "RETRY", "DLQ"
 DAY = 24 * 3600.0
 MIB = 1024 * 1024
 ACK_WAIT = 30.0
@@ -63,13 +63,14 @@ STREAMS: tuple[StreamConfig, ...] = (
     _stream("EVT", "evt.>", 512, 30, DiscardPolicy.NEW, False, SUBJECT_EVENTS),
     _stream("CMD", "cmd.>", 64, 30, DiscardPolicy.NEW, True),
     _stream("PRED", "pred.>", 256, 7, DiscardPolicy.OLD, False),
-    _stream("DLQ", "dlq.>", 64, 90, DiscardPolicy.NEW, False),
+    _stream(DLQ, "dlq.>", 64, 90, DiscardPolicy.NEW, False),
     _stream(RETRY, "retry.>", 64, 30, DiscardPolicy.NEW, True),
     _stream("LOG", "log.>", 256, 30, DiscardPolicy.OLD, False),
     StreamConfig(
         name=f"KV_{CREDENTIALS}",
         subjects=[f"{CREDENTIAL_SUBJECT}.>"],
         max_bytes=64 * MIB,
+        duplicate_window=120,
         max_msgs_per_subject=1,
         discard=DiscardPolicy.NEW,
         deny_delete=True,
@@ -114,7 +115,7 @@ def rpc_wildcard(service: str) -> str:
 
 @dataclass(frozen=True)
 class Declaration:
-    """What one service hears, obeys, answers and asks; its handlers.py holds it."""
+    """What one service hears, obeys, answers and asks; its handlers.py holds it. `asks` are subjects of requests."""
 
     service: str
     hears: tuple[type[Event], ...] = ()
@@ -173,15 +174,8 @@ def _consumer_permissions(stream: str, durable: str) -> list[str]:
 
 
 def _reader_permissions(stream: str) -> list[str]:
-    return [
-        f"$JS.API.STREAM.INFO.{stream}",
-        f"$JS.API.CONSUMER.CREATE.{stream}.>",
-        f"$JS.API.CONSUMER.DELETE.{stream}.>",
-        f"$JS.API.CONSUMER.INFO.{stream}.>",
-        f"$JS.API.DIRECT.GET.{stream}.>",
-        f"$JS.API.DIRECT.GET.{stream}",
-        "$JS.FC.>",
-    ]
+    """Reading without a consumer: who may make one may change and delete those of others, too."""
+    return [f"$JS.API.DIRECT.GET.{stream}.>", f"$JS.API.DIRECT.GET.{stream}"]
 
 
 def _said_subjects(service: str) -> Iterable[str]:
@@ -191,22 +185,33 @@ def _said_subjects(service: str) -> Iterable[str]:
     yield from sorted(event.subject("*") for event in said if event.stream != "EVT")
 
 
+def streams_of(declaration: Declaration) -> tuple[StreamConfig, ...]:
+    """The streams that a service hears, says, reads or buries in; it starts only where these are as declared."""
+    needed = {*declaration.wildcards(), *declaration.reads}
+    needed |= {event.stream for event in said_by(declaration.service)}
+    if declaration.wildcards():
+        needed.add(DLQ)
+    if declaration.service in TASK_SERVICES.values():
+        needed.add("LOG")
+    return tuple(stream for stream in STREAMS if stream.name in needed)
+
+
 def permissions(declaration: Declaration) -> Permissions:
     """The allow-lists of a service: what it says, asks and reads, and nothing else."""
     service = declaration.service
     granted = Permissions(subscribe=[f"_INBOX_{service}.>", *declaration.subscribes])
     if declaration.answers:
         granted.subscribe.append(rpc_wildcard(service))
-    granted.publish += [*_said_subjects(service), *(rpc_wildcard(other) for other in declaration.asks)]
-    granted.publish += declaration.publishes
+    granted.publish += [*_said_subjects(service), *sorted(declaration.asks), *declaration.publishes]
     if service in TASK_SERVICES.values():
         granted.publish.append(log_subject("*", "*"))
     for stream in declaration.wildcards():
         granted.publish += _consumer_permissions(stream, service)
     if declaration.wildcards():
-        granted.publish += [dlq_subject(service), "$JS.API.STREAM.INFO.DLQ"]
+        granted.publish.append(dlq_subject(service))
     if EXTENSION_EVENTS in declaration.publishes:  # of extensions only, not of the platform's domains
         granted.deny_publish += [f"evt.*.{domain}.>" for domain, said in DOMAINS.items() if service not in said]
-    for stream in declaration.reads:
-        granted.publish += _reader_permissions(stream)
+    granted.publish += [f"$JS.API.STREAM.INFO.{stream.name}" for stream in streams_of(declaration)]
+    for name in declaration.reads:
+        granted.publish += _reader_permissions(name)
     return granted

@@ -12,6 +12,7 @@ from deploy.embedded.parts import DEFAULT_HOME, PARTS
 from deploy.embedded.stack import Stack, StackError
 from deploy.machine import UnfitMachine
 
+PENDING, REFUSED = 3, 4
 LOGS = (*PARTS, "supervisord")
 OF_THE_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
@@ -25,7 +26,10 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("down", parents=[common], help="stop all parts; state is kept")
     commands.add_parser("status", parents=[common], help="show each part")
     commands.add_parser("path", parents=[common], help="print the path of stack.json")
-    commands.add_parser("provision", parents=[common], help="repeat the admin step on a running stack")
+    admin = commands.add_parser("provision", parents=[common], help="show the plan of the admin step, and take it")
+    admin.add_argument(
+        "--plan", action="store_true", help="only show it: exit status 0 nothing to do, 3 something, 4 refused"
+    )
     logs = commands.add_parser("logs", parents=[common], help="print the log of a part")
     logs.add_argument("name", nargs="?", help=", ".join(LOGS))
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
@@ -40,6 +44,19 @@ def show_logs(stack: Stack, name: str | None, follow: bool) -> None:
     os.execvp("tail", ["tail", "-n", "200", *(["-F"] if follow else []), str(log)])  # noqa: S606, S607
 
 
+def provision(stack: Stack, *, only_plan: bool) -> int:
+    """Show the plan, take it unless that was all, and tell by the exit status; a refused plan is not begun."""
+    plan = stack.planned()
+    print(plan, flush=True)
+    if plan.refused:
+        print("refused: nothing is done, as messages or positions would be lost", file=sys.stderr)
+        return REFUSED
+    if only_plan:
+        return PENDING if plan.changes else 0
+    stack.provision()
+    return 0
+
+
 def run(chosen: argparse.Namespace) -> None:
     stack = Stack(chosen.home)
     if chosen.command in ("status", "provision"):
@@ -51,6 +68,8 @@ def run(chosen: argparse.Namespace) -> None:
             sys.exit(show(stack))
         case "logs":
             show_logs(stack, chosen.name, chosen.follow)
+        case "provision":
+            sys.exit(provision(stack, only_plan=chosen.plan))
         case "path":
             print(stack.home.stack_file)
         case command:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from deploy import provision
+from deploy.bus import Refused
+from deploy.bus_plan import Plan as AdminPlan
 from deploy.embedded import parts as catalogue
 from deploy.embedded import processes
 from deploy.embedded.cluster import create_cluster
@@ -153,12 +155,27 @@ class Stack:
             time.sleep(POLL_SECONDS)
 
     def provision(self) -> None:
-        """Bring database and bus to what services expect, as far as their servers are among the parts."""
+        """Bring database and bus to what services expect, as far as their servers are among the parts.
+
+        Raises StackError, with nothing done on the bus, where messages or positions would be lost.
+        """
         plan = self.plan
         if "postgres" in self._running():
             provision.provision_database(plan.admin_dsn, plan.passwords("postgres"))
         if "nats" in self._running():
-            provision.provision_bus(plan.bus_admin_url)
+            try:
+                provision.provision_bus(plan.bus_admin_url)
+            except Refused as refused:
+                raise StackError(
+                    f"the bus is left as it is, as messages or positions would be lost:\n{refused}"
+                ) from None
+
+    def planned(self) -> AdminPlan:
+        """What `provision` would do to the running servers."""
+        plan, running = self.plan, self._running()
+        found = [provision.plan_database(plan.admin_dsn, plan.passwords("postgres"))] if "postgres" in running else []
+        found += [provision.plan_bus(plan.bus_admin_url)] if "nats" in running else []
+        return AdminPlan(tuple(step for each in found for step in each.steps))
 
     @property
     def plan(self) -> Plan:

@@ -12,6 +12,8 @@ from shared.handlers import Handlers
 from shared.names import CHAMPION
 from shared.rpc.artifacts import PAGE, ListReferences, References
 from shared.rpc.evaluator import EvaluationList, EvaluationView, GetEvaluation, ListEvaluations
+from shared.rpc.tasks import GetTask
+from shared.rpc.trainer import AskAdmission
 from shared.series import records
 from shared.tasks.handlers import TASK_RPC
 from shared.tasks.runner import TaskRunner
@@ -107,6 +109,6 @@ HANDLERS = Handlers(
         ListReferences: list_references,
         **TASK_RPC,
     },
-    asks=("trainer",),
+    asks=(AskAdmission.subject(), *map(GetTask.subject, ("trainer", "inference"))),
     publishes=("infer.>",),
 )

@@ -51,7 +51,7 @@ from shared import observe
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unauthenticated
 from shared.names import new_id
 
-PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, users.JWKS, users.LOGIN}
+PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, docs.ASYNCAPI, users.JWKS, users.LOGIN}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
 THEMES = (

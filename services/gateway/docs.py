@@ -1,13 +1,15 @@
-"""The page that documents the API: Swagger UI from files of an installed package, nothing from elsewhere."""
+"""What documents the API: Swagger UI from files of an installed package, and the AsyncAPI document of the whole bus."""
 
 from importlib.resources import files
+from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-DOCS, OPENAPI = "/docs", "/openapi.json"
+DOCS, OPENAPI, ASYNCAPI = "/docs", "/openapi.json", "/asyncapi.json"
+ASYNCAPI_FILE = Path(__file__).resolve().parents[2] / "docs" / "asyncapi.json"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -44,12 +46,14 @@ PATHS = frozenset(WRITTEN | SHIPPED)
 
 def install(app: FastAPI) -> None:
     """Let the app show its documentation."""
-    for path in PATHS:
+    for path in (*PATHS, ASYNCAPI):
         app.router.routes.append(Route(path, _show, methods=["GET"]))
 
 
 def _show(request: Request) -> Response:
     path = request.url.path
+    if path == ASYNCAPI:
+        return Response(ASYNCAPI_FILE.read_bytes(), media_type="application/json")
     if path in WRITTEN:
         text, kind = WRITTEN[path]
         return Response(text, media_type=kind, headers=HEADERS)

@@ -1,11 +1,11 @@
 """What the gateway may do on the bus: it hears nothing and answers nobody there."""
 
 from shared.handlers import Handlers
-from shared.streams import CHANGED_SUBJECT, CREDENTIALS, INFERRED, REVOKED_SUBJECT
+from shared.streams import CHANGED_SUBJECT, CREDENTIALS, INFERRED, REVOKED_SUBJECT, SERVICES, rpc_wildcard
 
 HANDLERS = Handlers(
     "gateway",
-    asks=("auth", "registry", "trainer", "inference", "evaluator", "monitor"),
+    asks=tuple(rpc_wildcard(service) for service in SERVICES if service != "gateway"),
     publishes=("infer.*.*", "infer.*.*.withdrawn"),
     subscribes=(REVOKED_SUBJECT, CHANGED_SUBJECT, f"{INFERRED}gateway.>"),
     reads=(f"KV_{CREDENTIALS}", "EVT", "LOG"),

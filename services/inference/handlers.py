@@ -51,6 +51,9 @@ from shared.rpc.inference import (
     SetResources,
     SubmitBatch,
 )
+from shared.rpc.registry import GetDataset, GetModel
+from shared.rpc.tasks import GetTask
+from shared.rpc.trainer import AskAdmission
 from shared.series import records
 from shared.streams import INFERRED
 from shared.tasks.handlers import TASK_RPC
@@ -204,7 +207,12 @@ HANDLERS = Handlers(
         GetInferenceStatistics: get_inference_statistics,
         GetModelConfiguration: get_model_configuration,
     },
-    asks=("registry", "trainer"),
+    asks=(
+        GetDataset.subject(),
+        GetModel.subject(),
+        AskAdmission.subject(),
+        *map(GetTask.subject, ("trainer", "evaluator")),
+    ),
     publishes=(f"{INFERRED}>", "infer.>"),
     subscribes=("infer.>",),
 )

@@ -14,13 +14,15 @@ from services.monitor.forecasting.forecasts import Forecasts
 from services.monitor.history.handlers import HISTORY_RPC
 from services.monitor.rows import event_row, task_row
 from services.monitor.tracing.handlers import TRACE_RPC
+from shared import observe
 from shared.envelope import Envelope
 from shared.events import EVENTS
+from shared.events.alarms import BusAccessDenied
 from shared.events.base import Event
 from shared.events.bus import AuditAdvanced
 from shared.events.predictions import PredictionsLogged
 from shared.events.tasks import TaskChanged
-from shared.handlers import Handlers
+from shared.handlers import EventHandler, Handlers
 from shared.reading import StreamReader
 from shared.rpc.monitor import (
     Forecast,
@@ -36,6 +38,7 @@ from shared.rpc.monitor import (
     TaskList,
     Timeline,
 )
+from shared.rpc.trainer import GetQueues
 from shared.streams import retry_subject
 from shared.work import Work as AnyWork
 
@@ -68,6 +71,14 @@ async def on_event(event: Event, work: Work) -> None:
 
 async def on_audit_advanced(event: AuditAdvanced, work: Work) -> None:
     """Its own: the audit has it, and the timeline would only say it again."""
+
+
+async def on_bus_access_denied(event: BusAccessDenied, work: Work) -> None:
+    """An alarm: in monitor's log, so on its page, and on the timeline."""
+    observe.log().error(
+        "the bus denied access to a service", of=event.service, action=event.action, subject=event.bus_subject
+    )
+    await on_event(event, work)
 
 
 async def on_task_changed(event: TaskChanged, work: Work) -> None:
@@ -120,10 +131,15 @@ async def get_host_metrics(request: GetHostMetrics, parts: Parts) -> HostMetrics
     return parts.host.metrics
 
 
+OWN_WAYS: dict[type[Event], EventHandler] = {
+    AuditAdvanced: on_audit_advanced,
+    BusAccessDenied: on_bus_access_denied,
+    PredictionsLogged: on_predictions_logged,
+    TaskChanged: on_task_changed,
+}
 HANDLERS = Handlers(
     "monitor",
-    events={event: on_event for event in EVENTS.values() if event.stream == "EVT"}
-    | {TaskChanged: on_task_changed, PredictionsLogged: on_predictions_logged, AuditAdvanced: on_audit_advanced},
+    events={event: on_event for event in EVENTS.values() if event.stream == "EVT"} | OWN_WAYS,
     others=on_event,
     rpc={
         ListTasks: list_tasks,
@@ -137,7 +153,7 @@ HANDLERS = Handlers(
         **AUDIT_RPC,
     },
     memory_rpc={GetHostMetrics: get_host_metrics},
-    asks=("trainer",),
+    asks=(GetQueues.subject(),),
     publishes=(retry_subject("*"),),
     reads=("DLQ", "EVT"),
     in_batches=True,

@@ -20,6 +20,8 @@ from shared.events.models import DatasetRegistered, PromotionRefused, VersionPro
 from shared.events.training import OptimisationCompleted, TrainingCompleted
 from shared.handlers import Handlers
 from shared.names import CHAMPION
+from shared.rpc.artifacts import ListReferences
+from shared.rpc.inference import ListDeployments
 from shared.rpc.registry import (
     ArchiveModel,
     ArchiveVersion,
@@ -216,5 +218,5 @@ HANDLERS = Handlers(
         CompareVersions: managing.compare_versions,
         CollectGarbage: garbage.collect_garbage,
     },
-    asks=("inference", "trainer", "evaluator"),
+    asks=(ListDeployments.subject(), *map(ListReferences.subject, garbage.NAMING)),
 )

@@ -20,6 +20,9 @@ from shared.errors import InvalidInput
 from shared.events.base import Event
 from shared.handlers import Handlers
 from shared.rpc.artifacts import PAGE, ListReferences, References
+from shared.rpc.inference import SubmitBatch
+from shared.rpc.registry import GetDataset, GetVersion, PromoteVersion, RegisterDataset
+from shared.rpc.tasks import CancelTask, GetTask
 from shared.rpc.trainer import (
     Admission,
     AskAdmission,
@@ -135,5 +138,13 @@ HANDLERS = Handlers(
         **LOOKING_RPC,
     },
     memory_rpc={ListLibrary: list_library},
-    asks=("registry", "inference", "evaluator"),
+    asks=(
+        GetDataset.subject(),
+        GetVersion.subject(),
+        RegisterDataset.subject(),
+        PromoteVersion.subject(),
+        SubmitBatch.subject(),
+        *map(GetTask.subject, ("inference", "evaluator")),
+        *map(CancelTask.subject, ("inference", "evaluator")),
+    ),
 )

@@ -1,6 +1,7 @@
 """Every event of the platform, by domain; DOMAINS says which services publish it."""
 
 from shared.events import (
+    alarms,
     bus,
     deployment,
     evaluation,
@@ -14,6 +15,7 @@ from shared.events import (
 )
 from shared.events.base import Event, events_of
 
+EVERY_SERVICE = "*"
 DOMAINS: dict[str, tuple[str, ...]] = {
     "identity": ("auth",),
     "models": ("registry",),
@@ -25,15 +27,16 @@ DOMAINS: dict[str, tuple[str, ...]] = {
     "tasks": ("trainer", "evaluator", "inference"),
     "predictions": ("inference",),
     "bus": ("monitor",),
+    "alarms": (EVERY_SERVICE,),
 }
 
-EVENTS: dict[str, type[Event]] = {
-    event.type_name(): event
-    for module in (identity, models, training, pipelines, deployment, inference, evaluation, tasks, predictions, bus)
-    for event in events_of(module)
-}
+_MODULES = (
+    *(identity, models, training, pipelines, deployment, inference, evaluation),
+    *(tasks, predictions, bus, alarms),
+)
+EVENTS: dict[str, type[Event]] = {event.type_name(): event for module in _MODULES for event in events_of(module)}
 
 
 def said_by(service: str) -> tuple[type[Event], ...]:
     """The events that a service may publish."""
-    return tuple(event for event in EVENTS.values() if service in DOMAINS[event.domain()])
+    return tuple(event for event in EVENTS.values() if {service, EVERY_SERVICE} & {*DOMAINS[event.domain()]})

@@ -23,6 +23,7 @@ References = dict[Any, Document]
 SCHEMAS = "#/components/schemas/{model}"
 DESCRIPTION = "Bodies are JSON; events carry their CloudEvents attributes in headers that begin with ce-."
 JSON, BINARY = "application/json", "application/octet-stream"
+NAMED, VALUES = frozenset({"properties", "$defs"}), frozenset({"default", "const", "enum", "examples"})
 HEADERS = {"type": "object", "properties": {"ce-type": {"type": "string"}, "ce-id": {"type": "string"}}}
 
 
@@ -39,7 +40,7 @@ def document(declaration: Declaration) -> Document:
     for request in declaration.answers:
         found.add_request(request)
     for asked in declaration.asks:
-        found.add_subject("send", f"rpc.{asked}.{{verb}}", JSON, f"What {asked} answers: see its own document.")
+        found.add_subject("send", asked, JSON, f"What {asked.split('.')[1]} answers: see its own document.")
     for subject in declaration.publishes:
         found.add_subject("send", subject, BINARY, "Messages that are no events.")
     for subject in declaration.subscribes:
@@ -60,7 +61,21 @@ def _schemas(declaration: Declaration) -> tuple[References, Document]:
     """Bodies as they are written on the bus: the reference to each, and the schemas; names may occur twice."""
     models = [(model, "serialization") for model in dict.fromkeys(_models(declaration))]
     references, found = models_json_schema(models, ref_template=SCHEMAS, by_alias=False)  # type: ignore[arg-type]
-    return {model: reference for (model, _), reference in references.items()}, found.get("$defs", {})
+    return {model: reference for (model, _), reference in references.items()}, plain(found.get("$defs", {}))
+
+
+def plain(schemas: Document) -> Document:
+    """Schemas as AsyncAPI has them: without discriminators, which are names of schemas there, and made-up titles."""
+    return {name: _plain(schema) for name, schema in schemas.items()}
+
+
+def _plain(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_plain(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = ((name, value) for name, value in schema.items() if name not in ("discriminator", "title"))
+    return {name: plain(value) if name in NAMED else value if name in VALUES else _plain(value) for name, value in kept}
 
 
 class _Builder:
@@ -79,17 +94,17 @@ class _Builder:
 
     def add_message(self, kind: type[Event] | type[Command], action: str) -> None:
         name = snake(kind.__name__)
-        address, parameters = _address(kind.subject("{project}"), "model", "part")
+        address, parameters = addressed(kind.subject("{project}"), "model", "part")
         self._add_channel(name, address, kind, {"headers": HEADERS})
         self.document["channels"][name]["parameters"] = parameters
-        self.document["operations"][f"{action}_{name}"] = _operation(action, name, _summary(kind))
+        self.document["operations"][f"{action}_{name}"] = _operation(action, name, summary_of(kind))
 
     def add_request(self, request: type[Request[Any]]) -> None:
         """A request is answered on the inbox that its caller names."""
         name, reply = request.verb(), f"{request.verb()}_reply"
         self._add_channel(name, request.subject(self._service), request)
         self._add_channel(reply, None, request.reply_type())
-        operation = _operation("receive", name, _summary(request))
+        operation = _operation("receive", name, summary_of(request))
         operation["reply"] = {
             "address": {"location": "$message.header#/reply", "description": "the inbox of the caller"},
             "channel": {"$ref": f"#/channels/{reply}"},
@@ -100,7 +115,7 @@ class _Builder:
     def add_subject(self, action: str, subject: str, content_type: str, summary: str) -> None:
         """A subject of which the declaration names no bodies."""
         name = re.sub(r"\W+", "_", subject.lower().partition("{")[0].strip("$.*>"))
-        address, parameters = _address(subject.replace(">", "{rest}"), "project", "model", "part")
+        address, parameters = addressed(subject.replace(">", "{rest}"), "project", "model", "part")
         message = {"title": name, "contentType": content_type}
         self.document["components"]["messages"][name] = message
         messages = {name: {"$ref": f"#/components/messages/{name}"}}
@@ -115,8 +130,9 @@ class _Builder:
         self.document["channels"][name] = {"address": address, "messages": messages}
 
 
-def _summary(model: type[BaseModel]) -> str:
-    return (model.__doc__ or "").strip().splitlines()[0]
+def summary_of(model: type[BaseModel]) -> str:
+    """The first line of what a model says of itself."""
+    return next(iter((model.__doc__ or "").strip().splitlines()), "")
 
 
 def _operation(action: str, channel: str, summary: str) -> Document:
@@ -128,7 +144,7 @@ def _operation(action: str, channel: str, summary: str) -> Document:
     }
 
 
-def _address(subject: str, *names: str) -> tuple[str, Document]:
+def addressed(subject: str, *names: str) -> tuple[str, Document]:
     """The subject with a name for each of its parts that varies."""
     unnamed = iter(names)
     address = re.sub(r"[*>]", lambda _: "{" + next(unnamed) + "}", subject)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from deploy.reference import ASYNCAPI
 from services.gateway import docs
 from services.gateway.access import Gatekeeper
 from services.gateway.caller import Edges
@@ -37,7 +38,7 @@ from shared.settings import ServiceSettings
 
 NOWHERE = "http://127.0.0.1:1"
 JWKS, LOGIN = "/.well-known/jwks.json", "/api/v1/login"
-PUBLIC = docs.PATHS | {"/openapi.json", JWKS, "/v2/health/live", "/v2/health/ready"}
+PUBLIC = docs.PATHS | {"/openapi.json", "/asyncapi.json", JWKS, "/v2/health/live", "/v2/health/ready"}
 WRITES = {
     Permission.TASKS_WRITE,
     Permission.MODELS_WRITE,
@@ -221,6 +222,12 @@ async def test_keys_that_are_not_loaded_let_nobody_in(client: httpx.AsyncClient,
     for path in ("/api/v1/models", "/v2/models/digits-cnn"):
         reply = await client.get(path, headers={"Authorization": f"Bearer {key_of(Role.ADMIN)}"})
         assert reply.status_code == 503 and reply.headers["retry-after"] == "1"
+
+
+async def test_the_document_of_the_bus_stands_beside_that_of_the_api(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/asyncapi.json")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.content == ASYNCAPI.read_bytes()
 
 
 async def test_openapi_names_the_permission_of_each_route(client: httpx.AsyncClient) -> None:

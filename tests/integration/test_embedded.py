@@ -209,6 +209,13 @@ def listening(pids: list[int]) -> set[str]:
     return {c.laddr.ip.removeprefix("::ffff:") for c in found if c.status == psutil.CONN_LISTEN}
 
 
+def provisioned(stack: Stack, *arguments: str) -> tuple[int, str]:
+    """Exit status and output of the recipe."""
+    command = [sys.executable, "-m", "deploy.embedded", "provision", "--home", str(stack.home.path), *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
 class TestStack:
     def test_stack_json_says_where_everything_is(self, stack: Stack) -> None:
         info = stack.info
@@ -222,6 +229,22 @@ class TestStack:
             assert connection.execute("SELECT current_database()").fetchone() == ("aimass",)
         bus = await nats.connect(stack.info["nats"])
         assert {info.config.name for info in await bus.jetstream().streams_info()} >= {s.name for s in STREAMS}
+        await bus.close()
+
+    async def test_provisioning_shows_its_plan_and_tells_by_its_exit_status(self, stack: Stack) -> None:
+        bus = await nats.connect(stack.info["nats"])
+        js = bus.jetstream()
+        [declared] = [stream for stream in STREAMS if stream.name == "DLQ"]
+        assert provisioned(stack, "--plan")[0] == 0
+        await js.update_stream(declared.evolve(subjects=["dlq.>", "foreign"]))
+        await js.publish("foreign", b"kept")
+        for arguments in (["--plan"], []):
+            status, text = provisioned(stack, *arguments)
+            assert status == 4
+            assert "subjects: dlq.>, foreign -> dlq.>: what is stored of foreign would have no stream" in text
+        await js.purge_stream("DLQ", subject="foreign")
+        assert [provisioned(stack, *arguments)[0] for arguments in (["--plan"], [], ["--plan"])] == [3, 0, 0]
+        assert (await js.stream_info("DLQ")).config.subjects == ["dlq.>"]
         await bus.close()
 
     def test_everything_listens_on_loopback_only(self, stack: Stack) -> None:
