@@ -17,6 +17,7 @@ from tests.faults.mixed.load import Load
 from tests.faults.mixed.site import Site
 from tests.house import House
 
+PATIENCE_SECONDS = 45.0
 HEAL_SECONDS = 240.0
 ANSWER_SECONDS = 300.0
 SETTLE_SECONDS = 420.0
@@ -43,6 +44,7 @@ class Result:
     faults: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     acknowledged: Counter[str] = field(default_factory=Counter)
+    operated: int = 0
     answered: int = 0
     unanswered: int = 0
     ended: Counter[str] = field(default_factory=Counter)
@@ -140,8 +142,19 @@ class Run:
             file.unlink(missing_ok=True)
             self._armed = set()
         begun = time.monotonic()
-        self.site.stack.wait_ready(seconds=HEAL_SECONDS)
+        try:
+            self.site.stack.wait_ready(seconds=PATIENCE_SECONDS)
+        except StackError:
+            self._operate()
         self.journal.write("healed", seconds=round(time.monotonic() - begun, 2))
+
+    def _operate(self) -> None:
+        """As its operator: Triton waits for ever for a model's process that died while it was loaded."""
+        if not self.site.stack.is_ready("inference"):
+            self.site.stack.kill("triton")
+            self.result.operated += 1
+            self.journal.write("operator", did="killed a triton that hung in a load")
+        self.site.stack.wait_ready(seconds=HEAL_SECONDS)
 
     def _acknowledged(self) -> Counter[str]:
         return Counter(line["kind"] for line in self.journal.read("acknowledged"))
@@ -161,6 +174,7 @@ def report(result: Result) -> list[str]:
     lines += [f"  {count:>5}  {kind}" for kind, count in result.faults.most_common()]
     lines += [f"skipped: {count} x {reason}" for reason, count in sorted(result.skipped.items())]
     lines.append(f"acknowledged: {result.acknowledged.total()} ({_listed(result.acknowledged)})")
+    lines.append(f"an operator had to end a Triton that hung {result.operated} times")
     lines.append(f"ended: {_listed(result.ended)}")
     lines.append(
         f"predictions: {result.answered} answered and right, {result.unanswered} unanswered, which is no promise"
