@@ -58,7 +58,7 @@ class Run:
     def __init__(self, site: Site, plan: Plan, journal: Journal, say: Callable[[str], None] = print) -> None:
         self.site, self.plan, self.journal, self._say = site, plan, journal, say
         self.result = Result(plan, journal.path)
-        self._chance = random.Random(plan.seed)
+        self._draws = itertools.count()
         self._undo: list[tuple[float, int, str, Callable[[], None]]] = []
         self._order = itertools.count()
         self._armed: set[Path] = set()
@@ -83,16 +83,16 @@ class Run:
     def _round(self) -> None:
         wanted = min(self.plan.faults, self.result.faults.total() + self.plan.round)
         while self.result.faults.total() < wanted:
-            self._wait(self._chance.expovariate(1 / self.plan.pause))
-            kind = self._chance.choices(list(FAULTS), [weight for weight, _ in FAULTS.values()])[0]
-            self._do(kind)
+            chance = random.Random(f"{self.plan.seed}-{next(self._draws)}")  # whatever became of those before it
+            self._wait(chance.expovariate(1 / self.plan.pause))
+            self._do(chance.choices(list(FAULTS), [weight for weight, _ in FAULTS.values()])[0], chance)
             self._look_at_points()
         self._heal()
         self._say(f"{self.result.faults.total()} faults; {dict(self._acknowledged())} acknowledged")
 
-    def _do(self, kind: str) -> None:
+    def _do(self, kind: str, chance: random.Random) -> None:
         try:
-            done = FAULTS[kind][1](self.site, self._chance)
+            done = FAULTS[kind][1](self.site, chance)
         except Skipped as reason:
             self.result.skipped[f"{kind}: {reason}"] += 1
             return
