@@ -68,32 +68,29 @@ def _freeze(parts: tuple[str, ...], longest: float, site: Site, chance: random.R
     return Done(f"{part} for {seconds:.1f} s", seconds, partial(signalled, mark, signal.SIGCONT))
 
 
-def _children(site: Site, parts: tuple[str, ...], name: str = "") -> list[psutil.Process]:
-    """The processes that these parts have started."""
+def _children(site: Site, parts: tuple[str, ...]) -> list[str]:
+    """The processes that these parts have started, which live."""
     found: list[psutil.Process] = []
     for part in parts:
-        try:
-            started = psutil.Process(_living(site, part)).children(recursive=True)
-            found += [child for child in started if not name or any(name in word for word in child.cmdline())]
-        except (psutil.Error, Skipped):
-            continue
-    return found
+        with suppress(psutil.Error, Skipped):
+            found += psutil.Process(_living(site, part)).children(recursive=True)
+    return [mark for child in found if (mark := processes.identity(child.pid))]
 
 
 def _kill_child(parts: tuple[str, ...], site: Site, chance: random.Random) -> Done:
     found = _children(site, parts)
     if not found:
         raise Skipped("none runs now")
-    child = chance.choice(found)
-    signalled(processes.identity(child.pid), signal.SIGKILL)
-    return Done(f"{child.pid} of {' or '.join(parts)}")
+    mark = chance.choice(found)
+    signalled(mark, signal.SIGKILL)
+    return Done(f"{processes.pid_of(mark)} of {' or '.join(parts)}")
 
 
 def _freeze_child(parts: tuple[str, ...], site: Site, chance: random.Random) -> Done:
     found = _children(site, parts)
     if not found:
         raise Skipped("none runs now")
-    mark, seconds = processes.identity(chance.choice(found).pid), chance.uniform(1, 5)
+    mark, seconds = chance.choice(found), chance.uniform(1, 5)
     signalled(mark, signal.SIGSTOP)
     return Done(f"of {' or '.join(parts)} for {seconds:.1f} s", seconds, partial(signalled, mark, signal.SIGCONT))
 
