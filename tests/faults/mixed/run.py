@@ -18,6 +18,11 @@ from tests.faults.mixed.site import Site
 from tests.house import House
 
 PATIENCE_SECONDS = 45.0
+# What a server does not get over by itself, by the service that says so.
+HANGING = {
+    "triton": ("inference", "it waits for ever for a model's process that died while it was loaded"),
+    "nats": ("registry", "it has switched its storage off, as its disk was full"),
+}
 HEAL_SECONDS = 240.0
 ANSWER_SECONDS = 300.0
 SETTLE_SECONDS = 420.0
@@ -44,7 +49,7 @@ class Result:
     faults: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     acknowledged: Counter[str] = field(default_factory=Counter)
-    operated: int = 0
+    operated: Counter[str] = field(default_factory=Counter)
     answered: int = 0
     unanswered: int = 0
     ended: Counter[str] = field(default_factory=Counter)
@@ -149,11 +154,12 @@ class Run:
         self.journal.write("healed", seconds=round(time.monotonic() - begun, 2))
 
     def _operate(self) -> None:
-        """As its operator: Triton waits for ever for a model's process that died while it was loaded."""
-        if not self.site.stack.is_ready("inference"):
-            self.site.stack.kill("triton")
-            self.result.operated += 1
-            self.journal.write("operator", did="killed a triton that hung in a load")
+        """As its operator: end a server that hangs, which the process manager then starts again."""
+        for server, (service, why) in HANGING.items():
+            if not self.site.stack.is_ready(service):
+                self.site.stack.kill(server)
+                self.result.operated[f"{server}: {why}"] += 1
+                self.journal.write("operator", ended=server, why=why)
         self.site.stack.wait_ready(seconds=HEAL_SECONDS)
 
     def _acknowledged(self) -> Counter[str]:
@@ -174,7 +180,7 @@ def report(result: Result) -> list[str]:
     lines += [f"  {count:>5}  {kind}" for kind, count in result.faults.most_common()]
     lines += [f"skipped: {count} x {reason}" for reason, count in sorted(result.skipped.items())]
     lines.append(f"acknowledged: {result.acknowledged.total()} ({_listed(result.acknowledged)})")
-    lines.append(f"an operator had to end a Triton that hung {result.operated} times")
+    lines += [f"ended by its operator: {count} x {what}" for what, count in result.operated.items()]
     lines.append(f"ended: {_listed(result.ended)}")
     lines.append(
         f"predictions: {result.answered} answered and right, {result.unanswered} unanswered, which is no promise"
