@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from aimass import Client
-from aimass.errors import ApiError
 
 from deploy.embedded.stack import Stack
 from shared.streams import SERVICES
@@ -166,17 +166,18 @@ class Callers:
         url = self.house.stack.info["gateway"]
         with Client(url, self.house.key, timeout=CALL_SECONDS, retries=RETRIES) as client:
             calls: dict[str, Callable[[], Any]] = {
-                "predict": lambda: client.predict("later", {"x": [[1.0, 2.5, -3.0]]}, version=1),
+                "predict": lambda: client.predict("later", {"x": np.ones((1, 3), np.float32)}, 1),
                 "models": client.models,
                 "tasks": client.tasks,
                 "deployments": client.deployments,
+                "promote": lambda: client.promote("later", 1, f"restarts-{number}"),
             }
             while not self.ended.wait(0.05):
                 name = random.choice(list(calls))
                 asked = time.monotonic()
                 try:
                     calls[name]()
-                except ApiError as error:
+                except Exception as error:
                     self.failed.append(f"{name}: {error!r}")
                 self.done[name] += 1
                 self.seconds.append(time.monotonic() - asked)

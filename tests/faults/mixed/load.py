@@ -17,6 +17,7 @@ TRIED_AGAIN = (409, 429, 500, 502, 503, 504)
 MADE_BEFORE = "this Idempotency-Key made the API key"  # asked again, it is not shown: an acknowledgement too
 ANSWER_SECONDS = 20.0
 TRAININGS_AT_ONCE = 2
+TRAINING_PAUSE = 20  # times that of the others: each has to be loaded and evaluated, which takes longer than to ask for it
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -90,7 +91,7 @@ class Load:
         running: list[str] = []
         with self._house.client(self._house.key) as http:
             number = 0
-            while not self._ended.wait(self._pause):
+            while not self._ended.wait(TRAINING_PAUSE * self._pause):
                 running = [task for task in running if not self._has_ended(http, task)]
                 if len(running) < TRAININGS_AT_ONCE:
                     number += 1
