@@ -17,7 +17,7 @@ TRIED_AGAIN = (409, 429, 500, 502, 503, 504)
 MADE_BEFORE = "this Idempotency-Key made the API key"  # asked again, it is not shown: an acknowledgement too
 ANSWER_SECONDS = 20.0
 TRAININGS_AT_ONCE = 2
-TRAINING_PAUSE = 20  # times that of the others: each has to be loaded and evaluated, which takes longer than to ask for it
+TRAINING_PAUSE = 20  # times that of the others: each has to be loaded and evaluated too
 ENDED = ("succeeded", "failed", "cancelled")
 
 
