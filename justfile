@@ -120,9 +120,15 @@ test *arguments: install
 test-library *arguments: install
     @"{{ python }}" -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m library "$@"
 
+# mixed faults over a whole stack under load, by a seed, and what an auditor finds after: [--seed N] [--faults 1000]
+[group('checks')]
+[no-exit-message]
+chaos *arguments: install
+    @"{{ python }}" -m tests.faults.mixed "$@"
+
 # kill, freeze and restart every part at every point of the main job, one fault at a time, and print the table
 [group('checks')]
-chaos *arguments: install
+chaos-table *arguments: install
     @"{{ python }}" -m pytest -m "" tests/faults "$@"
 
 # start the stack of an earlier commit, and take its state over with this one

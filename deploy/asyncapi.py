@@ -206,7 +206,7 @@ class _Merged:
         return found | ({"headers": {"$ref": f"#/components/schemas/{headers}"}} if headers else {})
 
     def _add_channel(self, name: str, subject: str | None, message: Document) -> None:
-        address, parameters = addressed(subject, "project", "model") if subject else (None, {})
+        address, parameters = addressed(subject, "project", "model", "part") if subject else (None, {})
         self.document["components"]["messages"][name] = message
         channel = {"address": address, "messages": {name: {"$ref": f"#/components/messages/{name}"}}}
         stream = _stream_of(subject or "")

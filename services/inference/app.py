@@ -74,8 +74,9 @@ def build(settings: Settings | None = None) -> Service:
 
 
 async def _reconcile(settings: Settings, data_plane: DataPlane, reconciler: Reconciler) -> None:
-    """The data plane has a connection of its own."""
-    data_plane.connect(await bus.connect("inference", settings))
+    """The data plane has a connection of its own, one for good: who is asked over one may not answer over another."""
+    if not data_plane.has_connection:
+        data_plane.connect(await bus.connect("inference", settings))
     await reconciler.run()
 
 

@@ -45,6 +45,7 @@ class DataPlane:
         self._admission = Admission(settings.limits)
         self._subscriptions: dict[tuple[str, str], tuple[Subscription, ...]] = {}
         self._connection: DirectClient | None = None
+        self._is_settled = True
         self._calls = Calls(
             triton, self._on_done, self._admission, settings.calls_at_once, settings.lost_seconds, self._on_lost
         )
@@ -60,6 +61,10 @@ class DataPlane:
     def connect(self, connection: DirectClient) -> None:
         self._connection = connection
         self._replies.connect(connection)
+
+    @property
+    def has_connection(self) -> bool:
+        return self._connection is not None
 
     def in_flight(self, name: str) -> int:
         """Requests that a version has not answered yet."""
@@ -91,11 +96,17 @@ class DataPlane:
         return self.meter.read(name, self._calls.capacity(name), self._calls.oldest(name))
 
     async def follow(self) -> None:
-        """Make the subscriptions equal to the models that are held here; known to the bus on return."""
+        """Make the subscriptions equal to the models that are held here; known to the bus on return.
+
+        Raises Unavailable where the bus does not say so in time.
+        """
         if self._connection is None or not self._connection.is_connected:
             return
         async with self._following:
-            await self._follow(self._connection)
+            try:
+                await self._follow(self._connection)
+            except nats.errors.Error as error:
+                raise Unavailable("the bus does not confirm what it is asked for; try again") from error
         for name in self._layouts.keys() - self._routing.wanted.keys():
             del self._layouts[name]
         self.meter.keep(set(self._routing.wanted))
@@ -107,8 +118,10 @@ class DataPlane:
             await self._subscribe(connection, *key)
         for key in self._subscriptions.keys() - models:
             await self._unsubscribe(connection, key)
-        if added:
+        self._is_settled &= not added
+        if not self._is_settled:
             await settle(connection)
+            self._is_settled = True
 
     async def _unsubscribe(self, connection: DirectClient, key: tuple[str, str]) -> None:
         for subscription in self._subscriptions.pop(key):

@@ -1,6 +1,6 @@
 """A service that dies right after any commit, publication or answer of the main job changes nothing about its outcome.
 
-One job has all points, as each service may die many times in it; `just chaos` has a job for each point.
+One job has all points, as each service may die many times in it; `just chaos-table` has a job for each point.
 """
 
 from pathlib import Path

@@ -3,7 +3,8 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import nats as nats_client
@@ -11,9 +12,14 @@ import psycopg
 import pytest
 from nats.js.api import StreamConfig
 
+from deploy.embedded.servers import BusUser
 from deploy.embedded.testing_servers import NatsServer, PostgresServer, started
 from shared.artifacts import Artifacts, digest_of
 from shared.errors import DigestMismatch, Unavailable
+from shared.settings import ServiceSettings
+from shared.streams import SERVICES
+from tests.integration.counted import HANDLERS, Pace, prepare, said, say
+from tests.integration.running import Running, running, until
 
 MIB = 1024 * 1024
 ROW = "INSERT INTO t SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 30000)"
@@ -66,6 +72,52 @@ def test_a_database_without_space_refuses_and_goes_on(small: Path) -> None:
         assert connection.execute("SELECT count(*) FROM t WHERE x = 'kept'").fetchone() == (1,)
         filler.unlink()
         connection.execute(ROW)
+
+
+@pytest.mark.parametrize("small", [64], indirect=True)
+async def test_a_bus_whose_disk_is_full_refuses_and_goes_on(
+    small: Path, settings_of: Callable[[str], ServiceSettings]
+) -> None:
+    """What it acknowledged it holds; what it refused waits in the outbox, and is published once there is space.
+
+    NATS may switch its storage off when a write fails: it is started again then, as its operator would.
+    """
+    users = {service: BusUser("password") for service in SERVICES}
+    server = NatsServer(small / "nats", users)
+    with started(server):
+        settings = settings_of("registry").model_copy(update={"nats_url": server.servers})
+        async with running(HANDLERS, Pace(), settings, server) as registry:
+            await prepare(registry)
+            await say(registry, "before")
+            await until(registry._outbox_is_empty)
+            filler = small / "filler"
+            with filler.open("wb", buffering=0) as file, suppress(OSError):
+                while True:
+                    file.write(b"\0" * 4096)
+            tasks = [f"t{number}" for number in range(40)]
+            await say(registry, *tasks)
+
+            async def refused() -> bool:
+                return bool(await registry.rows("SELECT 1 FROM outbox WHERE published_at IS NULL AND last_error <> ''"))
+
+            await until(refused)
+            filler.unlink()
+            if not await healed(registry):
+                print("NATS had switched its storage off and was started again")
+                server.stop()
+                server.start()
+            told = await said(registry)
+            assert sorted(set(told)) == sorted(["before", *tasks])
+            assert await registry.rows("SELECT 1 FROM outbox WHERE dead_at IS NOT NULL") == []
+
+
+async def healed(registry: Running, seconds: float = 10.0) -> bool:
+    """Whether all is published without help."""
+    try:
+        await until(registry._outbox_is_empty, seconds)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def test_a_flipped_bit_is_found_however_it_is_read(tmp_path: Path) -> None:

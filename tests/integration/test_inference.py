@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import nats as nats_client
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from services.inference import store
 from services.inference.app import build
 from services.inference.engine import Triton
 from services.inference.handlers import HANDLERS
+from services.inference.reconciler import Reconciler
 from services.inference.settings import Settings
 from shared import frames, oip
 from shared.artifacts import Artifacts
@@ -190,6 +192,33 @@ async def test_stage_switch_answer_and_drain(house: House) -> None:
     served = await house.service.bus.ask(GetServedModel(model="affine"), Context())
     assert (served.ready, served.version, served.versions) == (True, 2, [2])
     await check_triton_documents(house)
+
+
+async def test_its_loop_may_fail_and_it_answers_by_the_line_over_which_it_was_asked(
+    house: House, nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line for good: over another one the bus forbids an answer to what came over the first."""
+
+    async def lines() -> list[int]:
+        async with httpx.AsyncClient() as client:
+            found = (await client.get(f"{nats.monitor_url}/connz")).json()["connections"]
+        return sorted(each["cid"] for each in found if each.get("name") == "inference")
+
+    await house.register(affine(), 1)
+    await house.said("deployment_staged")
+    before, failed = await lines(), asyncio.Event()
+
+    async def fail(_: object) -> None:
+        monkeypatch.undo()
+        failed.set()
+        raise RuntimeError("as a bug would")
+
+    monkeypatch.setattr(Reconciler, "turn", fail)
+    await failed.wait()
+    await house.register(affine(), 2)
+    await house.said("deployment_staged", 2)  # by the loop that goes on
+    assert (await house.infer(version="2"))[0].status == 200
+    assert await lines() == before
 
 
 async def check_triton_documents(house: House) -> None:

@@ -82,7 +82,8 @@ async def ask(triton: Triton, name: str, model: Served, **feeds: NDArray[Any]) -
 def stub_of(server: TritonServer, name: str) -> psutil.Process:
     """The process in which Triton runs a model."""
     stubs = psutil.Process(server.pid).children(recursive=True)
-    return next(stub for stub in stubs if any(name in part for part in stub.cmdline()))
+    living = (stub for stub in stubs if stub.status() != psutil.STATUS_ZOMBIE)
+    return next(stub for stub in living if any(name in part for part in stub.cmdline()))
 
 
 class TestAnswers:
@@ -315,3 +316,20 @@ class TestCrashes:
         assert AFFINE not in await triton.ready_models()
         await triton.load(AFFINE)
         await ask(triton, AFFINE, affine, x=rows(1))
+
+    async def test_others_answer_while_the_process_of_one_hangs(
+        self, server: TritonServer, triton: Triton, affine: Served, serve: Callable[..., Any]
+    ) -> None:
+        """Its own callers get a deadline, and it answers again once it goes on."""
+        name, x = "default.hangs.1", np.ones((1, 2), np.float32)
+        model = await serve(name, onnx_models.doubled(-1, 2))
+        stub = stub_of(server, name).pid
+        freeze(stub)
+        try:
+            hanging = asyncio.ensure_future(ask(triton, name, model, x=x))
+            for _ in range(10):
+                assert (await ask(triton, AFFINE, affine, x=rows(1))).shape == (1, 3)
+            assert not hanging.done()
+        finally:
+            thaw(stub)
+        np.testing.assert_array_equal(await hanging, 2 * x)
