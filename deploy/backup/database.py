@@ -56,8 +56,6 @@ def keep(dsn: str, folder: Path, say: Callable[[str], None]) -> None:
     errors = running.stderr.read() if running.stderr else ""
     if running.returncode != 0:
         raise BackupFailed(f"the database could not be kept: {errors.strip()}")
-    for path in (folder / FOLDER).iterdir():
-        path.chmod(0o600)
 
 
 def _ended(running: subprocess.Popen[str], seconds: float) -> bool:

@@ -133,11 +133,11 @@ def put_back(folder: Path, home: Home) -> None:
     (home.path / ARTIFACTS).mkdir(mode=0o700, exist_ok=True)
 
 
-def sync_tree(folder: Path) -> None:
-    """All below is on disk, by name too, before anything says that the whole is."""
-    for path in folder.rglob("*"):
+def settle(folder: Path) -> None:
+    """All below is its owner's alone and on disk, by name too, before anything says that the whole is."""
+    for path in (*folder.rglob("*"), folder):
+        path.chmod(0o700 if path.is_dir() else 0o600)
         sync(path)
-    sync(folder)
 
 
 def sync(path: Path) -> None:

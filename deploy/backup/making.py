@@ -47,7 +47,7 @@ class Making:
         with self._stack.locked(), self._draft() as draft:
             manifest = self._fill(draft)
             manifest.write(draft)
-            files.sync_tree(draft)
+            files.settle(draft)
             whole = draft.with_name(draft.name.removesuffix(PARTIAL).removeprefix("."))
             draft.rename(whole)
         files.sync(self._destination)

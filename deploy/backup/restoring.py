@@ -89,7 +89,7 @@ class Restoring:
         for name in OF_THIS_RUN:
             path = self._draft / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        files.sync_tree(self._draft)
+        files.settle(self._draft)
 
     def _bring_together(self, draft: Stack, manifest: Manifest) -> None:
         """Streams onto the bus, and outboxes and inboxes to where the streams end."""
