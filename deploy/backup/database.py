@@ -96,6 +96,7 @@ def migrations(dsn: str) -> dict[str, list[str]]:
     return {
         service: [str(row[0]) for row in connection.execute(MIGRATIONS).fetchall()]
         for service, connection in _schemas(dsn)
+        if _has(connection, "_yoyo_migration")
     }
 
 
@@ -107,18 +108,17 @@ def unknown_migrations(applied: dict[str, list[str]], root: Path = ROOT) -> list
 
 
 def audit_head(dsn: str) -> dict[str, Any]:
-    """Number and digest of the last entry of the audit."""
+    """Number and digest of the last entry of the audit, 0 and none where there is no entry or no audit yet."""
     with provision.connect(dsn) as connection:
-        found = connection.execute(AUDIT_HEAD).fetchone()
-    assert found is not None
-    return {"position": found[0], "digest": found[1]}
+        found = connection.execute(AUDIT_HEAD).fetchone() if _has(connection, "monitor.audit_head") else None
+    return dict(zip(("position", "digest"), found or (0, ""), strict=True))
 
 
 def check_audit(dsn: str, head: dict[str, Any]) -> None:
     """Raises BackupFailed where the audit lacks the entry that was its last when the backup began."""
     with provision.connect(dsn) as connection:
-        found = connection.execute(AUDITED, head).fetchone()
-    if head["position"] and not found:
+        found = not head["position"] or connection.execute(AUDITED, head).fetchone()
+    if not found:
         raise BackupFailed(f"the audit of the backup lacks its entry {head['position']} with digest {head['digest']}")
 
 
@@ -127,9 +127,16 @@ def replay(dsn: str, since: str) -> int:
     total = 0
     for _, connection in _schemas(dsn):
         with connection.transaction():
+            if not _has(connection, "outbox"):
+                continue  # a service that came later than the backup
             connection.execute(REMEMBER, {"since": since})
             total += connection.execute(PUBLISH_AGAIN, {"since": since}).rowcount
     return total
+
+
+def _has(connection: Connection, table: str) -> bool:
+    found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table,)).fetchone()
+    return found == (True,)
 
 
 def _schemas(dsn: str) -> Iterator[tuple[str, Connection]]:
