@@ -84,13 +84,13 @@ down *arguments: install
 [group('stack')]
 [no-exit-message]
 backup *arguments: install
-    @cd "{{ invocation_directory() }}" && "{{ python }}" -m deploy.backup backup "$@"
+    @cd "{{ invocation_directory() }}" && "{{ python }}" -P -m deploy.backup backup "$@"
 
 # make a state folder of a backup: just restore BACKUP [--home FOLDER] [--replace] [--check] [--up]
 [group('stack')]
 [no-exit-message]
 restore *arguments: install
-    @cd "{{ invocation_directory() }}" && "{{ python }}" -m deploy.backup restore "$@"
+    @cd "{{ invocation_directory() }}" && "{{ python }}" -P -m deploy.backup restore "$@"
 
 # show each part: pid, uptime, memory, ready
 [group('stack')]

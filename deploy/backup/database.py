@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from deploy import provision
 from deploy.backup.errors import BackupFailed
 from deploy.embedded.home import size
-from deploy.embedded.launch import base_environment
+from deploy.embedded.launch import Launch, base_environment
 from deploy.embedded.servers import ROOT, postgres_binary
 from deploy.provision import DATABASE_SERVICES, Connection
 
@@ -36,29 +36,32 @@ AUDIT_HEAD = "SELECT position, digest FROM monitor.audit_head"
 AUDITED = "SELECT 1 FROM monitor.audit WHERE position = %(position)s AND digest = %(digest)s"
 
 
-def keep(dsn: str, folder: Path, say: Callable[[str], None]) -> None:
-    """Copy the whole cluster and its log into two archives; the moment that they hold is the end of the copying."""
+def keep(dsn: str, folder: Path, launch_file: Path, say: Callable[[str], None]) -> None:
+    """Copy the whole cluster and its log into two archives; the moment that they hold is the end of the copying.
+
+    The launch file holds the password while the copying goes on, and binds it to this process.
+    """
     where = conninfo_to_dict(dsn)
     argv = [postgres_binary("pg_basebackup"), "--pgdata", str(folder / FOLDER), "--format=tar", "--gzip"]
     argv += ["--compress=gzip:1", "--wal-method=stream", "--checkpoint=fast", "--manifest-checksums=NONE"]
     argv += ["--no-password"]
     argv += ["--host", str(where["host"]), "--port", str(where["port"]), "--username", str(where["user"])]
     environment = base_environment({"PGPASSWORD": str(where["password"]), "PGCONNECT_TIMEOUT": "10", "LC_ALL": "C"})
-    running = subprocess.Popen(
-        argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    command = Launch(argv, str(folder), environment).write(launch_file)
+    running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         while not _ended(running, TOLD_EVERY_SECONDS):
             say(f"database: {size(folder / FOLDER) / MIB:.0f} MiB so far")
     finally:
+        launch_file.unlink()
         if running.poll() is None:
             running.terminate()
-    errors = running.stderr.read() if running.stderr else ""
+    errors = running.communicate()[1].decode(errors="replace")
     if running.returncode != 0:
         raise BackupFailed(f"the database could not be kept: {errors.strip()}")
 
 
-def _ended(running: subprocess.Popen[str], seconds: float) -> bool:
+def _ended(running: subprocess.Popen[bytes], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while running.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)

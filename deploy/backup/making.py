@@ -69,14 +69,25 @@ class Making:
         if self._destination.is_relative_to(self._home.path):
             raise BackupFailed(f"{self._destination} lies in the state folder itself: choose another place")
         earlier = self._earlier()
-        state = size(self._home.path / "postgres" / "data") + size(self._home.path / "nats")
-        needed = state + files.bytes_to_copy(self._home, earlier[0] if earlier else None) + RESERVE
-        check_space(self._destination, needed, "The backup")
+        copied = files.bytes_to_copy(self._home, earlier[0] if earlier else None)
+        check_space(self._destination, self._servers_state() + copied + RESERVE, "The backup")
+
+    def _servers_state(self) -> int:
+        return size(self._home.cluster) + size(self._home.path / "nats")
 
     def _earlier(self) -> tuple[Path, Manifest] | None:
         """The newest backup in the same place, whose artifacts need no copy."""
-        found = [path for path in backups(self._destination) if path.name.startswith(PREFIX)]
-        return (found[-1], read(found[-1])) if found else None
+        return next(reversed(self._readable()), None)
+
+    def _readable(self) -> list[tuple[Path, Manifest]]:
+        """The backups there, the oldest first, without those that cannot be put back any more."""
+        found = []
+        for path in backups(self._destination):
+            try:
+                found.append((path, read(path)))
+            except BackupFailed as error:
+                self._say(f"left alone: {error}")
+        return found
 
     @contextmanager
     def _draft(self) -> Iterator[Path]:
@@ -113,7 +124,7 @@ class Making:
         with files.held(self._home):
             kept_streams, bus = asyncio.run(self._keep_streams(draft))
             audit = database.audit_head(self._stack.info["postgres"])
-            database.keep(dsn, draft, self._say)
+            database.keep(dsn, draft, self._home.launch_file("basebackup"), self._say)
             ended = database.now(dsn)
             self._say("database kept")
             kept_streams = asyncio.run(self._with_numbers_given(kept_streams))
@@ -131,6 +142,7 @@ class Making:
             audit=audit,
             streams=kept_streams,
             left_out=unsound,
+            unpacked=self._servers_state() + files.bytes_to_copy(self._home, None),
             files=_digests(draft) | held | files.keep_own_files(self._home, draft),
         )
 
@@ -155,8 +167,9 @@ class Making:
             await connection.close()
 
     def _prune(self, keep: int) -> None:
-        """Remove the oldest whole backups of this place but for `keep`."""
-        for old in [path for path in backups(self._destination) if path.name.startswith(PREFIX)][:-keep]:
+        """Remove the oldest backups of this state folder but for `keep`."""
+        mine = [path for path, manifest in self._readable() if manifest.source == str(self._home.path)]
+        for old in mine[:-keep]:
             doomed = old.with_name(f".{old.name}{PARTIAL}")
             old.rename(doomed)
             shutil.rmtree(doomed)

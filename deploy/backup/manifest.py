@@ -44,6 +44,7 @@ class Manifest:
     """All that is known of a backup; times are those of the database, in UTC.
 
     `replay_since` lies before the first stream was kept: what the outboxes published from then on is published again.
+    `unpacked` is what all of it takes in a state folder, in bytes.
     """
 
     version: str
@@ -57,6 +58,7 @@ class Manifest:
     audit: dict[str, Any]
     streams: dict[str, Stream]
     left_out: list[str]
+    unpacked: int
     files: dict[str, Kept]
     format: int = FORMAT
 

@@ -48,7 +48,7 @@ class Restoring:
         self._check_home(replace)
         manifest = checked(self._source)
         self._say(f"{len(manifest.files)} files are as they were made")
-        check_space(self._draft, 2 * manifest.size + RESERVE, "The restored state")
+        check_space(self._draft, manifest.unpacked + RESERVE, "The restored state")
         self._build(manifest)
         self._check_home(replace)
         if self._home.path.exists():

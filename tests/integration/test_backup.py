@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from deploy.backup import manifest as manifests
+from deploy.backup.__main__ import main
 from deploy.backup.errors import BackupFailed
 from deploy.backup.making import Making
 from deploy.backup.manifest import PARTIAL, Manifest
@@ -136,7 +137,9 @@ def aged(taken: Taken, folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def restored(taken: Taken, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     stack = Stack(tmp_path_factory.mktemp("restored") / "home", parts=PARTS)
-    Restoring(aged(taken, tmp_path_factory.mktemp("aged")), stack).restore()
+    stack.home.folder("old")
+    (stack.home.path.parent / "home.restoring" / "left").mkdir(parents=True)
+    Restoring(aged(taken, tmp_path_factory.mktemp("aged")), stack).restore(replace=True)
     try:
         stack.up()
         house = House(stack)
@@ -187,6 +190,11 @@ def copied(taken: Taken, folder: Path) -> Path:
 
 
 class TestRestored:
+    def test_what_was_there_before_lies_beside_it(self, restored: House) -> None:
+        home = restored.stack.home.path
+        assert [(path / "old").is_dir() for path in home.parent.glob("home.before-*")] == [True]
+        assert {path.name for path in home.parent.iterdir() if "before" not in path.name} == {"home"}
+
     def test_all_that_was_acknowledged_before_is_there(self, restored: House, taken: Taken) -> None:
         there = {row["id"] for row in restored.rows("auth", "SELECT id FROM api_keys")}
         assert taken.before
@@ -246,14 +254,15 @@ class TestBackup:
         asyncio.run(store.delete(digest))
         assert asyncio.run(store.find(digest)) is None
 
-    def test_the_next_one_links_artifacts_and_old_ones_go_if_asked(
-        self, house: House, taken: Taken, tmp_path: Path
-    ) -> None:
-        first = Making(house.stack, tmp_path / "kept").make()
-        second = Making(house.stack, tmp_path / "kept").make(keep=1)
-        assert manifests.backups(tmp_path / "kept") == [second]
-        assert not first.exists()
-        assert checked(second).files
+    def test_the_next_one_links_artifacts_and_old_ones_go_if_asked(self, house: House, tmp_path: Path) -> None:
+        digest = asyncio.run(Artifacts((house.stack.home.path / "artifacts").as_uri()).put(b"linked"))
+        first, second = (Making(house.stack, tmp_path / "kept").make() for _ in range(2))
+        assert (first / "artifacts" / digest).samefile(second / "artifacts" / digest)
+        (first / manifests.NAME).write_text("rotten")
+        assert manifests.backups(tmp_path / "kept") == [first, second]
+        third = Making(house.stack, tmp_path / "kept").make(keep=1)
+        assert manifests.backups(tmp_path / "kept") == [first, third], "what cannot be read is nobody's to remove"
+        assert (checked(third).files)[f"artifacts/{digest}"].sha256 == digest
 
     def test_an_altered_artifact_is_said_and_left_out(self, house: House, tmp_path: Path) -> None:
         rotten = house.stack.home.path / "artifacts" / digest_of(b"sound")
@@ -325,3 +334,19 @@ class TestRefusals:
             checked(half.rename(tmp_path / f".half{PARTIAL}"))
         with pytest.raises(BackupFailed, match=f"holds the backups {taken.folder.name}"):
             checked(taken.folder.parent)
+
+    @pytest.mark.parametrize("arguments", [["restore", "{nothing}"], ["backup", "--home", "{nothing}"]])
+    def test_the_command_line_says_what_is_wrong(
+        self, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = [argument.format(nothing=tmp_path / "nothing") for argument in arguments]
+        monkeypatch.setattr("sys.argv", ["backup", *given])
+        with pytest.raises(SystemExit, match="nothing"):
+            main()
+
+    def test_the_command_line_looks_at_a_backup(
+        self, taken: Taken, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("sys.argv", ["backup", "restore", "--check", str(taken.folder)])
+        main()
+        assert f"{taken.folder} can be put back" in capsys.readouterr().out

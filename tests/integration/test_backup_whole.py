@@ -1,4 +1,4 @@
-"""A backup of the whole system while a model is trained: the training goes on in the restored one, as if undisturbed."""
+"""A backup of the whole system while a model is trained: the training goes on in the restored one as if undisturbed."""
 
 from pathlib import Path
 
