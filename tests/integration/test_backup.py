@@ -60,8 +60,9 @@ class Load:
         with psycopg.connect(self.house.stack.info["postgres"], autocommit=True) as database:
             before = database.execute("SELECT digest FROM named").fetchone()
             digest = asyncio.run(store.put(os.urandom(20_000)))
-            database.execute("TRUNCATE named")
-            database.execute("INSERT INTO named VALUES (%s)", (digest,))
+            with database.transaction():
+                database.execute("DELETE FROM named")
+                database.execute("INSERT INTO named VALUES (%s)", (digest,))
             if before:
                 asyncio.run(store.delete(before[0]))
 
