@@ -80,6 +80,18 @@ up *arguments: install
 down *arguments: install
     @"{{ python }}" -m deploy.embedded down "$@"
 
+# keep the state of the running stack in a folder of its own: just backup [FOLDER] [--keep 7]
+[group('stack')]
+[no-exit-message]
+backup *arguments: install
+    @cd "{{ invocation_directory() }}" && "{{ python }}" -P -m deploy.backup backup "$@"
+
+# make a state folder of a backup: just restore BACKUP [--home FOLDER] [--replace] [--check] [--up]
+[group('stack')]
+[no-exit-message]
+restore *arguments: install
+    @cd "{{ invocation_directory() }}" && "{{ python }}" -P -m deploy.backup restore "$@"
+
 # show each part: pid, uptime, memory, ready
 [group('stack')]
 [no-exit-message]

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -20,6 +20,8 @@ from shared.errors import DigestMismatch, NotFound, Unavailable
 GET_SECONDS = 60.0
 FILE_SECONDS = 300.0
 CHUNK_BYTES = 1024 * 1024
+HOLD = "holds/backup"
+HOLD_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,19 @@ class Artifacts:
         return Kept(item["path"], item["size"], item["last_modified"])
 
     async def delete(self, digest: str) -> None:
-        """Forget an artifact, for the one who alone named it; one that is gone already is no error."""
+        """Forget an artifact, for the one who alone named it; one that is gone already is no error.
+
+        While a backup holds the store, it stays, and is garbage that is collected later.
+        """
+        if await self._is_held():
+            return
         with suppress(FileNotFoundError):
             await obstore.delete_async(self._store, digest)
+
+    async def _is_held(self) -> bool:
+        """A hold that nobody renews ends by itself."""
+        hold = await self.find(HOLD)
+        return hold is not None and hold.stored_at > datetime.now(UTC) - timedelta(seconds=HOLD_SECONDS)
 
 
 @contextmanager

@@ -50,53 +50,53 @@ class Stack:
         self.home = Home(Path(home).absolute())
         self.parts = [part for part in PARTS if part in parts]
         self.settings = settings or {}
-        self._say = say
+        self.say = say
         self._plan: Plan | None = None
         self._begun = time.monotonic()
 
     def up(self) -> None:
         """Start what does not run yet and return when all is ready."""
         self._check_place()
-        with self._locked():
+        with self.locked():
             self._begun = time.monotonic()
             if self.is_up() and self.home.provisioned_file.exists():
-                self._say(f"already running: {self.address}")
+                self.say(f"already running: {self.address}")
                 return
             if not self.manager.answers():
                 check_space(self.home.path, self.home.space_needed(), "The stack")
                 self._prepare()
             self._start(self.parts, provisioned=False)
-            self._say(f"{self._elapsed()}  ready: {self.address}")
+            self.say(f"{self._elapsed()}  ready: {self.address}")
 
     def down(self) -> None:
         """Stop services, then servers, then the process manager; what does not stop in time is killed."""
         if not self.home.path.exists():
-            self._say(f"nothing runs in {self.home.path}")
+            self.say(f"nothing runs in {self.home.path}")
             return
         self._check_place()
-        with self._locked():
+        with self.locked():
             self._begun = time.monotonic()
             ran = self.manager.answers()
             if ran:
-                self._say(f"{self._elapsed()}  stopping")
+                self.say(f"{self._elapsed()}  stopping")
                 self.manager.shutdown()
                 self._wait_for_end()
             killed = self._reap()
             for name in killed:
-                self._say(f"{self._elapsed()}  {name} did not stop and was killed")
+                self.say(f"{self._elapsed()}  {name} did not stop and was killed")
             self.home.stack_file.unlink(missing_ok=True)
-            self._say(f"{self._elapsed()}  down" if ran or killed else f"nothing runs in {self.home.path}")
+            self.say(f"{self._elapsed()}  down" if ran or killed else f"nothing runs in {self.home.path}")
 
     def start(self, parts: Collection[str]) -> None:
         """Start further parts of a running stack, or some that were stopped, and wait until they are ready."""
         wanted = [part for part in PARTS if part in parts]
-        with self._locked():
+        with self.locked():
             self._begun = time.monotonic()
             self._start(wanted, provisioned=set(wanted) <= set(SERVERS))
 
     def stop(self, parts: Collection[str]) -> None:
         """Stop parts in good order; they stay down until started."""
-        with self._locked():
+        with self.locked():
             self.manager.stop([part for part in reversed(PARTS) if part in parts])
 
     def kill(self, name: str) -> int:
@@ -128,6 +128,10 @@ class Stack:
     def check_running(self) -> None:
         if not self.home.path.exists() or not self.manager.answers():
             raise StackError(f"no stack runs in {self.home.path}: start one with ./justw up")
+
+    def runs(self) -> bool:
+        """Whether anything of an earlier start still lives here, be it what a crash left over."""
+        return self.manager.answers() or any(map(processes.is_alive, self._recorded().values()))
 
     def is_up(self) -> bool:
         """Whether every part runs and is ready."""
@@ -193,21 +197,21 @@ class Stack:
         check_writable(self.home.path, OTHER_HOME)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One `up` or `down` at a time; the lock goes with its process."""
+    def locked(self) -> Iterator[None]:
+        """One `up`, `down` or backup at a time; the lock goes with its process."""
         self.home.lock_file.touch(mode=0o600)
         with self.home.lock_file.open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._say(f"waiting for another up or down in {self.home.path}")
+                self.say(f"waiting for another up, down or backup in {self.home.path}")
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def _prepare(self) -> None:
         """From nothing or from the remains of a crash to a running process manager."""
         for name in self._reap():
-            self._say(f"{self._elapsed()}  {name} was left over from a crash and was killed")
+            self.say(f"{self._elapsed()}  {name} was left over from a crash and was killed")
         self.home.stack_file.unlink(missing_ok=True)
         self.home.provisioned_file.unlink(missing_ok=True)
         self._plan = Plan.make(self.home, self.settings)
@@ -219,7 +223,7 @@ class Stack:
         mark = processes.identity(manager.pid)
         write_private(self.home.processes_file, json.dumps({"supervisord": mark} if mark else {}))
         self._wait(self.manager.answers, lambda: manager.poll() is None, "supervisord.out")
-        self._say(f"{self._elapsed()}  process manager started")
+        self.say(f"{self._elapsed()}  process manager started")
 
     def _start(self, parts: list[str], provisioned: bool) -> None:
         servers = [part for part in parts if part in SERVERS]
@@ -233,7 +237,7 @@ class Stack:
         if not provisioned:
             self.provision()
             write_private(self.home.provisioned_file, "")
-            self._say(f"{self._elapsed()}  database and bus provisioned")
+            self.say(f"{self._elapsed()}  database and bus provisioned")
         self.manager.start(services)
         self.wait_ready(services)
         self._say_started(services)
@@ -241,7 +245,7 @@ class Stack:
 
     def _say_started(self, parts: list[str]) -> None:
         if parts:
-            self._say(f"{self._elapsed()}  {', '.join(parts)} ready")
+            self.say(f"{self._elapsed()}  {', '.join(parts)} ready")
 
     def _running(self) -> dict[str, int]:
         return self.manager.pids()

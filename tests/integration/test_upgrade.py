@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from deploy.backup.making import Making
+from deploy.backup.restoring import Restoring
 from deploy.bootstrap import ROOT
 from deploy.embedded.stack import Stack
 from tests.house import House, until
@@ -68,3 +70,24 @@ def test_state_of_an_earlier_commit_is_taken_over(tmp_path: Path, commit: str) -
         until(lambda: judged(house, version + 1), what="the next version to be judged, for better or for worse")
     finally:
         Stack(home).down()
+
+
+def test_a_backup_of_an_earlier_commit_is_put_back(tmp_path: Path) -> None:
+    """Taken by this one while the earlier one runs; migrations come with the first start."""
+    old, home = earlier(FIRST_WHOLE_STACK, tmp_path / "earlier"), tmp_path / "state"
+    new = Stack(tmp_path / "restored")
+    try:
+        embedded(old, "up", home)
+        house = House(Stack(home))
+        task = house.train("before", epochs=6)
+        version, prediction = house.wait_served(task)["version"], predict(house)
+        backup = Making(Stack(home), tmp_path / "backups").make()
+        embedded(old, "down", home)
+        Restoring(backup, new).restore()
+        new.up()
+        house = House(new)
+        assert (house.wait_served(task)["version"], predict(house)) == (version, prediction)
+        assert house.wait_task(house.train("after", epochs=6))["state"] == "succeeded"
+    finally:
+        Stack(home).down()
+        new.down()

@@ -1,0 +1,1 @@
+"""Backups of the embedded stack while it runs, and homes made of them."""
