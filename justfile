@@ -110,7 +110,7 @@ logs *arguments: install
 aimass *arguments: install
     @"{{ python }}" -m deploy.embedded.command_line "$@"
 
-# repeat the admin step on the running stack: roles, migrations, streams, consumers
+# show what the admin step would change on the running stack (roles, migrations, streams, consumers), and do it; --plan: only show
 [group('stack')]
 [no-exit-message]
 provision *arguments: install
@@ -210,7 +210,7 @@ new-service name: install
 ray *arguments: install
     @"{{ python }}" -m deploy.ray "$@"
 
-# write what follows from the code: docs/reference/, docs/graph.md, docs/library.md, docker-compose.yml, lists in READMEs
+# write what follows from the code: docs/reference/, docs/graph.md, docs/library.md, docs/asyncapi.json, docs/events.md, docker-compose.yml, lists in READMEs
 [group('docs')]
 docs: install
     @"{{ python }}" -m deploy.reference

@@ -26,7 +26,7 @@ from shared.context import Context
 from shared.db import Connection, Database
 from shared.envelope import ORIGINAL_POSITION, Envelope, read_data, read_envelope
 from shared.errors import InvalidInput, Unavailable
-from shared.events.base import Command, Event, Foreign
+from shared.events.base import EXTENSION_TYPES, Command, Event, Foreign
 from shared.handlers import EventHandler, Handlers
 from shared.streams import ACK_WAIT, MAX_WORKERS, RETRY, consumers, dlq_subject
 from shared.work import Save, Work
@@ -34,7 +34,6 @@ from shared.work import Save, Work
 HANDLE_SECONDS = ACK_WAIT * 0.8
 
 Kinds = dict[str, tuple[type[Event] | type[Command], EventHandler]]
-EXTENSION_TYPES = "ext-"
 
 
 class _AndExtensions(Kinds):

@@ -68,6 +68,9 @@ class Event(Message):
         return f"{self.domain()}/{getattr(self, self.about)}"
 
 
+EXTENSION_TYPES = "ext-"
+
+
 class Foreign(Event):
     """What an extension said: checked against the schema that it registered, and nothing that the platform knows."""
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import nats
 import psycopg
 import pytest
@@ -47,7 +48,13 @@ class Load:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def make_key(self) -> str:
-        made = self.house.http.post("/api/v1/api-keys", json={"name": "load", "roles": ["viewer"]})
+        """Ask until it is acknowledged: on a busy machine the answer may be to come back later."""
+
+        def answered() -> httpx.Response | None:
+            response = self.house.http.post("/api/v1/api-keys", json={"name": "load", "roles": ["viewer"]})
+            return None if response.status_code == 503 else response
+
+        made = until(answered, what="a key to be made")
         assert made.status_code == 201, made.text
         key = made.json()
         self.acknowledged[key["id"]] = time.time()

@@ -15,6 +15,7 @@ from services.monitor.replaying.store import Span
 from services.monitor.settings import Settings
 from shared.db import Connection, Database
 from shared.errors import Conflict, Unavailable
+from shared.events.bus import AuditAdvanced
 from shared.reading import StreamReader
 from shared.streams import SUBJECT_EVENTS
 
@@ -22,7 +23,8 @@ ALL = "evt.>"
 BATCH = 500
 TAIL = 1000
 SWAP_ATTEMPTS = 10
-HEARD = {event.type_name(): event for event in HANDLERS.events if event.stream == "EVT"}
+TOLD = (event for event in HANDLERS.events if event.stream == "EVT" and event is not AuditAdvanced)
+HEARD = {event.type_name(): event for event in TOLD}
 Report = Callable[[str], None]
 
 
