@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from services.monitor.tracing.domain import Known, thing_of, trace_of, version_of
-from shared.names import new_id
 from shared.rpc.monitor import TimelineEntry
 from shared.rpc.tasks import TaskView
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
-PIPELINE, STUDY, TRAIN = f"pipeline-{new_id()}", f"tune-{new_id()}", f"train-{new_id()}"
+CHAIN = "019ac8f0-0c25-7429-a133-326f2a9374d8"
+PIPELINE, STUDY, TRAIN = (f"{kind}-{CHAIN}" for kind in ("pipeline", "tune", "train"))
 
 
 def event(number: int, kind: str, subject: str, cause: str = "", **data: Any) -> TimelineEntry:
@@ -61,13 +61,13 @@ def test_versions_are_written_in_several_ways(name: str) -> None:
     assert version_of(name) == ("cnn", 3)
 
 
-@pytest.mark.parametrize("name", ["cnn", "cnn/0", "cnn/03", "a/b/3", new_id(), TRAIN, "", "CNN/3", "cnn/3\n"])
+@pytest.mark.parametrize("name", ["cnn", "cnn/0", "cnn/03", "a/b/3", CHAIN, TRAIN, "", "CNN/3", "cnn/3\n"])
 def test_other_texts_are_no_versions(name: str) -> None:
     assert version_of(name) is None
 
 
 def test_kinds_of_ids() -> None:
-    assert (thing_of(TRAIN), thing_of(PIPELINE), thing_of(new_id()), thing_of("train-1")) == (
+    assert (thing_of(TRAIN), thing_of(PIPELINE), thing_of(CHAIN), thing_of("train-1")) == (
         "train",
         "pipeline",
         "",
