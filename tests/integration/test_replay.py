@@ -16,6 +16,7 @@ from services.monitor.replaying.engine import Replay
 from services.monitor.retention import Retention
 from services.monitor.settings import Settings
 from shared.errors import Conflict
+from shared.events.base import Foreign
 from shared.events.common import TaskState
 from shared.events.models import ModelArchived
 from shared.events.tasks import TaskChanged
@@ -57,6 +58,8 @@ async def said(monitor: Running, tasks: int = 5) -> None:
         await monitor.publish(EpochCompleted(task_id=f"train-{number}", metrics={"loss": float("nan")}))
     await monitor.publish(ModelArchived(model="cnn"), time="", project="other")
     await monitor.publish(ModelArchived(model="cnn"), time=(NOW + timedelta(days=1)).isoformat())
+    placed = {"type": "ext-shop.v1.OrderPlaced", "subject": "orders/7", "source": "ext-shop"}
+    await monitor.publish(Foreign(total=12), to="evt.default.ext-shop.v1.order_placed", **placed)
     await monitor.settled()
 
 
@@ -67,7 +70,7 @@ async def test_the_state_is_the_same(monitor: Running) -> None:
     assert [(v.before.digest, v.after.rows) for v in found.values()] == [
         (v.after.digest, v.after.rows) for v in found.values()
     ]
-    assert {table: verdict.after.rows for table, verdict in found.items()} == {"timeline": 22, "task_list": 5}
+    assert {table: verdict.after.rows for table, verdict in found.items()} == {"timeline": 23, "task_list": 5}
     assert {table: await monitor.rows(f"SELECT * FROM {table} ORDER BY 1, 2, 3") for table in REBUILT} == kept
 
 
@@ -143,13 +146,13 @@ async def test_what_the_log_has_no_more_is_taken_over(monitor: Running) -> None:
     await monitor.js.purge_stream("EVT", seq=11)
     found = await rebuilt(monitor)
     assert all(verdict.before == verdict.after for verdict in found.values())
-    assert found["timeline"].after.rows == 22
+    assert found["timeline"].after.rows == 23
     await monitor.rows("UPDATE timeline SET at = at - interval '40 days' WHERE position < 11")
     assert monitor.service.database is not None
     await Retention(monitor.service.database, Settings()).prune()
     found = await rebuilt(monitor)
     assert all(verdict.before == verdict.after for verdict in found.values())
-    assert (found["timeline"].after.rows, found["task_list"].after.rows) == (12, 5)
+    assert (found["timeline"].after.rows, found["task_list"].after.rows) == (13, 5)
 
 
 async def test_a_subject_that_is_full_has_an_edge_of_its_own(monitor: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +163,7 @@ async def test_a_subject_that_is_full_has_an_edge_of_its_own(monitor: Running, m
     await monitor.rows("UPDATE timeline SET actor = 'eve' WHERE position = 1")
     found = await rebuilt(monitor)
     assert (found["timeline"].difference.changed, found["timeline"].difference.surplus) == (1, 0)
-    assert found["timeline"].after.rows == 22 and found["task_list"].before == found["task_list"].after
+    assert found["timeline"].after.rows == 23 and found["task_list"].before == found["task_list"].after
 
 
 async def test_one_at_a_time(monitor: Running) -> None:

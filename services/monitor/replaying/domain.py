@@ -10,7 +10,7 @@ from services.monitor.rows import event_row
 from shared.dispatch import context_of
 from shared.envelope import Envelope, read_data, read_envelope
 from shared.errors import InvalidInput
-from shared.events.base import Event
+from shared.events.base import EXTENSION_TYPES, Event, Foreign
 from shared.reading import Stored
 
 REBUILT = ("timeline", "task_list")
@@ -75,10 +75,8 @@ def read_row(stored: Stored, heard: dict[str, type[Event]]) -> tuple[Any, ...] |
     """The row that monitor's handler makes of a message; None for what it does not hear or cannot read."""
     try:
         envelope = read_envelope(stored.subject, stored.headers, stored.data, stored.sequence, stored.at)
-        if envelope.type not in heard:
-            return None
-        event = heard[envelope.type].model_validate(read_data(stored.headers, stored.data))
-        return _row(envelope, event)
+        kind = Foreign if envelope.type.startswith(EXTENSION_TYPES) else heard.get(envelope.type)
+        return None if kind is None else _row(envelope, kind.model_validate(read_data(stored.headers, stored.data)))
     except (InvalidInput, ValueError):  # such as JSON that is none: a dead letter of monitor's
         return None
 
