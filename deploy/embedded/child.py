@@ -81,7 +81,18 @@ def open_lifeline(environment: dict[str, str]) -> None:
     environment["AIMASS_LIFELINE"] = f"{ends[0]}:{ends[1]}"
 
 
+def hand_on_listener(launch: dict[str, Any]) -> None:
+    """The socket that the process manager holds for the gateway is nobody else's."""
+    if (number := os.environ.get("AIMASS_LISTENING")) is None:
+        return
+    if launch["listens"]:
+        launch["environment"]["GATEWAY_LISTENER"] = number
+    else:
+        os.close(int(number))
+
+
 def prepare(launch: dict[str, Any]) -> None:
+    hand_on_listener(launch)
     if launch["start_marker"]:
         wait_since_last_start(Path(launch["start_marker"]), launch["least_seconds_between_starts"])
     if launch["shared_memory_prefix"]:

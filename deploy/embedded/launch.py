@@ -24,6 +24,7 @@ class Launch:
     environment: dict[str, str] = field(default_factory=dict)
     user_namespace: bool = False
     lifeline: bool = False
+    listens: bool = False
     shared_memory_prefix: str | None = None
     postgres_data: str | None = None
     start_marker: str | None = None

@@ -15,6 +15,8 @@ from deploy.embedded.servers import ROOT
 from shared.streams import SERVICES
 
 DRAIN_SECONDS = 20
+ADDRESS, LISTENING = "AIMASS_ADDRESS", "AIMASS_LISTENING"
+LOW_DESCRIPTORS = 512
 SERVER_STOP_SECONDS = 12
 LOGGED = {"redirect_stderr": "true", "stdout_logfile_maxbytes": "10MB", "stdout_logfile_backups": "3"}
 
@@ -55,6 +57,7 @@ def configuration(home: Home, launches: Mapping[str, Launch]) -> str:
                 "logfile_backups": "2",
                 "pidfile": escaped(home.folder("run") / "supervisord.pid"),
                 "umask": "077",
+                "minfds": str(LOW_DESCRIPTORS),
             },
             "unix_http_server": {"file": escaped(home.socket), "chmod": "0600"},
             "rpcinterface:supervisor": {
@@ -85,8 +88,11 @@ def listener(home: Home) -> dict[str, str]:
     }
 
 
-def start_manager(home: Home, inherited: Collection[int]) -> subprocess.Popen[bytes]:
-    """Start supervisord detached from this terminal; it outlives us, and with it what these descriptors lock."""
+def start_manager(home: Home, address: str, inherited: Collection[int]) -> subprocess.Popen[bytes]:
+    """Start supervisord detached from this terminal; it outlives us, and with it what these descriptors lock.
+
+    It listens at the address in the gateway's place.
+    """
     command = [sys.executable, "-m", "deploy.embedded.supervise", "-c", str(home.manager_config)]
     output = home.log("supervisord.out")
     output.touch(mode=0o600)
@@ -94,7 +100,7 @@ def start_manager(home: Home, inherited: Collection[int]) -> subprocess.Popen[by
         return subprocess.Popen(
             command,
             cwd=home.path,
-            env=base_environment({"PYTHONPATH": str(ROOT)}),
+            env=base_environment({"PYTHONPATH": str(ROOT), ADDRESS: address}),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

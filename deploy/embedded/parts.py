@@ -73,8 +73,11 @@ class Plan:
         """What was chosen before."""
         return cls(home, home.kept_ports(), home.secrets(SECRETS), settings)
 
+    def address(self, port: str) -> str:
+        return f"{LOOPBACK}:{self.ports[port]}"
+
     def url(self, port: str) -> str:
-        return f"http://{LOOPBACK}:{self.ports[port]}"
+        return f"http://{self.address(port)}"
 
     @property
     def bus_url(self) -> str:
@@ -135,7 +138,8 @@ def service_launch(plan: Plan, service: str) -> Launch:
     environment |= {"PYTHONPATH": os.pathsep.join(map(str, folders)), "PYTHONUNBUFFERED": "1"}
     argv = [sys.executable, "-m", f"services.{service}"]
     folder = str(plan.home.folder("work", service))
-    return Launch(argv, folder, base_environment(environment), least_seconds_between_starts=2.0)
+    listens = service == "gateway"
+    return Launch(argv, folder, base_environment(environment), listens=listens, least_seconds_between_starts=2.0)
 
 
 def common_settings(plan: Plan, service: str) -> dict[str, str]:

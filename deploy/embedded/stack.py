@@ -219,7 +219,7 @@ class Stack:
         catalogue.write_bus_config(self._plan, users)
         write_private(self.home.endpoints_file, json.dumps(self._plan.endpoints()))
         write_configuration(self.home, catalogue.launches(self._plan))
-        manager = start_manager(self.home, reservations(self._plan.ports.values()))
+        manager = start_manager(self.home, self._plan.address("gateway"), reservations(self._plan.ports.values()))
         mark = processes.identity(manager.pid)
         write_private(self.home.processes_file, json.dumps({"supervisord": mark} if mark else {}))
         self._wait(self.manager.answers, lambda: manager.poll() is None, "supervisord.out")

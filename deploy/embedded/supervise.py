@@ -1,12 +1,19 @@
-"""supervisord that looks at its children when one of them ends, rather than once a second."""
+"""supervisord that looks at its children when one of them ends, rather than once a second.
 
+It holds the socket that the gateway listens on, so that who connects while the gateway starts again only waits.
+"""
+
+import fcntl
 import os
 import signal
+import socket
 from contextlib import suppress
 from typing import Any
 
 from supervisor.options import ServerOptions
 from supervisor.supervisord import go
+
+from deploy.embedded.manager import ADDRESS, LISTENING, LOW_DESCRIPTORS
 
 AT_ONCE = 4096
 
@@ -38,7 +45,15 @@ def keep_inherited() -> None:
     """Descriptors from `up` keep the stack's ports reserved while it runs; children are not given them."""
 
 
+def listen() -> None:
+    """child.py gives the descriptor to the gateway alone; supervisord itself closes only low ones in its children."""
+    host, _, port = os.environ.pop(ADDRESS).rpartition(":")
+    held = socket.create_server((host, int(port)), backlog=1024)
+    os.environ[LISTENING] = str(fcntl.fcntl(held.detach(), fcntl.F_DUPFD, LOW_DESCRIPTORS))
+
+
 def main() -> None:
+    listen()
     options = ServerOptions()
     wake_for_signals(options)
     options.cleanup_fds = keep_inherited

@@ -1,6 +1,7 @@
 """The HTTP server: uvicorn on one listener, which drains when the service does."""
 
 import asyncio
+import os
 import socket
 
 import uvicorn
@@ -31,7 +32,7 @@ class HttpServer:
     """Serves until it is closed; then finishes what is in flight, within `drain_seconds`."""
 
     def __init__(self, settings: Settings, app: ASGIApp, followers: Followers) -> None:
-        self._address = (settings.host, settings.port)
+        self._address, self._given = (settings.host, settings.port), settings.listener
         self._followers = followers
         self._ended = asyncio.Event()
         self._server = Server(
@@ -51,13 +52,19 @@ class HttpServer:
         )
 
     async def serve(self) -> None:
-        listener = socket.create_server(self._address, backlog=1024)
+        listener = self._listener()
         listener.setblocking(False)
         self._ended.clear()
         try:
             await self._server.serve(sockets=[listener])
         finally:
             self._ended.set()
+
+    def _listener(self) -> socket.socket:
+        """Connections to one that was given wait for the next gateway when this one ends."""
+        if self._given is None:
+            return socket.create_server(self._address, backlog=1024)
+        return socket.socket(fileno=os.dup(self._given))
 
     async def close(self) -> None:
         self._followers.stop()

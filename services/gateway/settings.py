@@ -18,6 +18,9 @@ class Settings(ServiceSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(ge=1, le=65535)
+    listener: int | None = Field(
+        default=None, ge=3, description="descriptor of a socket that listens already, in place of host and port"
+    )
     grpc_port: int | None = Field(default=None, ge=1, le=65535, description="without it, gRPC is not served")
     infer_seconds: float = Field(default=10, gt=0, description="deadline of a request that names none")
     infer_seconds_max: float = Field(default=120, gt=0)

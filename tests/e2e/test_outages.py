@@ -1,10 +1,14 @@
 """With a server down, what can go on goes on; the rest says 503 and when to come back; all recover without help."""
 
 import json
+import os
+import signal
 import time
 from typing import Any
 
 import httpx
+import psutil
+import pytest
 
 from tests.e2e.test_open_inference import IMAGES, MODEL
 from tests.house import House, until
@@ -86,6 +90,16 @@ def test_a_killed_triton_serves_its_champion_again(house: House, champion: int) 
 
 def events(house: House, name: str) -> list[dict[str, Any]]:
     return house.rows("monitor", f"SELECT data FROM timeline WHERE type LIKE '%.{name}' ORDER BY at")
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_who_connects_while_the_gateway_starts_again_only_waits(house: House, end: signal.Signals) -> None:
+    before = house.stack.pid("gateway")
+    os.kill(before, end)
+    until(lambda: not psutil.pid_exists(before), what="its end")
+    response = httpx.get(f"{house.http.base_url}/v2", timeout=60)
+    assert response.status_code == 200
+    until(lambda: house.stack.is_ready("gateway"), what="the gateway")
 
 
 def test_a_revoked_key_is_refused(house: House) -> None:
