@@ -97,7 +97,7 @@ def test_who_connects_while_the_gateway_starts_again_only_waits(house: House, en
     before = house.stack.pid("gateway")
     os.kill(before, end)
     until(lambda: not psutil.pid_exists(before), what="its end")
-    response = httpx.get(f"{house.http.base_url}/v2", timeout=60)
+    response = httpx.get(f"{house.http.base_url}/v2/health/live", timeout=60)
     assert response.status_code == 200
     until(lambda: house.stack.is_ready("gateway"), what="the gateway")
 
