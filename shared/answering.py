@@ -21,6 +21,8 @@ from shared.work import Work
 
 RPC_DEADLINE = 20.0
 REPLY_MARGIN = 4096
+# A client that asks again after a month means another thing.
+PRUNE_KEYS = "DELETE FROM idempotency WHERE created_at < now() - interval '30 days'"
 Way = Callable[[Request[Any], RpcHandler, Context], Awaitable[BaseModel]]
 
 # Claim an idempotency key; nothing comes back when somebody did before.

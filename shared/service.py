@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from shared import failpoints, inbox, observe
+from shared import answering, failpoints, inbox, observe
 from shared.bus import Bus
 from shared.db import Database
 from shared.dispatch import Dispatcher
@@ -51,7 +51,7 @@ class Service:
         self._loops: dict[str, Loop] = {}
         self._early: dict[str, Loop] = {}
         self._closing: list[Loop] = []
-        self._prunings = [inbox.PRUNE, inbox.PRUNE_ATTEMPTS]
+        self._prunings = [inbox.PRUNE, inbox.PRUNE_ATTEMPTS, answering.PRUNE_KEYS]
         self._stop = asyncio.Event()
         self._paused: set[str] = set()
 
@@ -100,7 +100,7 @@ class Service:
         loops = dict(self._loops) | {"guard": self._guard}
         if self.relay:
             relay = self.relay
-            loops |= {"relay": lambda: relay.run(self.bus), "prune": self._prune}
+            loops |= {"relay": lambda: relay.run(self.bus), "prune": self._keep_pruning}
         return loops
 
     def _operations(self) -> Operations:
@@ -194,14 +194,18 @@ class Service:
         """A problem of the control plane, which does not stop a data plane."""
         self.readiness.report(check, problem, essential=self._control_is_essential)
 
-    async def _prune(self) -> None:
-        assert self.database is not None and self.relay is not None
+    async def _keep_pruning(self) -> None:
         while True:
-            await self.relay.prune()
-            async with self.database.connection() as connection:
-                for statement in self._prunings:
-                    await connection.execute(statement)
+            await self.prune()
             await asyncio.sleep(PRUNE_SECONDS)
+
+    async def prune(self) -> None:
+        """Drop what nobody needs any more."""
+        assert self.database is not None and self.relay is not None
+        await self.relay.prune()
+        async with self.database.connection() as connection:
+            for statement in self._prunings:
+                await connection.execute(statement)
 
     async def _drain(self) -> None:
         """Stop taking work, finish what is there, close."""

@@ -234,6 +234,24 @@ async def test_an_idempotency_key_gives_the_same_reply(service: tuple[Service, P
         await started.bus.ask(SubmitTask(model="other"), context, service="registry")
 
 
+OLD_ROWS = """
+INSERT INTO inbox (consumer, event_id, handled_at) SELECT 'registry', day, now() - day * interval '1 day'
+FROM unnest('{39,41}'::int[]) AS day;
+INSERT INTO idempotency (project, key, request_hash, created_at) SELECT 'p', day, '', now() - day * interval '1 day'
+FROM unnest('{29,31}'::int[]) AS day
+"""
+
+
+async def test_what_nobody_needs_any_more_is_dropped(service: tuple[Service, Parts]) -> None:
+    started, _ = service
+    assert started.database
+    async with started.database.connection() as connection:
+        await connection.execute(OLD_ROWS)
+        await started.prune()
+        left = await connection.fetch("SELECT event_id FROM inbox UNION ALL SELECT key FROM idempotency ORDER BY 1")
+    assert [row[0] for row in left] == ["29", "39"]
+
+
 async def test_a_missing_consumer_is_drift(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) -> None:
     await provision_bus_over(nats.url, [])
     with pytest.raises(BaseExceptionGroup) as caught:
