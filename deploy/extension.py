@@ -7,8 +7,8 @@ from nats.js.api import ConsumerConfig
 from deploy.embedded.servers import BusUser
 from shared.commands.trainer import TrainModel
 from shared.names import DEFAULT_PROJECT
+from shared.streams import EXTENSION as EXTENSION
 
-EXTENSION = "extension"
 STREAM = "EVT"
 INBOX = f"_INBOX_{EXTENSION}"
 COMMAND = TrainModel.subject(DEFAULT_PROJECT)

@@ -16,7 +16,7 @@ LEFT = """made services/{name}/, and named it in shared/streams.py; what is left
   services/{name}/README.md    what it decides and owns; ./justw docs keeps the lists right
   services/{name}/handlers.py  what it hears and answers, with its requests in shared/rpc/{name}.py
   shared/events/__init__.py    the domain whose events it says, if it says any
-  services/gateway/            its name in `asks` of handlers.py and its routes, if people are to reach it
+  services/gateway/            its routes, if people are to reach it
 then ./justw docs, and ./justw down and up: bus and database know a new service by their next start"""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from nats.js.api import ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 
-from shared.events import DOMAINS, said_by
+from shared.events import DOMAINS, EVERY_SERVICE, said_by
 from shared.events.base import Command, Event
 from shared.rpc.base import Request
 
@@ -37,6 +37,7 @@ CREDENTIALS = "credentials"
 CREDENTIAL_SUBJECT = f"$KV.{CREDENTIALS}"
 REVOKED_SUBJECT = "auth.revoked"
 CHANGED_SUBJECT = "auth.changed"
+EXTENSION = "extension"
 EXTENSION_EVENTS = "evt.*.*.v1.*"
 EXTENSION_INTAKE = "ext.*.*.v1.*"
 
@@ -185,6 +186,13 @@ def _said_subjects(service: str) -> Iterable[str]:
     yield from sorted(event.subject("*") for event in said if event.stream != "EVT")
 
 
+def _others_consumers(service: str) -> Iterable[str]:
+    """What who makes consumers of extensions may not touch: those of services, and of the bus user for others."""
+    for other in (*(each for each in SERVICES if each != service), EXTENSION):
+        for verb in ("CREATE", "DELETE"):
+            yield from (f"$JS.API.CONSUMER.{verb}.EVT.{other}", f"$JS.API.CONSUMER.{verb}.EVT.{other}.>")
+
+
 def streams_of(declaration: Declaration) -> tuple[StreamConfig, ...]:
     """The streams that a service hears, says, reads or buries in; it starts only where these are as declared."""
     needed = {*declaration.wildcards(), *declaration.reads}
@@ -210,7 +218,9 @@ def permissions(declaration: Declaration) -> Permissions:
     if declaration.wildcards():
         granted.publish.append(dlq_subject(service))
     if EXTENSION_EVENTS in declaration.publishes:  # of extensions only, not of the platform's domains
-        granted.deny_publish += [f"evt.*.{domain}.>" for domain, said in DOMAINS.items() if service not in said]
+        others = [domain for domain, said in DOMAINS.items() if not {service, EVERY_SERVICE} & {*said}]
+        granted.deny_publish += [f"evt.*.{domain}.>" for domain in others]
+        granted.deny_publish += list(_others_consumers(service))
     granted.publish += [f"$JS.API.STREAM.INFO.{stream.name}" for stream in streams_of(declaration)]
     for name in declaration.reads:
         granted.publish += _reader_permissions(name)

@@ -74,7 +74,12 @@ READS = {
     "gateway": ("KV_credentials", "EVT", "LOG"),
 }
 FURTHER = {
-    "auth": ("auth.revoked", "auth.changed", "$KV.credentials.x"),
+    "auth": (
+        *("auth.revoked", "auth.changed", "$KV.credentials.x", "evt.default.ext-x.v1.said"),
+        *("$JS.API.CONSUMER.CREATE.EVT.ext:default:x", "$JS.API.CONSUMER.DELETE.EVT.ext:default:x"),
+        *("$JS.API.CONSUMER.LIST.EVT", "$JS.API.CONSUMER.INFO.EVT.*"),
+        *("$JS.API.CONSUMER.CREATE.EVT.auth", "$JS.API.CONSUMER.DELETE.EVT.auth"),
+    ),
     "inference": ("infer.default.m", "inferred.gateway.x", "infer.default.m.withdrawn"),
     "evaluator": ("infer.default.m", "infer.default.m.withdrawn"),
     "gateway": ("infer.default.m", "infer.default.m.withdrawn"),

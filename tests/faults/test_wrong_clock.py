@@ -1,4 +1,7 @@
-"""A trainer whose clock is ten minutes wrong neither takes what another holds nor loses what it holds itself."""
+"""A trainer whose clock is ten minutes wrong neither takes what another holds nor loses what it holds itself.
+
+It is the last file by its name, as its longer training makes a champion that those of the other files would not beat.
+"""
 
 import json
 import subprocess
