@@ -77,8 +77,8 @@ class Pulling:
 class PullingJetStream(JetStreamContext):
     """What pulls messages are subscribed with."""
 
-    def __init__(self, connection: Client) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Client, **options: Any) -> None:
+        super().__init__(connection, **options)
         self._pulling: WeakSet[Pulling] = WeakSet()
 
     async def pull_subscribe_bind(self, *args: Any, **options: Any) -> Any:

@@ -343,7 +343,9 @@ class TestRefusals:
         with pytest.raises(BackupFailed, match=f"holds the backups {taken.folder.name}"):
             checked(taken.folder.parent)
 
-    @pytest.mark.parametrize("arguments", [["restore", "{nothing}"], ["backup", "--home", "{nothing}"]])
+    @pytest.mark.parametrize(
+        "arguments", [["restore", "{nothing}", "--home", "{nothing}"], ["backup", "--home", "{nothing}"]]
+    )
     def test_the_command_line_says_what_is_wrong(
         self, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -22,6 +22,7 @@ from shared.permissions import Role
 from tests.conftest import fresh_database
 from tests.integration.gateway_neighbours import bearer
 from tests.integration.onnx_models import Served, served, spec
+from tests.integration.running import until
 from tests.integration.served_gateway import ServedGateway, served_gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -193,6 +194,11 @@ async def test_a_call_is_one_request_of_the_data_plane_with_its_deadline(house: 
     for _ in range(3):
         reply = await house.http.post("/api/v1/predict/credit/versions/1", content=GOOD, headers=headers)
         assert reply.status_code == 200, reply.text
+
+    async def all_seen() -> bool:
+        return len(seen) >= 3
+
+    await until(all_seen)
     await settle(house.connection)
     assert seen == ["infer.default.credit"] * 3
     for each in (subscription, asked):

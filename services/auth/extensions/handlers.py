@@ -56,16 +56,16 @@ async def list_extensions(_: rpc.ListExtensions, work: Work) -> rpc.ExtensionLis
 
 
 async def get_extension(request: rpc.GetExtension, work: Work) -> rpc.ExtensionView:
-    office = _office(work)
     extension = await store.find(work.tx, work.project, request.name)
+    office = _office(work)
     return extension.view(await office.consumers.lag(extension))
 
 
 async def change_extension(request: rpc.ChangeExtension, work: Work) -> rpc.ExtensionView:
     """It comes in again with what it may do now; its consumer stays where it was."""
-    office = _office(work)
     await store.lock_all(work.tx)
     extension = await store.find(work.tx, work.project, request.name)
+    office = _office(work)
     changed = domain.changed(extension, request, datetime.now(UTC))
     await store.save(work.tx, changed)
     if changed.hears != extension.hears:
@@ -83,9 +83,9 @@ async def change_extension(request: rpc.ChangeExtension, work: Work) -> rpc.Exte
 
 
 async def rotate_extension(request: rpc.RotateExtension, work: Work) -> rpc.ExtensionRegistered:
-    office, password = _office(work), domain.new_password()
     await store.lock_all(work.tx)
     extension = await store.find(work.tx, work.project, request.name)
+    office, password = _office(work), domain.new_password()
     rotated = domain.rotated(extension, password, datetime.now(UTC))
     await store.save(work.tx, rotated)
     work.say(ExtensionPasswordRotated(**_said(rotated, work)))
@@ -95,9 +95,9 @@ async def rotate_extension(request: rpc.RotateExtension, work: Work) -> rpc.Exte
 
 async def delete_extension(request: rpc.DeleteExtension, work: Work) -> Done:
     """What a crash leaves of it, the next look removes."""
-    office = _office(work)
     await store.lock_all(work.tx)
     extension = await store.find(work.tx, work.project, request.name)
+    office = _office(work)
     await store.delete(work.tx, extension)
     work.say(ExtensionDeleted(**_said(extension, work)))
     work.then(partial(office.bouncer.put_out, extension.user))

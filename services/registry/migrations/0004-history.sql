@@ -16,7 +16,7 @@ CREATE TABLE history_edge (
 
 -- Closes the record of before and opens the new one, at the time of the transaction, as `created_at` has it.
 -- The arguments are the columns that name a row beside its project.
-CREATE FUNCTION keep_history() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION keep_history() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     moment timestamptz;
     old_or_new jsonb := to_jsonb(CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END);
