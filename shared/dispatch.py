@@ -139,11 +139,12 @@ class Dispatcher:
         batch: list[Heard] = []
         for message in messages:
             try:
-                batch.append(self._read(kinds, message))
-                await self._count_attempt(stream, batch[-1])
+                heard = self._read(kinds, message)
+                await self._count_attempt(stream, heard)
             except Exception as error:
-                batch = [heard for heard in batch if heard.raw is not message]
                 await self.settle(message, error)
+            else:
+                batch.append(heard)
         await handle_all(batch, self._handle_spanned, self._settle_all, lambda error: bool(inbox.is_transient(error)))
 
     async def _handle_spanned(self, batch: list[Heard]) -> None:

@@ -11,8 +11,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from shared import observe
+from shared.answering import to_error
 from shared.bus import ERROR_HEADER
-from shared.errors import AimassError
 
 AT_ONCE = 16
 QUEUE = "auth"
@@ -50,12 +50,9 @@ class Desk:
     async def _answered(self, message: Msg) -> tuple[bytes, dict[str, str] | None]:
         try:
             return await self._answer(message), None
-        except AimassError as error:
+        except Exception as failure:
+            error = to_error(failure)
             return json.dumps(error.to_wire()).encode(), {ERROR_HEADER: error.code}
-        except Exception as error:
-            observe.log().error("request failed", on=message.subject, exc_info=error)
-            unknown = AimassError("something went wrong here; the log of the service says more")
-            return json.dumps(unknown.to_wire()).encode(), {ERROR_HEADER: unknown.code}
 
 
 def as_json(answer: Callable[..., Awaitable[dict[str, Any]]]) -> Answer:
