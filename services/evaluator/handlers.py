@@ -12,6 +12,7 @@ from shared.handlers import Handlers
 from shared.names import CHAMPION
 from shared.rpc.artifacts import PAGE, ListReferences, References
 from shared.rpc.evaluator import EvaluationList, EvaluationView, GetEvaluation, ListEvaluations
+from shared.rpc.inference import StageVersion
 from shared.rpc.tasks import GetTask
 from shared.rpc.trainer import AskAdmission
 from shared.series import records
@@ -109,6 +110,6 @@ HANDLERS = Handlers(
         ListReferences: list_references,
         **TASK_RPC,
     },
-    asks=(AskAdmission.subject(), *map(GetTask.subject, ("trainer", "inference"))),
+    asks=(AskAdmission.subject(), StageVersion.subject(), *map(GetTask.subject, ("trainer", "inference"))),
     publishes=("infer.>",),
 )
