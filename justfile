@@ -138,6 +138,12 @@ test-library *arguments: install
 chaos *arguments: install
     @"{{ python }}" -m tests.faults.mixed "$@"
 
+# ask every route as the OpenAPI document describes it, as admin, engineer and viewer: [--seed N] [--examples N]
+[group('checks')]
+[no-exit-message]
+walk *arguments: install
+    @"{{ python }}" -m tests.schema.walk "$@"
+
 # kill, freeze and restart every part at every point of the main job, one fault at a time, and print the table
 [group('checks')]
 chaos-table *arguments: install
