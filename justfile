@@ -104,6 +104,12 @@ status *arguments: install
 logs *arguments: install
     @"{{ python }}" -m deploy.embedded logs "$@"
 
+# seal all secrets of the running stack with a new key, and forget the older ones
+[group('stack')]
+[no-exit-message]
+rotate-secrets *arguments: install
+    @"{{ python }}" -m deploy.embedded.rotation "$@"
+
 # the command line as the admin of the running stack, with nothing to log in to: just aimass tasks
 [group('stack')]
 [no-exit-message]

@@ -54,6 +54,11 @@ class Sealer:
         except InvalidTag:
             raise NotOurs from None
 
+    @property
+    def current(self) -> bytes:
+        """The name of the key that seals now; what it sealed has it from the second byte on."""
+        return self._current
+
     def is_current(self, sealed: bytes) -> bool:
         """Whether the key that seals now sealed this."""
         return sealed[len(FORM) : len(FORM) + NAME_BYTES] == self._current
@@ -75,6 +80,22 @@ def read_keys(file: Path) -> Sealer:
     if status.st_mode & 0o077:
         raise ValueError(f"{file} can be read by others: chmod 600 {file}")
     return Sealer([bytes.fromhex(key) for key in json.loads(text)["keys"]])
+
+
+class KeyFile:
+    """A file of keys as it is now, read again when it was changed; made where there is none."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._read_at = file, -1
+        self._sealer: Sealer | None = None
+
+    def sealer(self) -> Sealer:
+        if not self._file.exists():
+            self._sealer = add_key(self._file)
+        changed = self._file.stat().st_mtime_ns
+        if self._sealer is None or changed != self._read_at:
+            self._sealer, self._read_at = read_keys(self._file), changed
+        return self._sealer
 
 
 def add_key(file: Path) -> Sealer:

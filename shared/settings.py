@@ -42,12 +42,19 @@ class ServiceSettings(BaseSettings):
     ops_port: int = Field(default=0, ge=0, le=65535)
     artifacts_url: str = "file:///tmp/aimass-artifacts"
     home_dir: Path = Path()
+    seal_keys_file: Path | None = Field(
+        default=None, description="keys that seal secrets; without it `seal.keys` in the home folder"
+    )
     log_level: str = "INFO"
     trace_file: Path | None = None
     trace_endpoint: AnyHttpUrl | None = Field(default=None, description="OTLP over HTTP, as http://host:4318/v1/traces")
     trace_ratio: float = Field(default=0.01, ge=0, le=1)
     drain_seconds: float = Field(default=15, ge=0)
     failpoints: Path | None = None
+
+    @property
+    def seal_keys(self) -> Path:
+        return self.seal_keys_file or self.home_dir / "seal.keys"
 
 
 class TaskSettings(ServiceSettings):
