@@ -6,8 +6,10 @@ from services.auth.handlers import HANDLERS, Parts
 from services.auth.keyring import Keyring, SigningKeys
 from services.auth.login import Doorman
 from services.auth.passwords import Passwords
+from services.auth.sessions.desk import SessionDesk
 from services.auth.settings import Settings
 from shared.service import Service
+from shared.streams import CHANGED_SUBJECT
 
 PUBLISHED_SECONDS = 3.0
 
@@ -24,14 +26,19 @@ def build() -> Service:
     async def published(ids: list[str]) -> None:
         await relay.wait_published(ids, PUBLISHED_SECONDS)
 
+    async def announce(ids: list[str]) -> None:
+        await published(ids)
+        await broadcast(CHANGED_SUBJECT, b"")
+
     admin_key = AdminKey(settings.admin_key_file, relay.work)
     keeper = BucketKeeper(relay.work, lambda: service.bus.js)
     keyring, passwords = Keyring(settings.home_dir / "signing.keys"), Passwords()
-    signing_keys = SigningKeys(keyring, relay.work)
-    doorman = Doorman(relay.work, published, passwords, keyring, settings.token_seconds)
+    signing_keys = SigningKeys(keyring, relay.work, settings.lifetimes.idle)
+    sessions = SessionDesk(relay.work, announce, keyring, settings.token_seconds, settings.lifetimes)
+    doorman = Doorman(relay.work, announce, passwords, sessions)
     secret, urls = settings.callout_secret.get_secret_value(), (settings.nats_url, settings.public_bus_url)
     office = open_office(service, relay.work, published, secret, (urls[0], urls[1] or urls[0])) if secret else None
-    service.handle(HANDLERS, Parts(broadcast, passwords, doorman, signing_keys, office))
+    service.handle(HANDLERS, Parts(broadcast, passwords, doorman, signing_keys, sessions, office))
     service.add_loop("admin key", admin_key.ensure)
     service.add_check("admin key", admin_key.problem)
     service.add_loop("signing keys", signing_keys.run)

@@ -63,7 +63,7 @@ def retire(key: SigningKey, now: datetime) -> SigningKey:
     return replace(key, retires_at=key.retires_at or now + GRACE)
 
 
-def issue(user: User, private: dict[str, Any], now: datetime, seconds: int) -> str:
+def issue(user: User, private: dict[str, Any], now: datetime, seconds: int, session_id: str = "") -> str:
     """A signed token of this user's session."""
     begun = int(now.timestamp())
     claims = {
@@ -75,6 +75,7 @@ def issue(user: User, private: dict[str, Any], now: datetime, seconds: int) -> s
         "jti": new_id(),
         "project": user.project,
         "epoch": user.epoch,
+        "sid": session_id,
     }
     key = jwt.PyJWK(private, ALGORITHM)
     return jwt.encode(claims, key, ALGORITHM, {"kid": private["kid"], "typ": TOKEN_TYPE})

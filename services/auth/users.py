@@ -1,8 +1,8 @@
 """Users: who may log in, with which password, and how soon after a failure; pure."""
 
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
@@ -20,11 +20,15 @@ JUDGED_CHARACTERS = 72
 FREE_FAILURES = 5
 LONGEST_WAIT = timedelta(minutes=5)
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
+MOST_ENDED = 200
 
 
 @dataclass(frozen=True)
 class User:
-    """A user as stored. `epoch` rises whenever all sessions are to end."""
+    """A user as stored. `epoch` rises whenever all sessions are to end.
+
+    `ended_sessions` are those that ended one by one, with the time until which a token of theirs may count.
+    """
 
     id: str
     project: str
@@ -35,9 +39,11 @@ class User:
     created_by: str
     created_at: datetime
     disabled_at: datetime | None = None
+    ended_sessions: Mapping[str, float] = field(default_factory=dict)
 
     def credential(self) -> Credential:
-        return Credential(key_id=self.id, name=self.name, project=self.project, roles=self.roles, epoch=self.epoch)
+        who = {"key_id": self.id, "name": self.name, "project": self.project, "roles": self.roles}
+        return Credential(**who, epoch=self.epoch, ended=tuple(self.ended_sessions))
 
     def view(self) -> UserView:
         return UserView(
@@ -76,6 +82,14 @@ def with_password(user: User, password_hash: str) -> User:
 def disabled(user: User, now: datetime) -> User:
     """The user, let out; one who is out already keeps the time."""
     return user if user.disabled_at else replace(user, disabled_at=now, epoch=user.epoch + 1)
+
+
+def without_session(user: User, session_id: str, until: datetime, now: datetime) -> User:
+    """The user, one of whose sessions ended; ends of too many within a token's time end all."""
+    last = {one: end for one, end in user.ended_sessions.items() if end > now.timestamp()}
+    if len(last) >= MOST_ENDED:
+        return replace(user, epoch=user.epoch + 1, ended_sessions={})
+    return replace(user, ended_sessions=last | {session_id: until.timestamp()})
 
 
 def enabled(user: User) -> User:

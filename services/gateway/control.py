@@ -39,6 +39,7 @@ from services.gateway.routes import (
     pipelines,
     predict,
     schedules,
+    sessions,
     tasks,
     trainings,
     uploads,
@@ -51,7 +52,7 @@ from shared import observe
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unauthenticated
 from shared.names import new_id
 
-PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, docs.ASYNCAPI, users.JWKS, users.LOGIN}
+PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, docs.ASYNCAPI, users.JWKS, sessions.LOGIN, sessions.REFRESH}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
 THEMES = (
@@ -72,7 +73,7 @@ THEMES = (
         models,
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
-    *(insight, deployments, events, dead_letters, audit, keys, users, extensions, operators),
+    *(insight, deployments, events, dead_letters, audit, keys, sessions, users, extensions, operators),
 )
 
 

@@ -78,6 +78,40 @@ class PasswordChanged(Event):
     actor: str = ""
 
 
+class SessionStarted(Event):
+    """A user logged in; no token is ever in an event."""
+
+    about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
+    session_id: str = ""
+    user_id: str = ""
+    name: str = ""
+    address: str = ""
+    actor: str = ""
+
+
+class SessionReused(Event):
+    """A refresh token was shown a second time: two people may have it, and the session ends."""
+
+    about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
+    session_id: str = ""
+    user_id: str = ""
+    name: str = ""
+    address: str = ""
+
+
+class SessionEnded(Event):
+    """One session of a user ended before its time."""
+
+    about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
+    session_id: str = ""
+    user_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
 class SigningKeyRotated(Event):
     """Tokens are signed with another key from now on; older keys count until the last of their tokens ends."""
 

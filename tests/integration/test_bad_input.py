@@ -31,6 +31,7 @@ UNKNOWN = {
     "pipeline_id": f"pipeline-{new_id()}",
     "inference_id": new_id(),
     "key_id": new_id(),
+    "session_id": new_id(),
     "user_id": new_id(),
     "page": "status",
     "letter_id": "registry-EVT-17",
@@ -76,7 +77,8 @@ PIXELS = {"name": "pixels", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 
 READ_TOO = ("", "text/plain")
 LOGIN = "POST /api/v1/login"
 PASSWORD = "PUT /api/v1/me/password"
-OTHERWISE_REFUSED = {LOGIN: (401, 429), PASSWORD: (403,)}
+REFRESH = "POST /api/v1/login/refresh"
+OTHERWISE_REFUSED = {LOGIN: (401, 429), REFRESH: (401,), PASSWORD: (403,)}
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/tasks": {"kind": "train", "model": "unknown"},
     "POST /api/v1/dead-letter-replays": {"service": "unknown"},
@@ -96,6 +98,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/webhooks": {"name": "n", "url": "https://example.com/"},
     "POST /api/v1/users": {"name": "ada", "roles": ["viewer"]},
     "PATCH /api/v1/users/{user_id}": {"roles": ["viewer"]},
+    REFRESH: {"refresh_token": "of nobody"},
     LOGIN: {"name": "nobody", "password": "a password of nobody"},
     PASSWORD: {"current_password": "one", "new_password": "a password of nobody"},
     "POST /api/v1/artifacts/collection": {"dry_run": True},

@@ -1,4 +1,4 @@
-"""People who log in: sessions, passwords, and the users that an administrator lets in."""
+"""People who log in: passwords, and the users that an administrator lets in."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -10,14 +10,13 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from services.gateway.caller import CallerOf
-from services.gateway.routes.declare import PREFIX, Routes
+from services.gateway.routes.declare import Routes
 from services.gateway.routes.tasks import IdempotencyKey
 from shared.errors import Forbidden
 from shared.permissions import Permission, Role
 from shared.rpc import auth as rpc
 
 ROUTES = Routes("users")
-LOGIN = f"{PREFIX}/login"
 JWKS = "/.well-known/jwks.json"
 JWKS_HEADERS = {"Cache-Control": "max-age=60"}
 UserId = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")]
@@ -47,13 +46,6 @@ class PasswordChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
     current_password: rpc.GivenPassword
     new_password: rpc.NewPassword
-
-
-@ROUTES.add("POST", "/login", None)
-async def log_in(body: rpc.Login, caller: CallerOf, response: Response) -> rpc.LoggedIn:
-    """Begin a session: a token for the Authorization header, in place of an API key."""
-    response.headers["Cache-Control"] = "no-store"
-    return await caller.ask(body)
 
 
 @ROUTES.add("GET", "/me", Permission.MODELS_READ)

@@ -1,0 +1,21 @@
+-- Sessions of users: a refresh token is known by its digest alone; `chain` is what the next one is derived with.
+
+CREATE TABLE sessions (
+    id            text PRIMARY KEY,
+    user_id       text NOT NULL REFERENCES users ON DELETE CASCADE,
+    project       text NOT NULL,
+    epoch         bigint NOT NULL,
+    chain         bytea NOT NULL CHECK (octet_length(chain) = 32),
+    token_digest  text NOT NULL CHECK (token_digest ~ '^[0-9a-f]{64}$'),
+    turns         integer NOT NULL DEFAULT 0,
+    address       text NOT NULL DEFAULT '',
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    last_used_at  timestamptz NOT NULL DEFAULT now(),
+    ends_at       timestamptz NOT NULL,
+    ended_at      timestamptz
+);
+CREATE INDEX sessions_of_users ON sessions (user_id, last_used_at DESC);
+CREATE INDEX sessions_old ON sessions (ends_at);
+
+-- Sessions that ended while a token of theirs may count, with the time (Unix) until which it may.
+ALTER TABLE users ADD COLUMN ended_sessions jsonb NOT NULL DEFAULT '{}';
