@@ -18,7 +18,7 @@ SIGNING_KEY = "signing"
 
 class Claims(BaseModel):
     """What a token says. A session ends when its epoch is lower than its user's, or its id is among those that ended;
-    roles are the user's, never here.
+    roles are the user's, never here. Who still needs a second factor may set one up, and nothing else.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
@@ -31,6 +31,7 @@ class Claims(BaseModel):
     project: Slug
     epoch: int
     sid: str = ""
+    needs_factor: bool = False
 
 
 class PublicJwk(BaseModel):

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from services.auth import domain, entries, store, tokens, users
 from services.auth.extensions.handlers import EXTENSION_RPC
 from services.auth.extensions.office import Office
+from services.auth.factors.desk import FactorDesk
+from services.auth.factors.handlers import FACTOR_RPC
 from services.auth.keyring import SigningKeys
 from services.auth.login import Doorman
 from services.auth.passwords import Passwords
@@ -14,6 +16,7 @@ from services.auth.sessions.desk import SessionDesk
 from services.auth.sessions.handlers import SESSION_MEMORY_RPC, SESSION_RPC
 from services.auth.users import User
 from shared.callout import CALLOUT_SUBJECT
+from shared.credentials import key_digest
 from shared.events.identity import (
     ApiKeyCreated,
     ApiKeyRevoked,
@@ -23,9 +26,11 @@ from shared.events.identity import (
     UserDisabled,
     UserEnabled,
     UserRolesChanged,
+    UserUnlocked,
 )
 from shared.handlers import Handlers
 from shared.rpc import auth as rpc
+from shared.rpc import factors as factor_rpc
 from shared.rpc import sessions as session_rpc
 from shared.rpc.base import Done
 from shared.streams import (
@@ -51,6 +56,7 @@ class Parts:
     doorman: Doorman
     signing_keys: SigningKeys
     sessions: SessionDesk
+    factors: FactorDesk
     office: Office | None = None
 
     async def look(self) -> None:
@@ -143,6 +149,13 @@ async def reset_password(request: rpc.ResetPassword, work: Work[Parts]) -> rpc.U
     return rpc.UserWithPassword(**user.view().model_dump(), password=password)
 
 
+async def unlock(request: factor_rpc.Unlock, work: Work[Parts]) -> Done:
+    user = await store.lock_user(work.tx, work.project, request.user_id)
+    await store.forget_attempts(work.tx, key_digest(user.name))
+    work.say(UserUnlocked(user_id=user.id, name=user.name, actor=work.context.actor))
+    return Done()
+
+
 async def rotate_signing_key(_: rpc.RotateSigningKey, work: Work[Parts]) -> rpc.SigningKeyView:
     """The gateways learn the key before it signs."""
     key = await work.parts.signing_keys.rotate(work)
@@ -160,6 +173,10 @@ async def change_password(request: rpc.ChangePassword, parts: Parts) -> Done:
     return await parts.doorman.change_password(request)
 
 
+async def remove_own_totp(request: factor_rpc.RemoveOwnTotp, parts: Parts) -> Done:
+    return await parts.doorman.remove_factor(request)
+
+
 HANDLERS = Handlers(
     "auth",
     rpc={
@@ -173,8 +190,15 @@ HANDLERS = Handlers(
         rpc.RotateSigningKey: rotate_signing_key,
         **EXTENSION_RPC,
         **SESSION_RPC,
+        **FACTOR_RPC,
+        factor_rpc.Unlock: unlock,
     },
-    memory_rpc={session_rpc.Login: login, rpc.ChangePassword: change_password, **SESSION_MEMORY_RPC},
+    memory_rpc={
+        session_rpc.Login: login,
+        rpc.ChangePassword: change_password,
+        factor_rpc.RemoveOwnTotp: remove_own_totp,
+        **SESSION_MEMORY_RPC,
+    },
     publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT, EXTENSION_EVENTS, *CONSUMERS),
     subscribes=(CALLOUT_SUBJECT, EXTENSION_INTAKE),
     reads=(f"KV_{CREDENTIALS}",),

@@ -6,15 +6,18 @@ from datetime import UTC, datetime
 
 from services.auth import entries, store, users
 from services.auth.bootstrap import Transaction
+from services.auth.factors import store as factor_store
+from services.auth.factors.desk import FactorDesk
 from services.auth.passwords import Passwords
 from services.auth.sessions.desk import SessionDesk
 from services.auth.users import User
 from shared.context import Context
 from shared.credentials import key_digest
-from shared.errors import InvalidInput, NotFound, Unauthenticated
-from shared.events.identity import PasswordChanged
+from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated
+from shared.events.identity import PasswordChanged, SecondFactorRemoved
 from shared.rpc.auth import ChangePassword, LoggedIn
 from shared.rpc.base import Done
+from shared.rpc.factors import RemoveOwnTotp
 from shared.rpc.sessions import Login
 
 WRONG = "name or password is wrong"
@@ -29,11 +32,13 @@ class Doorman:
         announce: Callable[[list[str]], Awaitable[None]],
         passwords: Passwords,
         sessions: SessionDesk,
+        factors: FactorDesk,
     ) -> None:
         self._transaction = transaction
         self._announce = announce
         self._passwords = passwords
         self._sessions = sessions
+        self._factors = factors
 
     async def log_in(self, request: Login) -> LoggedIn:
         """A token; a wrong password, an unknown name and a disabled user are the same 401 at the same cost."""
@@ -58,6 +63,7 @@ class Doorman:
             current = await store.lock_user(work.tx, user.project, user.id)
             if current.disabled_at or current.epoch != user.epoch:
                 raise Unauthenticated(WRONG)
+            await self._factors.check(work, current, request.code)
             await store.forget_attempts(work.tx, key_digest(user.name))
             return await self._sessions.begin(work, current, request.address)
 
@@ -76,6 +82,19 @@ class Doorman:
             entries.put_user(work, changed)
             work.say(PasswordChanged(user_id=user.id, name=user.name, actor=user.id))
         await self._announce(work.written)
+        return Done()
+
+    async def remove_factor(self, request: RemoveOwnTotp) -> Done:
+        """A wrong code counts as an attempt to log in."""
+        user = await self._begin(await self._name_of(request.user_id))
+        assert user is not None
+        async with self._transaction(Context(project=user.project, actor=user.id)) as work:
+            current = await store.lock_user(work.tx, user.project, user.id)
+            await self._factors.check(work, current, request.code)
+            if not await factor_store.delete(work.tx, user.id):
+                raise Conflict("you have no second factor")
+            await store.forget_attempts(work.tx, key_digest(user.name))
+            work.say(SecondFactorRemoved(user_id=user.id, name=user.name, actor=user.id))
         return Done()
 
     async def _proved(self, request: ChangePassword) -> User:

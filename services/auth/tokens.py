@@ -63,7 +63,14 @@ def retire(key: SigningKey, now: datetime) -> SigningKey:
     return replace(key, retires_at=key.retires_at or now + GRACE)
 
 
-def issue(user: User, private: dict[str, Any], now: datetime, seconds: int, session_id: str = "") -> str:
+def issue(
+    user: User,
+    private: dict[str, Any],
+    now: datetime,
+    seconds: int,
+    session_id: str = "",
+    needs_factor: bool = False,
+) -> str:
     """A signed token of this user's session."""
     begun = int(now.timestamp())
     claims = {
@@ -76,6 +83,7 @@ def issue(user: User, private: dict[str, Any], now: datetime, seconds: int, sess
         "project": user.project,
         "epoch": user.epoch,
         "sid": session_id,
+        "needs_factor": needs_factor,
     }
     key = jwt.PyJWK(private, ALGORITHM)
     return jwt.encode(claims, key, ALGORITHM, {"kid": private["kid"], "typ": TOKEN_TYPE})

@@ -13,6 +13,7 @@ from shared.permissions import Permission
 from shared.tokens import user_name
 
 LONGEST_KEY = 200
+WITHOUT_FACTOR = frozenset({Permission.PASSWORD_CHANGE})
 OVER = "this session has ended: log in again"
 
 
@@ -52,7 +53,8 @@ class Gatekeeper:
             raise _refused("ended", OVER)
         if claims.sid in user.ended:
             raise _refused("ended", OVER)
-        return replace(user, expires=claims.exp, epoch=claims.epoch, session=claims.sid)
+        permissions = WITHOUT_FACTOR & user.permissions if claims.needs_factor else user.permissions
+        return replace(user, permissions=permissions, expires=claims.exp, epoch=claims.epoch, session=claims.sid)
 
     def signing_keys(self) -> list[dict[str, Any]]:
         """The public keys, as others may read them.

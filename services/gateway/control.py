@@ -27,6 +27,7 @@ from services.gateway.routes import (
     deployments,
     events,
     extensions,
+    factors,
     indexes,
     inferences,
     insight,
@@ -73,7 +74,7 @@ THEMES = (
         models,
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
-    *(insight, deployments, events, dead_letters, audit, keys, sessions, users, extensions, operators),
+    *(insight, deployments, events, dead_letters, audit, keys, sessions, users, factors, extensions, operators),
 )
 
 

@@ -164,3 +164,44 @@ class ExtensionDeleted(Event):
     extension_id: str = ""
     name: str = ""
     actor: str = ""
+
+
+class UserUnlocked(Event):
+    """A user who failed to log in too often may try again at once."""
+
+    about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
+    user_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class SecondFactorAdded(Event):
+    """A user is asked for a code at each login from now on; no secret is ever in an event."""
+
+    about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
+    user_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class SecondFactorRemoved(Event):
+    """A user is asked for no code any more."""
+
+    about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
+    user_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class RecoveryCodeUsed(Event):
+    """A user logged in with a recovery code, of which so many are left."""
+
+    about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
+    user_id: str = ""
+    name: str = ""
+    codes_left: int = 0
+    actor: str = ""

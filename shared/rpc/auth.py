@@ -146,7 +146,8 @@ class ChangePassword(Request[Done]):
 class LoggedIn(Reply):
     """A token for the Authorization header (RFC 6750), and the seconds that it lasts.
 
-    The refresh token gives the next pair, once.
+    The refresh token gives the next pair, once. While a needed second factor is missing, the token is for
+    setting one up.
     """
 
     access_token: str = Field(repr=False)
@@ -154,6 +155,7 @@ class LoggedIn(Reply):
     expires_in: int
     refresh_token: str = Field(default="", repr=False)
     session_id: str = ""
+    second_factor_missing: bool = False
 
 
 class SigningKeyView(Reply):

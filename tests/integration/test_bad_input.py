@@ -78,7 +78,8 @@ READ_TOO = ("", "text/plain")
 LOGIN = "POST /api/v1/login"
 PASSWORD = "PUT /api/v1/me/password"
 REFRESH = "POST /api/v1/login/refresh"
-OTHERWISE_REFUSED = {LOGIN: (401, 429), REFRESH: (401,), PASSWORD: (403,)}
+TOTP = ("PUT /api/v1/me/totp", "DELETE /api/v1/me/totp")
+OTHERWISE_REFUSED = {LOGIN: (401, 429), REFRESH: (401,), PASSWORD: (403,)} | dict.fromkeys(TOTP, (403,))
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/tasks": {"kind": "train", "model": "unknown"},
     "POST /api/v1/dead-letter-replays": {"service": "unknown"},
@@ -99,6 +100,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/users": {"name": "ada", "roles": ["viewer"]},
     "PATCH /api/v1/users/{user_id}": {"roles": ["viewer"]},
     REFRESH: {"refresh_token": "of nobody"},
+    **dict.fromkeys(TOTP, {"code": "123456"}),
     LOGIN: {"name": "nobody", "password": "a password of nobody"},
     PASSWORD: {"current_password": "one", "new_password": "a password of nobody"},
     "POST /api/v1/artifacts/collection": {"dry_run": True},

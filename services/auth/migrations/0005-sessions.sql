@@ -19,3 +19,12 @@ CREATE INDEX sessions_old ON sessions (ends_at);
 
 -- Sessions that ended while a token of theirs may count, with the time (Unix) until which it may.
 ALTER TABLE users ADD COLUMN ended_sessions jsonb NOT NULL DEFAULT '{}';
+
+-- Second factors of users: the secret sealed with a key that is not here, recovery codes as digests.
+CREATE TABLE second_factors (
+    user_id      text PRIMARY KEY REFERENCES users ON DELETE CASCADE,
+    sealed       bytea NOT NULL,
+    confirmed_at timestamptz,
+    last_step    bigint NOT NULL DEFAULT 0,
+    recovery     text[] NOT NULL DEFAULT '{}'
+);

@@ -8,6 +8,7 @@ from typing import Any
 from services.auth import entries, tokens, users
 from services.auth import store as auth_store
 from services.auth.bootstrap import Transaction
+from services.auth.factors.desk import FactorDesk
 from services.auth.keyring import Keyring
 from services.auth.sessions import domain, store
 from services.auth.sessions.domain import Lifetimes, Session, Verdict
@@ -31,12 +32,14 @@ class SessionDesk:
         transaction: Transaction,
         announce: Callable[[list[str]], Awaitable[None]],
         keyring: Keyring,
+        factors: FactorDesk,
         token_seconds: int,
         lifetimes: Lifetimes,
     ) -> None:
         self._transaction = transaction
         self._announce = announce
         self._keyring = keyring
+        self._factors = factors
         self._token_seconds = token_seconds
         self.lifetimes = lifetimes
 
@@ -100,7 +103,12 @@ class SessionDesk:
     async def _tokens(self, work: Work[Any], user: User, session: Session, refresh_token: str) -> LoggedIn:
         keys, now = await auth_store.signing_keys(work.tx), datetime.now(UTC)
         private = self._keyring.private(tokens.choose(keys, self._keyring.kids, now).kid)
-        token = await asyncio.to_thread(tokens.issue, user, private, now, self._token_seconds, session.id)
+        is_short = await self._factors.is_missing(work.tx, user)
+        given = (user, private, now, self._token_seconds, session.id, is_short)
         return LoggedIn(
-            access_token=token, expires_in=self._token_seconds, refresh_token=refresh_token, session_id=session.id
+            access_token=await asyncio.to_thread(tokens.issue, *given),
+            expires_in=self._token_seconds,
+            refresh_token=refresh_token,
+            session_id=session.id,
+            second_factor_missing=is_short,
         )
