@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from services.auth import domain, entries, store, tokens, users
+from services.auth.accounts.handlers import ACCOUNT_RPC
 from services.auth.extensions.handlers import EXTENSION_RPC
 from services.auth.extensions.office import Office
 from services.auth.factors.desk import FactorDesk
@@ -191,6 +192,7 @@ HANDLERS = Handlers(
         **EXTENSION_RPC,
         **SESSION_RPC,
         **FACTOR_RPC,
+        **ACCOUNT_RPC,
         factor_rpc.Unlock: unlock,
     },
     memory_rpc={

@@ -38,6 +38,7 @@ SELECT EXISTS (SELECT 1 FROM api_keys WHERE 'admin' = ANY(roles) AND revoked_at 
 ACTIVE_NAMES = """
 SELECT digest AS name FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 UNION ALL SELECT 'user.' || id FROM users WHERE disabled_at IS NULL
+UNION ALL SELECT 'user.' || id FROM service_accounts
 UNION ALL SELECT 'signing.' || kid FROM signing_keys WHERE retires_at IS NULL OR retires_at > now()
 """
 # Keys by digest that still count, held, so that a revoke comes before or after but not in between.

@@ -17,6 +17,7 @@ from services.gateway.credentials import ANONYMOUS, Principal
 from services.gateway.mlflow import artifacts, tracking
 from services.gateway.mlflow import models as mlflow_models
 from services.gateway.routes import (
+    accounts,
     audio,
     audit,
     batches,
@@ -53,7 +54,8 @@ from shared import observe
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unauthenticated
 from shared.names import new_id
 
-PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, docs.ASYNCAPI, users.JWKS, sessions.LOGIN, sessions.REFRESH}
+PUBLIC_POSTS = {sessions.LOGIN, sessions.REFRESH, accounts.TOKEN}
+PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, docs.ASYNCAPI, users.JWKS, *PUBLIC_POSTS}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
 THEMES = (
@@ -74,7 +76,8 @@ THEMES = (
         models,
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
-    *(insight, deployments, events, dead_letters, audit, keys, sessions, users, factors, extensions, operators),
+    *(insight, deployments, events, dead_letters, audit, extensions, operators),
+    *(keys, sessions, users, factors, accounts),
 )
 
 

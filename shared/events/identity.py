@@ -205,3 +205,34 @@ class RecoveryCodeUsed(Event):
     name: str = ""
     codes_left: int = 0
     actor: str = ""
+
+
+class ServiceAccountCreated(Event):
+    """Software may ask in its own name; no secret is ever in an event."""
+
+    about: ClassVar[str] = "account_id"
+    audited: ClassVar[bool] = True
+    account_id: str = ""
+    name: str = ""
+    roles: tuple[str, ...] = ()
+    actor: str = ""
+
+
+class ServiceAccountRotated(Event):
+    """A service account has another secret; the one before goes on for a while."""
+
+    about: ClassVar[str] = "account_id"
+    audited: ClassVar[bool] = True
+    account_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class ServiceAccountDeleted(Event):
+    """A service account and its tokens are refused from now on."""
+
+    about: ClassVar[str] = "account_id"
+    audited: ClassVar[bool] = True
+    account_id: str = ""
+    name: str = ""
+    actor: str = ""

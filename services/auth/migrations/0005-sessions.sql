@@ -28,3 +28,15 @@ CREATE TABLE second_factors (
     last_step    bigint NOT NULL DEFAULT 0,
     recovery     text[] NOT NULL DEFAULT '{}'
 );
+
+-- Software that asks in its own name: never its secrets, only their digests, two at most.
+CREATE TABLE service_accounts (
+    id         text PRIMARY KEY,
+    project    text NOT NULL,
+    name       text NOT NULL CHECK (name ~ '^[a-z0-9_-]{1,64}$'),
+    roles      text[] NOT NULL CHECK (cardinality(roles) > 0),
+    secrets    jsonb NOT NULL CHECK (jsonb_array_length(secrets) BETWEEN 1 AND 2),
+    created_by text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT service_accounts_name UNIQUE (project, name)
+);

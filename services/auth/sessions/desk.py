@@ -12,6 +12,7 @@ from services.auth.factors.desk import FactorDesk
 from services.auth.keyring import Keyring
 from services.auth.sessions import domain, store
 from services.auth.sessions.domain import Lifetimes, Session, Verdict
+from services.auth.tokens import Owner
 from services.auth.users import User
 from shared.context import Context
 from shared.errors import Unauthenticated
@@ -101,14 +102,14 @@ class SessionDesk:
         work.say(SessionEnded(**about, actor=work.context.actor))
 
     async def _tokens(self, work: Work[Any], user: User, session: Session, refresh_token: str) -> LoggedIn:
+        is_short = await self._factors.is_missing(work.tx, user)
+        issued = await self.issue(work, user, session.id, is_short)
+        given = {"refresh_token": refresh_token, "session_id": session.id, "second_factor_missing": is_short}
+        return issued.model_copy(update=given)
+
+    async def issue(self, work: Work[Any], owner: Owner, session_id: str = "", needs_factor: bool = False) -> LoggedIn:
+        """An access token alone, of a session or of a service account."""
         keys, now = await auth_store.signing_keys(work.tx), datetime.now(UTC)
         private = self._keyring.private(tokens.choose(keys, self._keyring.kids, now).kid)
-        is_short = await self._factors.is_missing(work.tx, user)
-        given = (user, private, now, self._token_seconds, session.id, is_short)
-        return LoggedIn(
-            access_token=await asyncio.to_thread(tokens.issue, *given),
-            expires_in=self._token_seconds,
-            refresh_token=refresh_token,
-            session_id=session.id,
-            second_factor_missing=is_short,
-        )
+        given = (owner, private, now, self._token_seconds, session_id, needs_factor)
+        return LoggedIn(access_token=await asyncio.to_thread(tokens.issue, *given), expires_in=self._token_seconds)
