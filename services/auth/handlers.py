@@ -10,6 +10,8 @@ from services.auth.extensions.handlers import EXTENSION_RPC
 from services.auth.extensions.office import Office
 from services.auth.factors.desk import FactorDesk
 from services.auth.factors.handlers import FACTOR_RPC
+from services.auth.invitations.desk import InvitationDesk
+from services.auth.invitations.handlers import INVITATION_RPC
 from services.auth.keyring import SigningKeys
 from services.auth.login import Doorman
 from services.auth.passwords import Passwords
@@ -34,6 +36,7 @@ from shared.rpc import auth as rpc
 from shared.rpc import factors as factor_rpc
 from shared.rpc import sessions as session_rpc
 from shared.rpc.base import Done
+from shared.rpc.invitations import AcceptInvitation
 from shared.streams import (
     CHANGED_SUBJECT,
     CREDENTIAL_SUBJECT,
@@ -58,6 +61,7 @@ class Parts:
     signing_keys: SigningKeys
     sessions: SessionDesk
     factors: FactorDesk
+    invitations: InvitationDesk
     office: Office | None = None
 
     async def look(self) -> None:
@@ -178,6 +182,10 @@ async def remove_own_totp(request: factor_rpc.RemoveOwnTotp, parts: Parts) -> Do
     return await parts.doorman.remove_factor(request)
 
 
+async def accept_invitation(request: AcceptInvitation, parts: Parts) -> rpc.UserView:
+    return await parts.invitations.accept(request)
+
+
 HANDLERS = Handlers(
     "auth",
     rpc={
@@ -193,12 +201,14 @@ HANDLERS = Handlers(
         **SESSION_RPC,
         **FACTOR_RPC,
         **ACCOUNT_RPC,
+        **INVITATION_RPC,
         factor_rpc.Unlock: unlock,
     },
     memory_rpc={
         session_rpc.Login: login,
         rpc.ChangePassword: change_password,
         factor_rpc.RemoveOwnTotp: remove_own_totp,
+        AcceptInvitation: accept_invitation,
         **SESSION_MEMORY_RPC,
     },
     publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT, EXTENSION_EVENTS, *CONSUMERS),

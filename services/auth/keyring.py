@@ -9,6 +9,7 @@ from typing import Any
 
 from services.auth import entries, store, tokens
 from services.auth.bootstrap import RECONCILE_SECONDS, Transaction, write_private
+from services.auth.invitations import store as invitation_store
 from services.auth.sessions import store as session_store
 from services.auth.tokens import SigningKey
 from shared import observe
@@ -82,6 +83,7 @@ class SigningKeys:
                 await self._add(work, now)
             await store.prune_attempts(work.tx)
             await session_store.prune(work.tx, self._idle)
+            await invitation_store.prune(work.tx)
         self._problem = ""
 
     async def rotate(self, work: Work[Any]) -> SigningKey:

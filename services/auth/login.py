@@ -33,28 +33,33 @@ class Doorman:
         passwords: Passwords,
         sessions: SessionDesk,
         factors: FactorDesk,
+        address_failures: int,
     ) -> None:
         self._transaction = transaction
         self._announce = announce
         self._passwords = passwords
         self._sessions = sessions
         self._factors = factors
+        self._address_failures = address_failures
 
     async def log_in(self, request: Login) -> LoggedIn:
         """A token; a wrong password, an unknown name and a disabled user are the same 401 at the same cost."""
-        user = await self._begin(request.name)
+        user = await self._begin(request.name, request.address)
         if not await self._passwords.matches(user.password_hash if user else None, request.password):
             raise Unauthenticated(WRONG)
         assert user is not None
         return await self._admit(user, request)
 
-    async def _begin(self, name: str) -> User | None:
+    async def _begin(self, name: str, address: str = "") -> User | None:
         """Count the attempt, and find who it may be."""
-        digest = key_digest(name)
+        digest, now = key_digest(name), datetime.now(UTC)
         async with self._transaction(Context(actor="auth")) as work:
+            if self._address_failures and (origin := _origin(address)):
+                attempts = await store.lock_attempts(work.tx, origin)
+                counted = users.begin_attempt_from(attempts, self._address_failures, now)
+                await store.save_attempts(work.tx, origin, counted)
             attempts = await store.lock_attempts(work.tx, digest)
-            counted = users.begin_attempt(attempts, datetime.now(UTC))
-            await store.save_attempts(work.tx, digest, counted)
+            await store.save_attempts(work.tx, digest, users.begin_attempt(attempts, now))
             return await store.find_user(work.tx, name)
 
     async def _admit(self, user: User, request: Login) -> LoggedIn:
@@ -65,6 +70,7 @@ class Doorman:
                 raise Unauthenticated(WRONG)
             await self._factors.check(work, current, request.code)
             await store.forget_attempts(work.tx, key_digest(user.name))
+            await store.uncount_attempt(work.tx, _origin(request.address))
             return await self._sessions.begin(work, current, request.address)
 
     async def change_password(self, request: ChangePassword) -> Done:
@@ -112,3 +118,9 @@ class Doorman:
         if name is None:
             raise NotFound(f"there is no user with the id {user_id!r}", field="user_id")
         return name
+
+
+def _origin(address: str) -> str:
+    """Where attempts from an address are counted: no name of a user has a space."""
+    network = users.network_of(address)
+    return key_digest(f"address {network}") if network else ""

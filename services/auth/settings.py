@@ -26,10 +26,10 @@ class Settings(ServiceSettings):
     )
     public_bus_url: str = Field(default="", description="where extensions reach the bus, if not at the services' own")
     token_seconds: int = Field(default=LONGEST_SECONDS, ge=1, le=LONGEST_SECONDS, description="how long a token lasts")
-    second_factor_roles: list[Role] = Field(default=[], description="roles that nobody has without a second factor")
-    seal_key_file: Path | None = Field(
-        default=None, description="the keys that seal secrets in the database; else `seal.keys` in the home folder"
+    address_failures: int = Field(
+        default=50, ge=0, description="failed logins from an address before it waits; 0 for never, behind a proxy"
     )
+    second_factor_roles: list[Role] = Field(default=[], description="roles that nobody has without a second factor")
     session_seconds: int = Field(default=30 * 86400, ge=60, description="how long a session lasts, however it is used")
     session_idle_seconds: int = Field(default=7 * 86400, ge=60, description="after how long unused it ends")
     refresh_grace_seconds: float = Field(

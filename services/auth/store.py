@@ -66,12 +66,14 @@ UPDATE users SET roles = $2, password_hash = $3, epoch = $4, disabled_at = $5, e
 
 # Begin to count the attempts under a name.
 BEGIN_ATTEMPTS = "INSERT INTO login_attempts (name_digest) VALUES ($1) ON CONFLICT DO NOTHING"
-# The attempts under a name, held, so that two at once count as two.
-LOCK_ATTEMPTS = "SELECT failures, blocked_until FROM login_attempts WHERE name_digest = $1 FOR UPDATE"
+# The attempts under a name or from an address, held, so that two at once count as two.
+LOCK_ATTEMPTS = "SELECT failures, blocked_until, last_at FROM login_attempts WHERE name_digest = $1 FOR UPDATE"
 # Keep the count.
-SAVE_ATTEMPTS = "UPDATE login_attempts SET failures = $2, blocked_until = $3, last_at = now() WHERE name_digest = $1"
+SAVE_ATTEMPTS = "UPDATE login_attempts SET failures = $2, blocked_until = $3, last_at = $4 WHERE name_digest = $1"
 # A success ends the count.
 FORGET_ATTEMPTS = "DELETE FROM login_attempts WHERE name_digest = $1"
+# One attempt from an address was none that failed.
+UNCOUNT_ATTEMPT = "UPDATE login_attempts SET failures = greatest(failures - 1, 0) WHERE name_digest = $1"
 # Old counts are of no use: names that nobody has are counted too.
 PRUNE_ATTEMPTS = "DELETE FROM login_attempts WHERE last_at < now() - interval '1 hour'"
 
@@ -184,11 +186,15 @@ async def lock_attempts(tx: Connection, name_digest: str) -> Attempts:
 
 
 async def save_attempts(tx: Connection, name_digest: str, attempts: Attempts) -> None:
-    await tx.execute(SAVE_ATTEMPTS, name_digest, attempts.failures, attempts.blocked_until)
+    await tx.execute(SAVE_ATTEMPTS, name_digest, attempts.failures, attempts.blocked_until, attempts.last_at)
 
 
 async def forget_attempts(tx: Connection, name_digest: str) -> None:
     await tx.execute(FORGET_ATTEMPTS, name_digest)
+
+
+async def uncount_attempt(tx: Connection, digest: str) -> None:
+    await tx.execute(UNCOUNT_ATTEMPT, digest)
 
 
 async def prune_attempts(tx: Connection) -> None:

@@ -32,6 +32,7 @@ from services.gateway.routes import (
     indexes,
     inferences,
     insight,
+    invitations,
     keys,
     logs,
     models,
@@ -54,7 +55,7 @@ from shared import observe
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unauthenticated
 from shared.names import new_id
 
-PUBLIC_POSTS = {sessions.LOGIN, sessions.REFRESH, accounts.TOKEN}
+PUBLIC_POSTS = {sessions.LOGIN, sessions.REFRESH, accounts.TOKEN, invitations.ACCEPT}
 PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, docs.ASYNCAPI, users.JWKS, *PUBLIC_POSTS}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
@@ -77,7 +78,7 @@ THEMES = (
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
     *(insight, deployments, events, dead_letters, audit, extensions, operators),
-    *(keys, sessions, users, factors, accounts),
+    *(keys, sessions, users, invitations, factors, accounts),
 )
 
 

@@ -236,3 +236,35 @@ class ServiceAccountDeleted(Event):
     account_id: str = ""
     name: str = ""
     actor: str = ""
+
+
+class InvitationCreated(Event):
+    """A person is invited under this name; no token is ever in an event."""
+
+    about: ClassVar[str] = "invitation_id"
+    audited: ClassVar[bool] = True
+    invitation_id: str = ""
+    name: str = ""
+    roles: tuple[str, ...] = ()
+    actor: str = ""
+
+
+class InvitationRevoked(Event):
+    """An invitation counts no more."""
+
+    about: ClassVar[str] = "invitation_id"
+    audited: ClassVar[bool] = True
+    invitation_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class InvitationAccepted(Event):
+    """Who was invited is a user now."""
+
+    about: ClassVar[str] = "invitation_id"
+    audited: ClassVar[bool] = True
+    invitation_id: str = ""
+    user_id: str = ""
+    name: str = ""
+    actor: str = ""

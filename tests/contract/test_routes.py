@@ -38,7 +38,7 @@ from shared.settings import ServiceSettings
 
 NOWHERE = "http://127.0.0.1:1"
 JWKS = "/.well-known/jwks.json"
-LET_IN = {"/api/v1/login", "/api/v1/login/refresh", "/api/v1/token"}
+LET_IN = {"/api/v1/login", "/api/v1/login/refresh", "/api/v1/token", "/api/v1/invitations/accept"}
 PUBLIC = docs.PATHS | {"/openapi.json", "/asyncapi.json", JWKS, "/v2/health/live", "/v2/health/ready"}
 WRITES = {
     Permission.TASKS_WRITE,
@@ -120,6 +120,7 @@ def concrete(path: str) -> str:
         "key_id": "01890000-0000-7000-8000-000000000000",
         "user_id": "01890000-0000-7000-8000-000000000000",
         "account_id": "01890000-0000-7000-8000-000000000000",
+        "invitation_id": "01890000-0000-7000-8000-000000000000",
         "session_id": "01890000-0000-7000-8000-000000000000",
         "inference_id": "01890000-0000-7000-8000-000000000000",
         "version": "1",

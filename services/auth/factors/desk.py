@@ -11,21 +11,21 @@ from shared.db import Connection
 from shared.errors import SecondFactorNeeded, Unauthenticated
 from shared.events.identity import RecoveryCodeUsed
 from shared.permissions import Role
-from shared.sealing import Sealer
+from shared.sealing import KeyFile
 from shared.work import Work
 
 
 class FactorDesk:
     """Knows whose factor is asked for; `required` are the roles that nobody has without one."""
 
-    def __init__(self, sealer: Sealer, required: Collection[Role]) -> None:
-        self._sealer = sealer
+    def __init__(self, keys: KeyFile, required: Collection[Role]) -> None:
+        self._keys = keys
         self._required = frozenset(required)
 
     def draft(self, user_id: str) -> tuple[Factor, str]:
         """A factor that does not count yet, and its secret."""
         secret = domain.new_secret()
-        return Factor(user_id, self._sealer.seal(secret.encode(), _context(user_id))), secret
+        return Factor(user_id, self._keys.sealer().seal(secret.encode(), _context(user_id))), secret
 
     async def is_missing(self, tx: Connection, user: User) -> bool:
         """Whether this user must have a factor, and has none."""
@@ -50,9 +50,10 @@ class FactorDesk:
             work.say(RecoveryCodeUsed(**about, codes_left=len(used.recovery)))
 
     def accept(self, factor: Factor, code: str) -> Factor | None:
-        secret = self._sealer.open(factor.sealed, _context(factor.user_id)).decode()
+        secret = self._keys.sealer().open(factor.sealed, _context(factor.user_id)).decode()
         return domain.accept(factor, secret, code, datetime.now(UTC))
 
 
 def _context(user_id: str) -> str:
+    """What a secret is sealed for; the same in SQL, in `store.SECRETS`."""
     return f"totp/{user_id}"

@@ -4,7 +4,9 @@ from typing import Any
 
 from services.auth.factors.domain import Factor
 from shared.db import Connection
+from shared.resealing import Sealed
 
+SECRETS = [Sealed("second_factors", "sealed", "'totp/' || user_id")]
 COLUMNS = "user_id, sealed, confirmed_at, last_step, recovery"
 
 # The factor of a user, held, so that a code at once in two requests counts once.

@@ -40,3 +40,18 @@ CREATE TABLE service_accounts (
     created_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT service_accounts_name UNIQUE (project, name)
 );
+
+-- Invitations: a token that makes one user, known by its digest alone.
+CREATE TABLE invitations (
+    id          text PRIMARY KEY,
+    project     text NOT NULL,
+    name        text NOT NULL CHECK (name ~ '^[a-z0-9][a-z0-9._@+-]{0,63}$'),
+    roles       text[] NOT NULL CHECK (cardinality(roles) > 0),
+    digest      text NOT NULL UNIQUE CHECK (digest ~ '^[0-9a-f]{64}$'),
+    created_by  text NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    ends_at     timestamptz NOT NULL,
+    accepted_at timestamptz,
+    revoked_at  timestamptz
+);
+CREATE INDEX invitations_recent ON invitations (project, created_at DESC);
