@@ -5,12 +5,24 @@ import typing
 from pathlib import Path
 
 import pytest
-from aimass import extensions, insight, operating, people, pipelines, scheduling, searching, tuning, types
+from aimass import extensions, identity, insight, operating, people, pipelines, scheduling, searching, tuning, types
 from pydantic import BaseModel
 
 from services.gateway.routes import predict, users
 from services.gateway.routes.logs import LogLine
-from shared.rpc import auth, evaluator, inference, monitor, registry, tasks, trainer
+from shared.rpc import (
+    accounts,
+    auth,
+    evaluator,
+    factors,
+    inference,
+    invitations,
+    monitor,
+    registry,
+    sessions,
+    tasks,
+    trainer,
+)
 from shared.rpc import pipelines as rpc_pipelines
 
 SDK = Path(__file__).resolve().parents[2] / "sdk" / "aimass"
@@ -59,6 +71,13 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (extensions.Credentials, auth.ExtensionCredentials),
     (extensions.Lag, auth.Lag),
     (people.Me, users.Me),
+    (identity.LastingSession, sessions.SessionView),
+    (identity.Totp, factors.TotpView),
+    (identity.TotpBegun, factors.TotpBegun),
+    (identity.ServiceAccount, accounts.ServiceAccountView),
+    (identity.NewServiceAccount, accounts.ServiceAccountWithSecret),
+    (identity.Invitation, invitations.InvitationView),
+    (identity.NewInvitation, invitations.InvitationWithToken),
     (scheduling.Schedule, trainer.ScheduleView),
     (pipelines.Pipeline, rpc_pipelines.PipelineView),
     (pipelines.Step, rpc_pipelines.StepView),

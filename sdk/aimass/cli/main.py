@@ -12,6 +12,7 @@ from aimass.cli import (
     exits,
     extending,
     happenings,
+    identity,
     models,
     operating,
     pipelines,
@@ -26,7 +27,7 @@ from aimass.cli import (
 from aimass.cli.session import Wanted
 
 COMMANDS = (
-    *(access.login, access.logout, access.whoami),
+    *(access.login, access.logout, access.whoami, identity.invite),
     *(models.library, models.data),
     *(training.train, tuning.tune, tuning.study, tasks.tasks, tasks.logs, tasks.metrics, tasks.curves),
     *(tasks.cancel, tasks.pause, tasks.resume, training.clone, training.reproduce, tasks.note),
@@ -34,7 +35,7 @@ COMMANDS = (
     *(models.models, models.versions, models.promote, deploying.deploy, models.deployments),
     *(predicting.predict, happenings.events, tracing.trace),
 )
-GROUPS = (pipelines.app, extending.app, operating.letters, operating.audit)
+GROUPS = (pipelines.app, extending.app, operating.letters, operating.audit, *identity.GROUPS)
 
 
 class Commands(TyperGroup):
