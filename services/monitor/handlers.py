@@ -14,6 +14,7 @@ from services.monitor.forecasting.forecasts import Forecasts
 from services.monitor.history.handlers import HISTORY_RPC
 from services.monitor.rows import event_row, task_row
 from services.monitor.tracing.handlers import TRACE_RPC
+from services.monitor.usage.handlers import USAGE_RPC, count_attempt, on_usage_counted
 from shared import observe
 from shared.envelope import Envelope
 from shared.events import EVENTS
@@ -22,6 +23,7 @@ from shared.events.base import Event
 from shared.events.bus import AuditAdvanced
 from shared.events.predictions import PredictionsLogged
 from shared.events.tasks import TaskChanged
+from shared.events.usage import UsageCounted
 from shared.handlers import EventHandler, Handlers
 from shared.reading import StreamReader
 from shared.rpc.monitor import (
@@ -87,6 +89,7 @@ async def on_task_changed(event: TaskChanged, work: Work) -> None:
     envelope, at = _heard(work)
     row = task_row(event, envelope.sequence, work.project, work.context.correlation_id, at)
     work.together(store.project_tasks, row)
+    count_attempt(event, work, at)
 
 
 async def on_predictions_logged(event: PredictionsLogged, work: Work) -> None:
@@ -136,6 +139,7 @@ OWN_WAYS: dict[type[Event], EventHandler] = {
     BusAccessDenied: on_bus_access_denied,
     PredictionsLogged: on_predictions_logged,
     TaskChanged: on_task_changed,
+    UsageCounted: on_usage_counted,
 }
 HANDLERS = Handlers(
     "monitor",
@@ -151,6 +155,7 @@ HANDLERS = Handlers(
         **TRACE_RPC,
         **DEAD_LETTER_RPC,
         **AUDIT_RPC,
+        **USAGE_RPC,
     },
     memory_rpc={GetHostMetrics: get_host_metrics},
     asks=(GetQueues.subject(),),

@@ -1,0 +1,208 @@
+"""What is used is counted exactly: by a real gateway, over its death, and however often its words are heard."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nats as nats_client
+import pytest
+
+from deploy.embedded.ports import free_port
+from deploy.embedded.testing_servers import NatsServer, nats_server
+from deploy.provision import bus_users, declarations, provision_bus_over
+from shared.credentials import Credential, credential_subject, key_digest
+from shared.events.common import TaskState
+from shared.events.tasks import TaskChanged
+from shared.events.usage import UsageCount, UsageCounted
+from shared.permissions import Role
+from shared.rpc.usage import GetInvoice, GetUsage, Invoice, SetPrices, UsageList
+from shared.streams import SERVICES
+from tests.integration.gateway_neighbours import Neighbours, bearer
+from tests.integration.running import Ask, Running, asking, until
+
+KEY = "aim_" + "7" * 64
+BODY = {"inputs": [{"name": "pixels", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
+DAY = date(2030, 1, 15)
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[NatsServer]:
+    """With the allow-lists of everybody."""
+    with nats_server(tmp_path / "nats", bus_users(dict.fromkeys(SERVICES, "password"))) as server:
+        yield server
+
+
+@pytest.fixture
+async def ask(monitor: Running, nats: NatsServer) -> AsyncIterator[Ask]:
+    async with asking(nats) as ask:
+        yield ask
+
+
+class Process:
+    """A gateway as a process of its own, which can be killed."""
+
+    def __init__(self, nats: NatsServer, folder: Path) -> None:
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        settings = {"NATS_URL": nats.servers, "NATS_USER": "gateway", "NATS_PASSWORD": "password"}
+        settings |= {"PORT": str(self._port), "HOME_DIR": str(folder), "USAGE_SECONDS": "0.3"}
+        settings |= {"ARTIFACTS_URL": (folder / "artifacts").as_uri()}
+        self._environment = os.environ | {f"GATEWAY_{name}": value for name, value in settings.items()}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self, http: httpx.AsyncClient) -> None:
+        command = [sys.executable, "-m", "services.gateway"]
+        self._process = subprocess.Popen(command, env=self._environment)
+
+        async def lets_in() -> bool:
+            try:
+                return (await http.get(f"{self.url}/v2", headers=bearer(KEY))).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        await until(lets_in)
+
+    def end(self, how: signal.Signals) -> None:
+        assert self._process
+        self._process.send_signal(how)
+        self._process.wait(30)
+
+
+@pytest.fixture
+async def gateway(monitor: Running, nats: NatsServer, tmp_path: Path) -> AsyncIterator[Process]:
+    await provision_bus_over(nats.url, declarations())
+    connection = await nats_client.connect(nats.url)
+    credential = Credential(key_id="ada", name="n", roles=(Role.ADMIN,)).model_dump_json().encode()
+    await connection.jetstream().publish(credential_subject(key_digest(KEY)), credential)
+    neighbours = Neighbours(connection)
+    await neighbours.listen(("registry", "inference"))
+    await neighbours.serve("digits-cnn")
+    process = Process(nats, tmp_path)
+    yield process
+    process.end(signal.SIGKILL)
+    await connection.close()
+
+
+async def infer(http: httpx.AsyncClient, gateway: Process, times: int, model: str = "digits-cnn") -> int:
+    for _ in range(times):
+        reply = await http.post(f"{gateway.url}/v2/models/{model}/infer", json=BODY, headers=bearer(KEY))
+    return reply.status_code
+
+
+async def inferred(ask: Ask, *group: Any, **given: Any) -> list[dict[str, Any]]:
+    today = datetime.now(UTC).date()
+    days = {"kind": "infer", "since": today - timedelta(days=1), "until": today}  # a test may run over midnight
+    found: UsageList = await ask(GetUsage(group=group, **days | given))
+    return [row.model_dump(exclude_none=True) for row in found.rows]
+
+
+async def counts(ask: Ask, requests: int) -> bool:
+    async def is_so() -> bool:
+        found = await inferred(ask)
+        return bool(found) and found[0]["requests"] == requests
+
+    return bool(await until(is_so))
+
+
+async def test_what_a_client_counts_is_what_is_counted(gateway: Process, monitor: Running, ask: Ask) -> None:
+    async with httpx.AsyncClient(timeout=60) as http:
+        await gateway.start(http)
+        assert await infer(http, gateway, 40) == 200
+        assert await counts(ask, 40)
+        gateway.end(signal.SIGKILL)
+        await gateway.start(http)
+        assert await infer(http, gateway, 25) == 200
+        assert await infer(http, gateway, 3, "unheard-of") >= 400
+        gateway.end(signal.SIGTERM)
+        assert await counts(ask, 68)
+        await gateway.start(http)
+        assert await infer(http, gateway, 2) == 200
+        assert await counts(ask, 70)
+    [total] = await inferred(ask)
+    by_model = await inferred(ask, "project", "identity", "model")
+    assert (total["requests"], total["errors"]) == (70, 3)
+    assert {(row["project"], row["identity"]) for row in by_model} == {("default", "ada")}
+    assert sum(row["requests"] for row in by_model if row["model"] == "digits-cnn") == 67
+    assert sum(row["input_bytes"] for row in by_model if row["model"] == "digits-cnn") == 67 * len(
+        httpx.Request("POST", "http://x", json=BODY).content
+    )
+    assert total["compute_seconds"] > 0 and total["output_bytes"] > 0
+    await heard_again(monitor)
+    assert await inferred(ask, "project", "identity", "model") == by_model
+
+
+async def heard_again(monitor: Running) -> None:
+    """All that the stream of usage holds is said once more, in another order, by other ids."""
+    state = (await monitor.js.stream_info("USAGE")).state
+    held = [await monitor.js.get_msg("USAGE", number) for number in range(state.first_seq, state.last_seq + 1)]
+    for message in random.sample(held * 2, len(held) * 2):
+        await monitor.publish(UsageCounted.model_validate_json(message.data or b""))
+    await monitor.settled()
+    assert await monitor.dead_letters() == 0
+
+
+async def test_counters_of_runs_add_up_and_never_fall(monitor: Running, ask: Ask) -> None:
+    truth = 0
+    said = []
+    for run in ("a", "b", "c"):
+        counter = 0
+        for _ in range(6):
+            counter += random.randint(1, 9)
+            counts = (UsageCount(identity="k", model="m", kind="infer", requests=counter, compute_us=counter),)
+            said.append(UsageCounted(run=run, service="gateway", day=DAY.isoformat(), counts=counts))
+        truth += counter
+    random.shuffle(said)
+    for event in said + random.sample(said, 9):
+        await monitor.publish(event, project="p")
+    await monitor.settled()
+    [row] = await inferred(ask, "project", of="*", since=DAY, until=DAY)
+    assert (row["project"], row["requests"], row["compute_seconds"]) == ("p", truth, Decimal(truth) / 10**6)
+    assert await inferred(ask, "project", since=DAY, until=DAY) == []
+
+
+async def test_a_task_uses_the_time_that_its_attempts_ran(monitor: Running, ask: Ask) -> None:
+    """Over midnight, with a pause between: 10 minutes before it, 5 after it, and 30 of the second attempt."""
+    start = datetime.now(UTC).replace(hour=23, minute=50, second=0, microsecond=0) - timedelta(days=3)
+    told = [
+        (0, 1, TaskState.RUNNING),
+        (7, 1, TaskState.RUNNING),
+        (15, 1, TaskState.PAUSED),
+        (40, 1, TaskState.QUEUED),
+        (60, 2, TaskState.RUNNING),
+        (90, 2, TaskState.SUCCEEDED),
+    ]
+    changes = [
+        (start + timedelta(minutes=minute), number + 1, attempt, state)
+        for number, (minute, attempt, state) in enumerate(told)
+    ]
+    for at, number, attempt, state in random.sample(changes * 2, len(changes) * 2):
+        event = TaskChanged(task_id="train-1", kind="train", model="cnn", actor="ada", attempt=attempt, state=state)
+        await monitor.publish(event, time=at.isoformat(), sequence=number)
+    await monitor.settled()
+    first = start.date()
+    found = await inferred(ask, "day", "identity", kind="train", since=first, until=first + timedelta(days=1))
+    seconds = {row["day"]: (row["requests"], row["compute_seconds"]) for row in found}
+    assert seconds == {first: (1, Decimal(600)), first + timedelta(days=1): (1, Decimal(2100))}
+
+
+async def test_an_invoice_has_the_prices_of_each_day(monitor: Running, ask: Ask) -> None:
+    today = datetime.now(UTC).date()
+    prices = {"infer_request": "0.0000015", "infer_second": "0.01"}
+    await ask(SetPrices(valid_from=today, currency="EUR", prices=prices))
+    counts = (UsageCount(identity="k", model="m", kind="infer", requests=1_000_001, compute_us=2_500_000),)
+    await monitor.publish(UsageCounted(run="r", day=today.isoformat(), counts=counts))
+    await monitor.settled()
+    found: Invoice = await ask(GetInvoice(month=f"{today:%Y-%m}"))
+    assert [(line.unit, line.amount) for line in found.lines] == [
+        ("infer_request", Decimal("1.5000015")),
+        ("infer_second", Decimal("0.025")),
+    ]
+    assert (found.total, found.currency) == (Decimal("1.53"), "EUR")
