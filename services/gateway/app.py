@@ -43,7 +43,7 @@ def build() -> Service:
     followers = Followers(settings.max_followers)
     readers = (StreamReader(service.bus, "EVT"), StreamReader(service.bus, "LOG"))
     uploads = Uploads(Artifacts(settings.artifacts_url), settings.home_dir, *settings.upload_limits)
-    meter = Meter(service.bus, settings.usage_seconds)
+    meter = Meter(service.bus, cache, settings.usage_seconds)
     protocol = InferenceProtocol(inference.routes(), gatekeeper, meter)
     ops = OpsPorts(settings.ops_urls)
     phonemes = Phonemes()

@@ -4,15 +4,17 @@ What is told is the sum of this run and day, so that telling it twice, late or o
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import TypeAlias
 
-from services.gateway.credentials import Principal
+from services.gateway.credentials import CredentialCache, Principal
 from shared import observe
 from shared.bus import Bus
 from shared.envelope import Envelope
+from shared.errors import QuotaUsedUp
 from shared.events.usage import UsageCount, UsageCounted
 from shared.names import new_id
 
@@ -33,12 +35,19 @@ Key: TypeAlias = tuple[int, str, str, str, str]
 class Meter:
     """Adds up, on the path of requests; `publish` tells, beside it."""
 
-    def __init__(self, bus: Bus, seconds: float) -> None:
-        self._bus, self._seconds = bus, seconds
+    def __init__(self, bus: Bus, cache: CredentialCache, seconds: float) -> None:
+        self._bus, self._cache, self._seconds = bus, cache, seconds
         self._run = new_id()
         self._fresh: dict[Key, list[int]] = {}
         self._totals: dict[Key, list[int]] = {}
         self._untold: set[Key] = set()
+
+    def admit(self, caller: Principal) -> None:
+        """Raises QuotaUsedUp while the caller's project has used up what it may."""
+        for used_up in self._cache.used_up(caller.project):
+            left = seconds_until(used_up.renews_on, time.time())
+            if left > 0:
+                raise QuotaUsedUp(used_up.told(), retry_after=left)
 
     def count(
         self, caller: Principal, model: str, kind: str, status: int, seconds: float, taken: int, given: int
@@ -111,6 +120,11 @@ class Meter:
         oldest = int(time.time()) // DAY_SECONDS - 1
         for key in [key for key in self._totals if key[0] < oldest]:
             del self._totals[key]
+
+
+def seconds_until(day: date | None, now: float) -> int:
+    """Until a day begins; an hour for one that never does."""
+    return 3600 if day is None else math.ceil((day - EPOCH).days * DAY_SECONDS - now)
 
 
 def _count(key: Key, row: list[int]) -> UsageCount:

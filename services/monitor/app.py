@@ -6,6 +6,7 @@ from services.monitor.forecasting.forecasts import Forecasts
 from services.monitor.handlers import HANDLERS, Parts
 from services.monitor.retention import Retention
 from services.monitor.settings import Settings
+from services.monitor.usage.watch import QuotaWatch
 from shared.bus import Bus
 from shared.db import Database
 from shared.reading import StreamReader
@@ -24,7 +25,9 @@ def build(settings: Settings | None = None) -> Service:
     host = Host(settings.host_seconds, settings.home_dir)
     retention = Retention(service.database, settings)
     service.handle(HANDLERS, Parts(host, StreamReader(service.bus, "EVT"), Forecasts(service.bus)))
+    assert service.relay is not None
     service.add_loop("host", host.run)
+    service.add_loop("quotas", QuotaWatch(service.database, service.relay, settings.quota_seconds).run)
     service.add_loop("retention", retention.run)
     service.add_loop("dead letters", Collector(service.database, StreamReader(service.bus, "DLQ")).run)
     return service

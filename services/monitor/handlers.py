@@ -15,7 +15,9 @@ from services.monitor.history.handlers import HISTORY_RPC
 from services.monitor.rows import event_row, task_row
 from services.monitor.tracing.handlers import TRACE_RPC
 from services.monitor.usage.handlers import USAGE_RPC, count_attempt, on_usage_counted
+from services.monitor.usage.quota_handlers import QUOTA_RPC
 from shared import observe
+from shared.credentials import credential_subject
 from shared.envelope import Envelope
 from shared.events import EVENTS
 from shared.events.alarms import BusAccessDenied
@@ -25,6 +27,7 @@ from shared.events.predictions import PredictionsLogged
 from shared.events.tasks import TaskChanged
 from shared.events.usage import UsageCounted
 from shared.handlers import EventHandler, Handlers
+from shared.quotas import quota_name
 from shared.reading import StreamReader
 from shared.rpc.monitor import (
     Forecast,
@@ -156,10 +159,11 @@ HANDLERS = Handlers(
         **DEAD_LETTER_RPC,
         **AUDIT_RPC,
         **USAGE_RPC,
+        **QUOTA_RPC,
     },
     memory_rpc={GetHostMetrics: get_host_metrics},
     asks=(GetQueues.subject(),),
-    publishes=(retry_subject("*"),),
+    publishes=(retry_subject("*"), credential_subject(quota_name("*"))),
     reads=("DLQ", "EVT"),
     in_batches=True,
 )

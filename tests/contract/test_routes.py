@@ -76,7 +76,7 @@ class Parts:
         store = BodyStore("memory:///", Path())
         plane, bodies = DataPlane(never_connected, 10), InferenceBodies(store, 1000)
         routes = InferenceRoutes(plane, bodies, Deferral(store, 1000, bus), bus, self.cache.problem, 10, 60).routes()
-        meter = Meter(bus, 5)
+        meter = Meter(bus, self.cache, 5)
         self.protocol = InferenceProtocol(routes, gatekeeper, meter)
         ops = OpsPorts({"auth": NOWHERE})
         predictor = Predictor(self.protocol)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,21 @@ from deploy.embedded.testing_servers import NatsServer, nats_server
 from deploy.provision import bus_users, declarations, provision_bus_over
 from shared.credentials import Credential, credential_subject, key_digest
 from shared.events.common import TaskState
+from shared.events.quotas import QuotaExceeded, QuotaNearing
 from shared.events.tasks import TaskChanged
 from shared.events.usage import UsageCount, UsageCounted
 from shared.permissions import Role
-from shared.rpc.usage import GetInvoice, GetUsage, Invoice, SetPrices, UsageList
+from shared.quotas import ProjectState, quota_name
+from shared.rpc.usage import (
+    CheckTaskQuota,
+    GetInvoice,
+    GetUsage,
+    Invoice,
+    Limit,
+    SetPrices,
+    SetQuotas,
+    UsageList,
+)
 from shared.streams import SERVICES
 from tests.integration.gateway_neighbours import Neighbours, bearer
 from tests.integration.running import Ask, Running, asking, until
@@ -206,3 +218,66 @@ async def test_an_invoice_has_the_prices_of_each_day(monitor: Running, ask: Ask)
         ("infer_second", Decimal("0.025")),
     ]
     assert (found.total, found.currency) == (Decimal("1.53"), "EUR")
+
+
+async def test_a_quota_refuses_when_it_is_used_up_and_says_so_before(
+    gateway: Process, monitor: Running, ask: Ask
+) -> None:
+    requests = Limit(quota="requests_per_month", soft=5, hard=10)
+    await ask(SetQuotas(of="default", limits=(requests,)))
+    async with httpx.AsyncClient(timeout=60) as http:
+        await gateway.start(http)
+        assert await infer(http, gateway, 6) == 200
+        await until(partial(monitor.rows, "SELECT 1 FROM quota_states WHERE level = 1"))
+        assert await infer(http, gateway, 4) == 200
+
+        async def is_refused() -> bool:
+            return await infer(http, gateway, 1) == 429
+
+        await until(is_refused)
+        reply = await http.post(f"{gateway.url}/v2/models/digits-cnn/infer", json=BODY, headers=bearer(KEY))
+        assert "requests_per_month" in reply.json()["error"] and int(reply.headers["retry-after"]) > 0
+        assert (await http.get(f"{gateway.url}/v2", headers=bearer(KEY))).status_code == 200
+        await ask(SetQuotas(of="default", limits=(requests.model_copy(update={"hard": 10_000}),)))
+
+        async def is_let_in() -> bool:
+            return await infer(http, gateway, 1) == 200
+
+        await until(is_let_in)
+    said = await monitor.said(QuotaNearing, QuotaExceeded)
+    assert [type(event) for event in said[:2]] == [QuotaNearing, QuotaExceeded]
+    assert said[0].used >= 5 and said[0].limit == 5 and said[1].used >= 10 and said[1].limit == 10
+    assert await gateway_entry(monitor) is None
+
+
+async def gateway_entry(monitor: Running) -> ProjectState | None:
+    message = await monitor.js.get_last_msg("KV_credentials", credential_subject(quota_name("default")))
+    return ProjectState.model_validate_json(message.data) if message.data else None
+
+
+async def test_tasks_are_refused_over_their_quota(monitor: Running, ask: Ask) -> None:
+    await ask(SetQuotas(of="default", limits=(Limit(quota="concurrent_tasks", hard=1),)))
+    assert (await ask(CheckTaskQuota(kind="train"))).allowed
+    now = datetime.now(UTC)
+    task = TaskChanged(task_id="train-1", kind="train", attempt=1, state=TaskState.RUNNING, created_at=now)
+    await monitor.publish(task, sequence=1)
+    await monitor.settled()
+    verdict = await ask(CheckTaskQuota(kind="train"))
+    assert not verdict.allowed and "concurrent_tasks" in verdict.reason and "wait until some" in verdict.reason
+    assert (await ask(CheckTaskQuota(kind="train"), project="other")).allowed
+    await monitor.publish(task.model_copy(update={"state": TaskState.SUCCEEDED}), sequence=2)
+    await monitor.settled()
+    assert (await ask(CheckTaskQuota(kind="train"))).allowed
+
+
+async def test_training_minutes_are_a_quota(monitor: Running, ask: Ask) -> None:
+    await ask(SetQuotas(of="default", limits=(Limit(quota="training_minutes_per_month", hard=1),)))
+    start = datetime.now(UTC) - timedelta(seconds=61)
+    task = TaskChanged(task_id="train-1", kind="train", attempt=1, state=TaskState.RUNNING)
+    await monitor.publish(task, sequence=1, time=start.isoformat())
+    await monitor.publish(task.model_copy(update={"state": TaskState.SUCCEEDED}), sequence=2)
+    await monitor.settled()
+    verdict = await ask(CheckTaskQuota(kind="train"))
+    if start.month == datetime.now(UTC).month:  # else a part of it lies in the month before
+        assert not verdict.allowed and verdict.retry_after > 0
+    assert (await ask(CheckTaskQuota(kind="evaluate"))).allowed

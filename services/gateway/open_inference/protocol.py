@@ -157,6 +157,8 @@ class InferenceProtocol:
             raise self._unknown(call.template, method)
         authorise(call.principal, route.permission)
         _check_names(call)
+        if route.predicts:
+            self._meter.admit(call.principal)
         return route.handler(call)
 
     def _unknown(self, template: str, method: str) -> AimassError:

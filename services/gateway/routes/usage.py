@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from fastapi import Header, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.caller import Caller, CallerOf
 from services.gateway.routes.declare import Routes
@@ -18,11 +19,15 @@ from shared.rpc.usage import (
     GetInvoice,
     GetUsage,
     Invoice,
+    Limit,
     ListPrices,
+    ListQuotas,
     Month,
     PriceList,
     PriceLists,
+    QuotaList,
     SetPrices,
+    SetQuotas,
     UsageList,
     UsageRow,
 )
@@ -37,6 +42,13 @@ Of = Annotated[str, Query(pattern=r"^([a-z0-9_-]{1,64}|\*)?$", description="anot
 OfOne = Annotated[str, Query(pattern=r"^[a-z0-9_-]{0,64}$", description="another project than the caller's")]
 Identity = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Kind = Annotated[str | None, Query(pattern=r"^[a-z_-]{1,64}$")]
+
+
+class QuotaLimits(BaseModel):
+    """All limits of a project."""
+
+    model_config = ConfigDict(extra="forbid")
+    limits: Annotated[tuple[Limit, ...], Field(max_length=20)]
 
 
 def _project(caller: Caller, project: str) -> str:
@@ -135,3 +147,16 @@ async def set_prices(body: SetPrices, caller: CallerOf, idempotency_key: Idempot
     """Let units cost this from today or a later day on, for all projects."""
     _check_platform(caller)
     return await caller.ask(body, idempotency_key=idempotency_key)
+
+
+@ROUTES.add("GET", "/quotas", Permission.USAGE_READ)
+async def list_quotas(caller: CallerOf, project: OfOne = "") -> QuotaList:
+    """What a project may use, what it has used of it, and when that begins anew."""
+    return await caller.ask(ListQuotas(of=_project(caller, project)))
+
+
+@ROUTES.add("PUT", "/quotas/{project}", Permission.QUOTAS_MANAGE)
+async def set_quotas(project: Slug, body: QuotaLimits, caller: CallerOf) -> QuotaList:
+    """Let a project use this much from now on; what is not named is not limited."""
+    _check_platform(caller)
+    return await caller.ask(SetQuotas(of=project, limits=body.limits))

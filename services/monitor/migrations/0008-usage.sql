@@ -48,10 +48,10 @@ CREATE TABLE quotas (
     PRIMARY KEY (project, quota)
 );
 CREATE TABLE quota_states (
-    project   text   NOT NULL,
-    quota     text   NOT NULL,
-    period    text   NOT NULL,
-    level     smallint NOT NULL,
-    published jsonb,
+    project text     NOT NULL,
+    quota   text     NOT NULL,
+    level   smallint NOT NULL,
+    period  text     NOT NULL,
+    refused bigint,
     PRIMARY KEY (project, quota)
 );

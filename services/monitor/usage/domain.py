@@ -14,7 +14,8 @@ from shared.rpc.usage import InvoiceLine, PriceList, Unit
 
 GIGABYTE = Decimal(10**9)
 MICROSECONDS = Decimal(10**6)
-TRAINING = ("train", "tune")
+TRAINING = ("train",)
+LEADING = ("tune",)  # their trials are tasks of their own
 CENT = Decimal("0.01")
 MOST_DAYS = 400
 Row = tuple[Any, ...]
@@ -82,6 +83,8 @@ def quantities(use: DayUse) -> dict[Unit, Decimal]:
         }
     if use.kind == "api":
         return {"api_request": Decimal(use.requests)}
+    if use.kind in LEADING:
+        return {}
     return {"training_minute": seconds / 60} if use.kind in TRAINING else {"task_second": seconds}
 
 
