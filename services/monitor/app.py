@@ -4,9 +4,9 @@ from services.monitor.dead_letters.collector import Collector
 from services.monitor.engine import Host
 from services.monitor.forecasting.forecasts import Forecasts
 from services.monitor.handlers import HANDLERS, Parts
+from services.monitor.quotas.watch import QuotaWatch
 from services.monitor.retention import Retention
 from services.monitor.settings import Settings
-from services.monitor.usage.watch import QuotaWatch
 from shared.bus import Bus
 from shared.db import Database
 from shared.reading import StreamReader

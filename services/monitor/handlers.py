@@ -12,10 +12,10 @@ from services.monitor.engine import Host
 from services.monitor.forecasting.domain import GOES_ON, forecast_of, with_forecast
 from services.monitor.forecasting.forecasts import Forecasts
 from services.monitor.history.handlers import HISTORY_RPC
+from services.monitor.quotas.handlers import QUOTA_RPC
 from services.monitor.rows import event_row, task_row
 from services.monitor.tracing.handlers import TRACE_RPC
 from services.monitor.usage.handlers import USAGE_RPC, count_attempt, on_usage_counted
-from services.monitor.usage.quota_handlers import QUOTA_RPC
 from shared import observe
 from shared.credentials import credential_subject
 from shared.envelope import Envelope

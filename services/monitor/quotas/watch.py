@@ -4,9 +4,10 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from services.monitor.usage import quota_store, store
+from services.monitor.quotas import store as quota_store
+from services.monitor.quotas.domain import Judged, Known, judge, refuses_predictions, to_say
+from services.monitor.usage import store
 from services.monitor.usage.domain import month_days
-from services.monitor.usage.quotas import Judged, Known, judge, refuses_predictions, to_say
 from shared import observe
 from shared.context import Context
 from shared.credentials import credential_subject

@@ -1,6 +1,6 @@
 """All SQL about quotas and what was last said of them."""
 
-from services.monitor.usage.quotas import Judged, Known
+from services.monitor.quotas.domain import Judged, Known
 from shared.db import Connection
 from shared.events.quotas import QuotaLimit
 
