@@ -75,7 +75,13 @@ READS = {
 }
 FURTHER = {
     "auth": (
-        *("auth.revoked", "auth.changed", "$KV.credentials.x", "evt.default.ext-x.v1.said"),
+        *(
+            "auth.revoked",
+            "auth.changed",
+            "$KV.credentials.x",
+            "$KV.credentials.quota.default",
+            "evt.default.ext-x.v1.said",
+        ),
         *("$JS.API.CONSUMER.CREATE.EVT.ext:default:x", "$JS.API.CONSUMER.DELETE.EVT.ext:default:x"),
         *("$JS.API.CONSUMER.LIST.EVT", "$JS.API.CONSUMER.INFO.EVT.*"),
         *("$JS.API.CONSUMER.CREATE.EVT.auth", "$JS.API.CONSUMER.DELETE.EVT.auth"),

@@ -48,6 +48,7 @@ class QuotaLimits(BaseModel):
     """All limits of a project."""
 
     model_config = ConfigDict(extra="forbid")
+    project: Slug
     limits: Annotated[tuple[Limit, ...], Field(max_length=20)]
 
 
@@ -155,8 +156,8 @@ async def list_quotas(caller: CallerOf, project: OfOne = "") -> QuotaList:
     return await caller.ask(ListQuotas(of=_project(caller, project)))
 
 
-@ROUTES.add("PUT", "/quotas/{project}", Permission.QUOTAS_MANAGE)
-async def set_quotas(project: Slug, body: QuotaLimits, caller: CallerOf) -> QuotaList:
+@ROUTES.add("PUT", "/quotas", Permission.QUOTAS_MANAGE)
+async def set_quotas(body: QuotaLimits, caller: CallerOf) -> QuotaList:
     """Let a project use this much from now on; what is not named is not limited."""
     _check_platform(caller)
-    return await caller.ask(SetQuotas(of=project, limits=body.limits))
+    return await caller.ask(SetQuotas(of=body.project, limits=body.limits))
