@@ -2,9 +2,9 @@
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
 from shared.names import Slug
 from shared.rpc.base import Reply, Reply_co, Request
@@ -27,7 +27,8 @@ Quota = Literal[
     "training_minutes_per_month",
     "concurrent_tasks",
 ]
-Price = Annotated[Decimal, Field(ge=0, le=10**9, max_digits=28, decimal_places=12, allow_inf_nan=False)]
+Exact = Annotated[Decimal, PlainSerializer(lambda number: f"{number:f}", return_type=str, when_used="json")]
+Price = Annotated[Exact, Field(ge=0, le=10**9, max_digits=28, decimal_places=12, allow_inf_nan=False)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Month = Annotated[str, Field(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$")]
 Amount = Annotated[int, Field(ge=0, le=2**62)]
@@ -55,7 +56,7 @@ class UsageRow(Reply):
     kind: str | None = None
     requests: int = 0
     errors: int = 0
-    compute_seconds: Decimal = Decimal(0)
+    compute_seconds: Exact = Decimal(0)
     input_bytes: int = 0
     output_bytes: int = 0
 
@@ -113,9 +114,9 @@ class InvoiceLine(Reply):
     """A unit at one price: quantity, price and their product, exact."""
 
     unit: str
-    quantity: Decimal
-    price: Decimal
-    amount: Decimal
+    quantity: Exact
+    price: Exact
+    amount: Exact
     since: date
     until: date
 
@@ -127,7 +128,7 @@ class Invoice(Reply):
     month: str
     currency: str = ""
     lines: list[InvoiceLine] = []
-    total: Decimal = Decimal(0)
+    total: Exact = Decimal(0)
 
 
 class GetInvoice(Asked[Invoice]):
@@ -201,8 +202,3 @@ class CheckTaskQuota(Asked[TaskVerdict]):
     """Ask whether one more task of this kind is within the quotas."""
 
     kind: Slug
-
-
-def shown(row: UsageRow) -> dict[str, Any]:
-    """A row as CSV and JSON have it."""
-    return row.model_dump(mode="json", exclude_none=True)

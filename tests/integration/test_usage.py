@@ -1,5 +1,6 @@
 """What is used is counted exactly: by a real gateway, over its death, and however often its words are heard."""
 
+import csv
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aimass
 import httpx
 import nats as nats_client
 import pytest
@@ -281,3 +283,65 @@ async def test_training_minutes_are_a_quota(monitor: Running, ask: Ask) -> None:
     if start.month == datetime.now(UTC).month:  # else a part of it lies in the month before
         assert not verdict.allowed and verdict.retry_after > 0
     assert (await ask(CheckTaskQuota(kind="evaluate"))).allowed
+
+
+async def test_over_http_by_the_client_and_as_a_table(gateway: Process, monitor: Running) -> None:
+    today = datetime.now(UTC).date().isoformat()
+    async with httpx.AsyncClient(timeout=60) as http, aimass.AsyncClient(gateway.url, KEY) as client:
+        await gateway.start(http)
+        assert await infer(http, gateway, 20) == 200
+
+        async def is_counted() -> list[Any]:
+            found = await client.usage(group=["kind", "model", "identity"], kind="infer")
+            return found if found and found[0]["requests"] == 20 else []
+
+        [row] = await until(is_counted)
+        assert (row["model"], row["identity"], row["errors"]) == ("digits-cnn", "ada", 0)
+        await client.set_prices(today, "EUR", {"infer_request": "0.000000001", "api_request": "0"})
+        invoice = await client.invoice()
+        line = next(line for line in invoice["lines"] if line["unit"] == "infer_request")
+        assert (line["quantity"], line["price"], line["amount"]) == ("20", "0.000000001", "0.000000020")
+        assert (invoice["total"], (await client.prices())[0]["valid_from"]) == ("0.00", today)
+        await client.set_quotas("default", [{"quota": "requests_per_day", "soft": 10, "hard": 1000}])
+        [quota] = await client.quotas()
+        assert (quota["used"], quota["level"]) == (20, "nearing")
+        given: dict[str, Any] = {"params": {"group": ["kind", "requests"]}, "headers": bearer(KEY)}
+        assert (await http.get(f"{gateway.url}/api/v1/usage.csv", **given)).status_code == 422
+        given["params"] = {"group": "kind"}
+        table = await http.get(f"{gateway.url}/api/v1/usage.csv", **given)
+        assert table.headers["content-type"].startswith("text/csv")
+        rows = {row["kind"]: row for row in csv.DictReader(table.text.splitlines())}
+        assert rows["infer"]["requests"] == "20" and int(rows["api"]["requests"]) > 0
+        given["headers"] |= {"Accept": "text/csv"}
+        assert (await http.get(f"{gateway.url}/api/v1/usage", **given)).text.startswith("kind,requests,")
+        with pytest.raises(aimass.Invalid, match="today or later"):
+            await client.set_prices("2020-01-01", "EUR", {})
+        with pytest.raises(aimass.Invalid, match="before the first"):
+            await client.usage(since="2030-01-02", until="2030-01-01")
+
+
+async def test_other_projects_are_for_administrators_of_the_platform(gateway: Process, monitor: Running) -> None:
+    connection = await nats_client.connect(monitor.server.url)
+    other = "aim_" + "8" * 64
+    credential = Credential(key_id="eve", name="n", roles=(Role.ADMIN,), project="other").model_dump_json().encode()
+    await connection.jetstream().publish(credential_subject(key_digest(other)), credential)
+    await connection.close()
+    async with httpx.AsyncClient(timeout=60) as http, aimass.AsyncClient(gateway.url, other) as client:
+        await gateway.start(http)
+        await client.usage()
+        for refused in (
+            client.usage(project="default"),
+            client.usage(project="*"),
+            client.invoice(project="default"),
+            client.quotas(project="default"),
+            client.set_quotas("other", []),
+            client.set_prices("2098-01-01", "EUR", {}),
+        ):
+            with pytest.raises(aimass.Forbidden):
+                await refused
+    async with aimass.AsyncClient(gateway.url, KEY) as client:
+
+        async def is_told() -> bool:
+            return "other" in {row["project"] for row in await client.usage(project="*", group=["project"])}
+
+        await until(is_told)
