@@ -54,7 +54,8 @@ class Counters:
         row[0] += 1
         if status >= 400:
             row[1] += 1
-        row[2] += int(seconds * 1e6)
+        else:
+            row[2] += int(seconds * 1e6)
         row[3] += taken
         row[4] += given
 

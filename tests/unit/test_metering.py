@@ -59,7 +59,7 @@ def test_any_order_and_any_repetition_give_the_truth(steps: list[Any], chance: A
         key = ((day - EPOCH).days, project, identity, model, kind)
         found[key] = [a + b for a, b in zip(found[key], row, strict=True)]
     assert {key: row[0] for key, row in found.items()} == truth
-    assert all(row[2] == 1000 * row[0] and row[3:] == [2 * row[0], 3 * row[0]] for row in found.values())
+    assert all(row[2] == 1000 * (row[0] - row[1]) and row[3:] == [2 * row[0], 3 * row[0]] for row in found.values())
 
 
 def test_made_up_names_fill_no_memory() -> None:
@@ -98,13 +98,13 @@ def test_what_is_news_is_said_once_a_period() -> None:
     day = date(2030, 1, 31)
     known = Known("requests_per_day", None, 10)
     for amount, expected in ((7, None), (8, QuotaNearing), (10, QuotaExceeded)):
-        judged = judge(known, [DayUse(day, "infer", amount, 0, 0, 0)], 0, day)
+        judged = judge(known, [DayUse(day, "infer", amount, 0, 0, 0, 0)], 0, day)
         event = to_say(known, judged)
         assert (type(event) if event else None) == expected
         again = Known("requests_per_day", None, 10, judged.level, judged.period, judged.refused)
         assert to_say(again, judged) is None
     assert judged.renews_on == date(2030, 2, 1)
-    tomorrow = judge(again, [DayUse(day, "infer", 10, 0, 0, 0)], 0, day + timedelta(days=1))
+    tomorrow = judge(again, [DayUse(day, "infer", 10, 0, 0, 0, 0)], 0, day + timedelta(days=1))
     assert tomorrow.used == 0 and tomorrow.refused is None
-    at_once = judge(again, [DayUse(date(2030, 2, 1), "infer", 12, 0, 0, 0)], 0, date(2030, 2, 1))
+    at_once = judge(again, [DayUse(date(2030, 2, 1), "infer", 12, 0, 0, 0, 0)], 0, date(2030, 2, 1))
     assert isinstance(to_say(again, at_once), QuotaExceeded)

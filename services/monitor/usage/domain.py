@@ -61,28 +61,29 @@ def month_days(month: str) -> tuple[date, date]:
 
 @dataclass(frozen=True)
 class DayUse:
-    """What was used on a day in one way."""
+    """What was used on a day in one way; errors are among the requests."""
 
     day: date
     kind: str
     requests: int
+    errors: int
     compute_us: int
     input_bytes: int
     output_bytes: int
 
 
 def quantities(use: DayUse) -> dict[Unit, Decimal]:
-    """The units that a use is, exact to the 50th digit."""
+    """The units that a use is, exact to the 50th digit; what ended in an error costs nothing."""
     seconds = use.compute_us / MICROSECONDS
     if use.kind == "infer":
         return {
-            "infer_request": Decimal(use.requests),
+            "infer_request": Decimal(use.requests - use.errors),
             "infer_second": seconds,
             "infer_input_gigabyte": use.input_bytes / GIGABYTE,
             "infer_output_gigabyte": use.output_bytes / GIGABYTE,
         }
     if use.kind == "api":
-        return {"api_request": Decimal(use.requests)}
+        return {"api_request": Decimal(use.requests - use.errors)}
     if use.kind in LEADING:
         return {}
     return {"training_minute": seconds / 60} if use.kind in TRAINING else {"task_second": seconds}
