@@ -17,6 +17,7 @@ MICROSECONDS = Decimal(10**6)
 TRAINING = ("train",)
 LEADING = ("tune",)  # their trials are tasks of their own
 CENT = Decimal("0.01")
+BILLIONTH = Decimal("1e-9")
 MOST_DAYS = 400
 Row = tuple[Any, ...]
 
@@ -107,10 +108,15 @@ def invoice_lines(uses: Iterable[DayUse], lists: Sequence[PriceList]) -> list[In
                     continue
                 known, since, until = sums.get((unit, price), (Decimal(0), use.day, use.day))
                 sums[unit, price] = (known + quantity, min(since, use.day), max(until, use.day))
-        return [
-            InvoiceLine(unit=unit, quantity=quantity, price=price, amount=quantity * price, since=since, until=until)
-            for (unit, price), (quantity, since, until) in sorted(sums.items())
-        ]
+        return [_line(*key, *found) for key, found in sorted(sums.items())]
+
+
+def _line(unit: str, price: Decimal, quantity: Decimal, since: date, until: date) -> InvoiceLine:
+    """Minutes are seldom whole: what is beyond a billionth is rounded, once a line, so that amounts can be checked."""
+    rounded = quantity.quantize(BILLIONTH, ROUND_HALF_UP)
+    quantity = quantity if quantity == rounded else rounded
+    amount = quantity * price
+    return InvoiceLine(unit=unit, quantity=quantity, price=price, amount=amount, since=since, until=until)
 
 
 def total(lines: Iterable[InvoiceLine]) -> Decimal:
