@@ -108,7 +108,7 @@ def invoice_lines(uses: Iterable[DayUse], lists: Sequence[PriceList]) -> list[In
                     continue
                 known, since, until = sums.get((unit, price), (Decimal(0), use.day, use.day))
                 sums[unit, price] = (known + quantity, min(since, use.day), max(until, use.day))
-        return [_line(*key, *found) for key, found in sorted(sums.items())]
+        return [_line(unit, price, *found) for (unit, price), found in sorted(sums.items())]
 
 
 def _line(unit: str, price: Decimal, quantity: Decimal, since: date, until: date) -> InvoiceLine:
