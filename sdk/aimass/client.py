@@ -22,12 +22,25 @@ from aimass.searching import Searching
 from aimass.sending import headers_of
 from aimass.tasks import Tasks
 from aimass.tuning import Studies
+from aimass.usage import Usage
 
 T = TypeVar("T")
 
 
 class Methods(
-    Tasks, Models, Insight, People, Asking, Later, Searching, Scheduling, Studies, Pipelines, Operating, Extensions
+    Tasks,
+    Models,
+    Insight,
+    People,
+    Asking,
+    Later,
+    Searching,
+    Scheduling,
+    Studies,
+    Pipelines,
+    Operating,
+    Extensions,
+    Usage,
 ):
     """All that a client can do."""
 

@@ -24,6 +24,7 @@ from shared.credentials import Credential
 from shared.errors import Unavailable
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import Permission, granted
+from shared.quotas import QUOTA, ProjectState, UsedUp, quota_name
 from shared.reading import Stored, StreamReader
 from shared.streams import CHANGED_SUBJECT, CREDENTIAL_SUBJECT, CREDENTIALS, REVOKED_SUBJECT
 from shared.tokens import ALGORITHM, SIGNING_KEY, PublicJwk, signing_key_name
@@ -57,7 +58,14 @@ class Principal:
         return cls(name, credential.key_id, credential.project, granted(credential.roles), expires, credential.epoch)
 
 
-Entry = Principal | PublicKey
+class UsedUpQuotas(NamedTuple):
+    """The quotas that refuse predictions of a project now. `name` is the entry's in the bucket."""
+
+    name: str
+    quotas: tuple[UsedUp, ...]
+
+
+Entry = Principal | PublicKey | UsedUpQuotas
 ANONYMOUS = Principal("", "", DEFAULT_PROJECT, frozenset())
 
 
@@ -73,6 +81,10 @@ class CredentialCache:
     def find(self, name: str) -> Principal | None:
         found = self._entries.get(name)
         return found if isinstance(found, Principal) else None
+
+    def used_up(self, project: str) -> tuple[UsedUp, ...]:
+        found = self._entries.get(quota_name(project))
+        return found.quotas if isinstance(found, UsedUpQuotas) else ()
 
     def signing_key(self, kid: str) -> PublicKey | None:
         found = self._entries.get(signing_key_name(kid))
@@ -193,6 +205,8 @@ def _entry(stored: Stored) -> Entry | None:
     try:
         if name.startswith(f"{SIGNING_KEY}."):
             return _public_key(name, stored.data)
+        if name.startswith(f"{QUOTA}."):
+            return UsedUpQuotas(name, ProjectState.model_validate_json(stored.data).used_up)
         return Principal.of(name, Credential.model_validate_json(stored.data))
     except (ValueError, jwt.PyJWTError) as error:
         observe.log().error("unreadable entry refused", sequence=stored.sequence, error=type(error).__name__)

@@ -12,6 +12,7 @@ from aimass.cli import (
     exits,
     extending,
     happenings,
+    metering,
     models,
     operating,
     pipelines,
@@ -33,8 +34,9 @@ COMMANDS = (
     *(scheduling.schedule, scheduling.schedules, scheduling.unschedule),
     *(models.models, models.versions, models.promote, deploying.deploy, models.deployments),
     *(predicting.predict, happenings.events, tracing.trace),
+    *(metering.usage, metering.invoice),
 )
-GROUPS = (pipelines.app, extending.app, operating.letters, operating.audit)
+GROUPS = (pipelines.app, extending.app, operating.letters, operating.audit, metering.quota)
 
 
 class Commands(TyperGroup):
