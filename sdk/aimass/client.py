@@ -9,6 +9,7 @@ from aimass.asking import Asking
 from aimass.calls import Items, Steps, call
 from aimass.connection import AsyncConnection, Connection
 from aimass.extensions import Extensions
+from aimass.granting import Granting
 from aimass.insight import Insight
 from aimass.later import Later
 from aimass.methods import Awaiting, Waiting
@@ -27,7 +28,19 @@ T = TypeVar("T")
 
 
 class Methods(
-    Tasks, Models, Insight, People, Asking, Later, Searching, Scheduling, Studies, Pipelines, Operating, Extensions
+    Tasks,
+    Models,
+    Insight,
+    People,
+    Granting,
+    Asking,
+    Later,
+    Searching,
+    Scheduling,
+    Studies,
+    Pipelines,
+    Operating,
+    Extensions,
 ):
     """All that a client can do."""
 

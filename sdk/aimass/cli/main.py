@@ -11,6 +11,7 @@ from aimass.cli import (
     deploying,
     exits,
     extending,
+    granting,
     happenings,
     models,
     operating,
@@ -26,7 +27,7 @@ from aimass.cli import (
 from aimass.cli.session import Wanted
 
 COMMANDS = (
-    *(access.login, access.logout, access.whoami),
+    *(access.login, access.logout, access.whoami, granting.can),
     *(models.library, models.data),
     *(training.train, tuning.tune, tuning.study, tasks.tasks, tasks.logs, tasks.metrics, tasks.curves),
     *(tasks.cancel, tasks.pause, tasks.resume, training.clone, training.reproduce, tasks.note),
@@ -34,7 +35,15 @@ COMMANDS = (
     *(models.models, models.versions, models.promote, deploying.deploy, models.deployments),
     *(predicting.predict, happenings.events, tracing.trace),
 )
-GROUPS = (pipelines.app, extending.app, operating.letters, operating.audit)
+GROUPS = (
+    granting.roles,
+    granting.groups,
+    granting.grants,
+    pipelines.app,
+    extending.app,
+    operating.letters,
+    operating.audit,
+)
 
 
 class Commands(TyperGroup):
