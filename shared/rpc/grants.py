@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Annotated, ClassVar
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field, StrictBool
 
 from shared.grants import Condition, SubjectKind
+from shared.moments import Moment
 from shared.names import Slug
 from shared.permissions import Permission
 from shared.rpc.base import Done, Reply, Request
@@ -54,7 +55,7 @@ class CreateRole(Request[RoleView]):
     name: Slug
     permissions: SomePermissions
     description: Description = ""
-    platform: bool = False
+    platform: StrictBool = False
 
 
 class ChangeRole(Request[RoleView]):
@@ -161,8 +162,8 @@ class AddGrant(Request[GrantView]):
     role: Slug
     subject_kind: SubjectKind
     subject_id: SubjectId
-    platform: bool = False
-    ends_at: AwareDatetime | None = None
+    platform: StrictBool = False
+    ends_at: Moment | None = None
     condition: Condition | None = None
 
 
