@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.grants import HeldGrant
 from shared.names import DEFAULT_PROJECT, Slug
 from shared.permissions import Role
 from shared.streams import CREDENTIAL_SUBJECT
@@ -22,6 +23,7 @@ class Credential(BaseModel):
     roles: tuple[Role, ...] = ()
     expires_at: datetime | None = None
     epoch: int | None = None
+    grants: tuple[HeldGrant, ...] = ()
 
 
 def key_digest(secret: str) -> str:

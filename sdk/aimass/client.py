@@ -9,6 +9,7 @@ from aimass.asking import Asking
 from aimass.calls import Items, Steps, call
 from aimass.connection import AsyncConnection, Connection
 from aimass.extensions import Extensions
+from aimass.granting import Granting
 from aimass.insight import Insight
 from aimass.later import Later
 from aimass.methods import Awaiting, Waiting
@@ -32,6 +33,7 @@ class Methods(
     Models,
     Insight,
     People,
+    Granting,
     Asking,
     Later,
     Searching,

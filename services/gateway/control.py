@@ -28,6 +28,8 @@ from services.gateway.routes import (
     deployments,
     events,
     extensions,
+    grants,
+    groups,
     indexes,
     inferences,
     insight,
@@ -37,8 +39,10 @@ from services.gateway.routes import (
     openai,
     operators,
     optimisations,
+    permissions,
     pipelines,
     predict,
+    roles,
     schedules,
     tasks,
     trainings,
@@ -74,7 +78,8 @@ THEMES = (
         models,
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
-    *(insight, deployments, events, dead_letters, audit, usage, keys, users, extensions, operators),
+    *(insight, deployments, events, dead_letters, audit, usage, keys, users),
+    *(permissions, roles, groups, grants, extensions, operators),
 )
 
 

@@ -11,6 +11,7 @@ from aimass.cli import (
     deploying,
     exits,
     extending,
+    granting,
     happenings,
     metering,
     models,
@@ -27,7 +28,7 @@ from aimass.cli import (
 from aimass.cli.session import Wanted
 
 COMMANDS = (
-    *(access.login, access.logout, access.whoami),
+    *(access.login, access.logout, access.whoami, granting.can),
     *(models.library, models.data),
     *(training.train, tuning.tune, tuning.study, tasks.tasks, tasks.logs, tasks.metrics, tasks.curves),
     *(tasks.cancel, tasks.pause, tasks.resume, training.clone, training.reproduce, tasks.note),
@@ -36,7 +37,16 @@ COMMANDS = (
     *(predicting.predict, happenings.events, tracing.trace),
     *(metering.usage, metering.invoice),
 )
-GROUPS = (pipelines.app, extending.app, operating.letters, operating.audit, metering.quota)
+GROUPS = (
+    granting.roles,
+    granting.groups,
+    granting.grants,
+    pipelines.app,
+    extending.app,
+    operating.letters,
+    operating.audit,
+    metering.quota,
+)
 
 
 class Commands(TyperGroup):
