@@ -10,6 +10,7 @@ from aimass.asking import Asking
 from aimass.calls import Items, Steps, call
 from aimass.connection import AsyncConnection, Connection
 from aimass.extensions import Extensions
+from aimass.granting import Granting
 from aimass.identity import Identity
 from aimass.insight import Insight
 from aimass.later import Later
@@ -24,6 +25,7 @@ from aimass.searching import Searching
 from aimass.signing import SessionAuth, Tokens
 from aimass.tasks import Tasks
 from aimass.tuning import Studies
+from aimass.usage import Usage
 
 T = TypeVar("T")
 
@@ -34,6 +36,7 @@ class Methods(
     Insight,
     People,
     Identity,
+    Granting,
     Asking,
     Later,
     Searching,
@@ -42,6 +45,7 @@ class Methods(
     Pipelines,
     Operating,
     Extensions,
+    Usage,
 ):
     """All that a client can do."""
 
