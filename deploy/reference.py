@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from deploy import asyncapi, readmes
+from deploy.access_page import access_page
 from deploy.catalogue import catalogue_page
 from deploy.compose import document
 from deploy.event_catalogue import events_page
@@ -22,6 +23,7 @@ GRAPH = ROOT / "docs" / "graph.md"
 CATALOGUE = ROOT / "docs" / "library.md"
 EVENTS_PAGE = ROOT / "docs" / "events.md"
 ASYNCAPI = ROOT / "docs" / "asyncapi.json"
+ACCESS = ROOT / "docs" / "access.md"
 FOLDER = ROOT / "docs" / "reference"
 
 
@@ -86,6 +88,7 @@ def main() -> None:
     write(FOLDER / "settings.md", settings_page())
     write(GRAPH, graph_page(declarations()))
     write(CATALOGUE, catalogue_page())
+    write(ACCESS, access_page())
     whole = asyncapi.document(declarations())
     write(ASYNCAPI, asyncapi.lines(whole))
     write(EVENTS_PAGE, events_page(whole))

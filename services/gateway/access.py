@@ -9,6 +9,7 @@ from services.gateway.credentials import CredentialCache, Principal
 from services.gateway.tokens import LONGEST_TOKEN, Tokens
 from shared.credentials import KEY_PREFIX, key_digest
 from shared.errors import Forbidden, Unauthenticated, Unavailable
+from shared.names import DEFAULT_PROJECT
 from shared.permissions import Permission
 from shared.tokens import user_name
 
@@ -73,6 +74,13 @@ def authorise(principal: Principal, permission: Permission) -> None:
     if permission not in principal.permissions:
         metrics.REFUSED.labels("forbidden").inc()
         raise Forbidden(f"this needs the permission '{permission.value}', which your roles do not grant")
+
+
+def authorise_platform(principal: Principal) -> None:
+    """Raises Forbidden for who is of a project other than the one whose administrators run the platform."""
+    if principal.project != DEFAULT_PROJECT:
+        metrics.REFUSED.labels("forbidden").inc()
+        raise Forbidden(f"this is of the whole platform: only people of the project '{DEFAULT_PROJECT}' may")
 
 
 def _bearer(headers: dict[bytes, bytes]) -> str:

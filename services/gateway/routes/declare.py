@@ -10,13 +10,14 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.types import Receive, Scope, Send
 
-from services.gateway.access import authorise
+from services.gateway.access import authorise, authorise_platform
 from shared.moments import Moment
 from shared.permissions import Permission
 
 PREFIX = "/api/v1"
 PERMISSION = "x-permission"
 PUBLIC = "public"
+PLATFORM = "x-platform"
 BEARER = Security(
     HTTPBearer(auto_error=False, description="an API key, aim_..., or an access token from /api/v1/login")
 )
@@ -31,15 +32,19 @@ class GuardedRoute(APIRoute):
     """A route that lets nobody in who lacks its permission, or says that it is public; no other can be made."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        declared = (options.get("openapi_extra") or {}).get(PERMISSION)
+        documented = options.get("openapi_extra") or {}
+        declared = documented.get(PERMISSION)
         if declared is None:
             raise TypeError(f"the route {path} declares no permission")
         self.permission = None if declared == PUBLIC else Permission(declared)
+        self.is_platform = bool(documented.get(PLATFORM))
         super().__init__(path, endpoint, **options)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.permission is not None:
             authorise(scope["state"]["principal"], self.permission)
+        if self.is_platform:
+            authorise_platform(scope["state"]["principal"])
         await super().handle(scope, receive, send)
 
 
@@ -57,12 +62,19 @@ class Routes:
         path: str,
         permission: Permission | None,
         extra: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        platform: bool = False,
         **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
-        """Declare a route, public without a permission; `extra` goes into its documentation."""
+        """Declare a route, public without a permission; `extra` goes into its documentation.
+
+        One of the whole `platform` is for people of the default project alone; all others see their project's things.
+        """
 
         def declare(endpoint: Endpoint) -> Endpoint:
             documented = {PERMISSION: permission.value if permission else PUBLIC, **extra}
+            if platform:
+                documented[PLATFORM] = True
             guard = {"openapi_extra": documented, "dependencies": [BEARER] if permission else []}
             given = {"methods": [method], "tags": [self.tag]} | guard | options
             self.declared.append((self.prefix + path, endpoint, given))
