@@ -11,6 +11,7 @@ class Permission(StrEnum):
     MODELS_WRITE = "models:write"
     MODELS_PROMOTE = "models:promote"
     MODELS_FORCE = "models:force"
+    MODELS_SHARE = "models:share"
     ARTIFACTS_COLLECT = "artifacts:collect"
     DATASETS_READ = "datasets:read"
     DATASETS_WRITE = "datasets:write"
@@ -31,6 +32,7 @@ class Permission(StrEnum):
     INFER = "infer"
     KEYS_MANAGE = "keys:manage"
     USERS_MANAGE = "users:manage"
+    PROJECTS_MANAGE = "projects:manage"
     PASSWORD_CHANGE = "password:change"  # noqa: S105
 
 

@@ -13,6 +13,7 @@ import nats.js.errors
 from nats.js import JetStreamContext
 
 from services.auth import domain, entries, store
+from services.auth.projects import entries as projects
 from shared import observe
 from shared.context import Context
 from shared.credentials import credential_subject
@@ -108,6 +109,7 @@ class BucketKeeper:
         for signing_key in await store.signing_keys(work.tx):
             if signing_key_name(signing_key.kid) in names:
                 entries.put_signing_key(work, signing_key)
+        await projects.put_back(work, names)
 
     async def _missing(self) -> list[str]:
         async with self._transaction(Context(actor="auth")) as work:

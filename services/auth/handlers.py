@@ -10,6 +10,7 @@ from services.auth.extensions.office import Office
 from services.auth.keyring import SigningKeys
 from services.auth.login import Doorman
 from services.auth.passwords import Passwords
+from services.auth.projects.handlers import PROJECT_RPC
 from services.auth.users import User
 from shared.callout import CALLOUT_SUBJECT
 from shared.events.identity import (
@@ -166,6 +167,7 @@ HANDLERS = Handlers(
         rpc.ResetPassword: reset_password,
         rpc.RotateSigningKey: rotate_signing_key,
         **EXTENSION_RPC,
+        **PROJECT_RPC,
     },
     memory_rpc={rpc.Login: login, rpc.ChangePassword: change_password},
     publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT, EXTENSION_EVENTS, *CONSUMERS),

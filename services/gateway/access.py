@@ -26,13 +26,18 @@ class Gatekeeper:
     def identify(self, headers: dict[bytes, bytes]) -> Principal:
         """The owner of the key, or the user of the token with the roles of now.
 
-        Raises Unauthenticated for none, an unknown, a revoked or an expired one; Unavailable while the memory of
+        Raises Unauthenticated for none, an unknown, a revoked or an expired one; Forbidden for one of a project that
+        is archived; Unavailable while the memory of
         credentials is not loaded or not fresh.
         """
         given = _bearer(headers)
         if problem := self._cache.problem():
             raise Unavailable(f"API keys and tokens cannot be checked now: {problem}")
-        return self._owner(given) if given.startswith(KEY_PREFIX) else self._user(given)
+        principal = self._owner(given) if given.startswith(KEY_PREFIX) else self._user(given)
+        if self._cache.is_archived(principal.project):
+            metrics.REFUSED.labels("archived").inc()
+            raise Forbidden(f"the project '{principal.project}' is archived: the platform's people can restore it")
+        return principal
 
     def _owner(self, key: str) -> Principal:
         principal = self._cache.find(key_digest(key))
@@ -65,6 +70,8 @@ class Gatekeeper:
         """Whether the key or the session still counts; for answers that last."""
         current = self._cache.find(principal.name)
         if current is None or (current.epoch or 0) > (principal.epoch or 0):
+            return False
+        if self._cache.is_archived(principal.project):
             return False
         return principal.expires is None or principal.expires > time.time()
 

@@ -38,6 +38,7 @@ from services.gateway.routes import (
     optimisations,
     pipelines,
     predict,
+    projects,
     schedules,
     tasks,
     trainings,
@@ -72,7 +73,7 @@ THEMES = (
         models,
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
-    *(insight, deployments, events, dead_letters, audit, keys, users, extensions, operators),
+    *(insight, deployments, events, dead_letters, audit, keys, users, projects, extensions, operators),
 )
 
 

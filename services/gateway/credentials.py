@@ -25,6 +25,7 @@ from shared.errors import Unavailable
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import Permission, granted
 from shared.reading import Stored, StreamReader
+from shared.sharing import ARCHIVED, SHARE, SharedModel, archived_name, share_name
 from shared.streams import CHANGED_SUBJECT, CREDENTIAL_SUBJECT, CREDENTIALS, REVOKED_SUBJECT
 from shared.tokens import ALGORITHM, SIGNING_KEY, PublicJwk, signing_key_name
 
@@ -57,7 +58,20 @@ class Principal:
         return cls(name, credential.key_id, credential.project, granted(credential.roles), expires, credential.epoch)
 
 
-Entry = Principal | PublicKey
+class Archived(NamedTuple):
+    """A project that nobody is let into."""
+
+    name: str
+
+
+class Shares(NamedTuple):
+    """Who else may see a model, and ask it."""
+
+    name: str
+    model: SharedModel
+
+
+Entry = Principal | PublicKey | Archived | Shares
 ANONYMOUS = Principal("", "", DEFAULT_PROJECT, frozenset())
 
 
@@ -77,6 +91,14 @@ class CredentialCache:
     def signing_key(self, kid: str) -> PublicKey | None:
         found = self._entries.get(signing_key_name(kid))
         return found if isinstance(found, PublicKey) else None
+
+    def is_archived(self, project: str) -> bool:
+        return archived_name(project) in self._entries
+
+    def shared(self, project: str, model: str) -> SharedModel | None:
+        """None for a model that is shared with nobody, or of a project that is archived."""
+        found = self._entries.get(share_name(project, model))
+        return found.model if isinstance(found, Shares) and not self.is_archived(project) else None
 
     def signing_keys(self) -> list[PublicKey]:
         return [entry for entry in self._entries.values() if isinstance(entry, PublicKey)]
@@ -193,6 +215,10 @@ def _entry(stored: Stored) -> Entry | None:
     try:
         if name.startswith(f"{SIGNING_KEY}."):
             return _public_key(name, stored.data)
+        if name.startswith(f"{ARCHIVED}."):
+            return Archived(name)
+        if name.startswith(f"{SHARE}."):
+            return Shares(name, SharedModel.model_validate_json(stored.data))
         return Principal.of(name, Credential.model_validate_json(stored.data))
     except (ValueError, jwt.PyJWTError) as error:
         observe.log().error("unreadable entry refused", sequence=stored.sequence, error=type(error).__name__)

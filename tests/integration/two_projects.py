@@ -75,6 +75,7 @@ class Furnishing:
         self.whole, self.project, self.key = whole, project, key
         self.name, self.content = f"{project}-thing", f"the artifact of {project}".encode()
         self.things = {"name": self.name, "model": self.name, "dataset": self.name, "version": "1", "step": "train"}
+        self.things |= {"project": project, "share_id": new_id()}
 
     async def fill(self) -> Mapping[str, str]:
         await self._version()
