@@ -8,9 +8,10 @@ from services.gateway import metrics
 from services.gateway.credentials import CredentialCache, Principal
 from services.gateway.tokens import LONGEST_TOKEN, Tokens
 from shared.credentials import KEY_PREFIX, key_digest
-from shared.errors import Forbidden, Unauthenticated, Unavailable
+from shared.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import Permission
+from shared.sharing import Level
 from shared.tokens import user_name
 
 LONGEST_KEY = 200
@@ -65,6 +66,18 @@ class Gatekeeper:
         if problem := self._cache.problem():
             raise Unavailable(f"the keys that sign tokens are not known now: {problem}")
         return [key.document for key in self._cache.signing_keys()]
+
+    def reach(self, principal: Principal, name: str, level: Level) -> tuple[str, str]:
+        """Project and model of `<project>.<model>`.
+
+        Raises NotFound for one that is not shared with the caller, as for one that there is not.
+        """
+        owner, _, model = name.partition(".")
+        if owner != principal.project:
+            shared = self._cache.shared(owner, model)
+            if shared is None or not shared.allows(principal.project, level):
+                raise NotFound(f"there is no model '{name[:130]}'", field="model")
+        return owner, model
 
     def is_valid(self, principal: Principal) -> bool:
         """Whether the key or the session still counts; for answers that last."""

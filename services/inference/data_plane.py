@@ -296,13 +296,16 @@ class DataPlane:
     ) -> None:
         self._replies.add(subject, reply)
         seconds = time.perf_counter() - started
+        asker, _, key_id = request.credential.rpartition("/")
+        if asker:  # of another project, to which the model is shared
+            project, model = asker, f"{project}.{model}"
         row = Row(
             request.prediction_id,
             int(reply.version or 0),
             reply.status,
             int(seconds * 1e6),
             rows if reply.status == 200 else 0,
-            request.credential,
+            key_id,
             request.traceparent[3:35],
             bool(request.flags & frames.EVALUATION),
             time.time(),

@@ -78,7 +78,7 @@ class PredictionLog:
         dropped = self._dropped[project, model]
         event = PredictionsLogged(model=model, node=self._node, columns=_columns(batch), dropped=dropped)
         envelope = Envelope(event.type_name(), f"inference/{self._node}", event.aggregate, project=project)
-        subject = f"pred.{project}.{model}"
+        subject = f"pred.{project}.{model.rpartition('.')[2]}"
         try:
             payload = event.model_dump_json().encode()
             await js.publish(subject, payload, headers=envelope.to_headers(), timeout=PUBLISH_SECONDS)

@@ -9,15 +9,18 @@ import pytest_asyncio
 
 from deploy.embedded.testing_servers import PostgresServer
 from services.gateway.credentials import BUCKET
+from shared import frames
 from shared.permissions import Role
 from tests.conftest import fresh_database
-from tests.integration.gateway_neighbours import bearer
+from tests.integration.access_entries import PIXELS
+from tests.integration.gateway_neighbours import bearer, echo
 from tests.integration.running import until
-from tests.integration.two_projects import make_keys
+from tests.integration.two_projects import Furnishing, make_keys
 from tests.integration.whole_gateway import Whole, whole_gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 API = "/api/v1"
+LATER = {"Prefer": "respond-async"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -147,3 +150,118 @@ async def test_the_bucket_gets_back_what_it_lost(whole: Whole) -> None:
     bus = whole.services["auth"].bus
     subjects = (await bus.js.stream_info(BUCKET, subjects_filter=">")).state.subjects or {}
     assert "$KV.credentials.project.lost" in subjects
+
+
+class Sharing:
+    """The project `violet` with a model, and a key of `pink`, which has nothing."""
+
+    def __init__(self, whole: Whole, owner: str, other: str) -> None:
+        self.whole, self.owner, self.other = whole, bearer(owner), bearer(other)
+        self.root, self.name = f"{API}/models/violet-thing/shares", "violet.violet-thing"
+
+    async def share(self, shared_to: str, level: str) -> dict[str, Any]:
+        body = {"shared_to": shared_to, "level": level}
+        reply = await self.whole.send("POST", self.root, headers=self.owner, json=body)
+        assert reply.status_code == 201, reply.text
+        made: dict[str, Any] = reply.json()
+        return made
+
+    async def unshare(self, share_id: str) -> None:
+        assert (await self.whole.send("DELETE", f"{self.root}/{share_id}", headers=self.owner)).status_code == 204
+
+    async def status(self, way: str) -> int:
+        method, path, given = {
+            "model": ("GET", f"{API}/models/{self.name}", {}),
+            "versions": ("GET", f"{API}/models/{self.name}/versions", {}),
+            "version": ("GET", f"{API}/models/{self.name}/versions/1", {}),
+            "metadata": ("GET", f"/v2/models/{self.name}", {}),
+            "infer": ("POST", f"/v2/models/{self.name}/infer", {"json": PIXELS}),
+            "predict": ("POST", f"{API}/predict/{self.name}", {"json": {"items": [[1, 2, 3, 4]]}}),
+        }[way]
+        return (await self.whole.http.request(method, path, headers=self.other, **given)).status_code
+
+    async def becomes(self, read: int, infer: int) -> None:
+        ways = dict.fromkeys(("model", "versions", "version", "metadata"), read)
+        for way, expected in (ways | dict.fromkeys(("infer", "predict"), infer)).items():
+
+            async def is_so(way: str = way, expected: int = expected) -> bool:
+                return await self.status(way) == expected
+
+            await until(is_so)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sharing(whole: Whole) -> Sharing:
+    owner = (await make(whole, "violet"))["secret"]
+    other = (await make(whole, "pink"))["secret"]
+    await becomes(whole, owner, 200)
+    await becomes(whole, other, 200)
+    await Furnishing(whole, "violet", owner).fill()
+    return Sharing(whole, owner, other)
+
+
+async def test_a_shared_model_is_read_or_asked_as_it_is_shared(sharing: Sharing) -> None:
+    await sharing.becomes(404, 404)
+    made = await sharing.share("pink", "read")
+    await sharing.becomes(200, 404)
+    raised = await sharing.share("pink", "infer")
+    assert (raised["id"], raised["level"]) == (made["id"], "infer")
+    await sharing.becomes(200, 200)
+    listed = (await sharing.whole.send("GET", sharing.root, headers=sharing.owner)).json()["shares"]
+    assert [(each["id"], each["shared_to"]) for each in listed] == [(made["id"], "pink")]
+    await sharing.unshare(made["id"])
+    await sharing.becomes(404, 404)
+    everybody = await sharing.share("*", "infer")
+    await sharing.becomes(200, 200)
+    await archive(sharing.whole, "violet", True)
+    await sharing.becomes(404, 404)
+    await archive(sharing.whole, "violet", False)
+    await sharing.becomes(200, 200)
+    await sharing.unshare(everybody["id"])
+    await sharing.becomes(404, 404)
+
+
+async def test_nothing_else_of_its_project_is_shared(sharing: Sharing) -> None:
+    made = await sharing.share("pink", "infer")
+    await sharing.becomes(200, 200)
+    send, other = sharing.whole.send, {"headers": sharing.other}
+    assert (await send("GET", f"{API}/models/violet-thing", **other)).status_code == 404
+    assert (await send("GET", f"{API}/models/violet.other", **other)).status_code == 404
+    assert (await send("GET", f"{API}/models", **other)).json()["models"] == []
+    for method, path, body in (
+        ("PATCH", f"models/{sharing.name}", {"archived": True}),
+        ("PUT", f"models/{sharing.name}/aliases/champion", {"version": 1}),
+        ("DELETE", f"models/{sharing.name}/versions/1", None),
+        ("POST", f"models/{sharing.name}/shares", {"shared_to": "*"}),
+        ("GET", f"models/{sharing.name}/versions/1/export", None),
+    ):
+        reply = await send(method, f"{API}/{path}", **other, **({"json": body} if body else {}))
+        assert reply.status_code in (404, 422), f"{method} {path}: {reply.text}"
+    later = await send("POST", f"/v2/models/{sharing.name}/infer", headers=sharing.other | LATER, json=PIXELS)
+    assert later.status_code == 400
+    assert (await send("GET", f"{API}/models/{sharing.name}", headers=sharing.owner)).status_code == 200
+    await sharing.unshare(made["id"])
+
+
+async def test_a_prediction_of_a_shared_model_is_told_as_the_callers(sharing: Sharing) -> None:
+    made = await sharing.share("pink", "infer")
+    await sharing.becomes(200, 200)
+    asked: list[frames.Request] = []
+
+    async def noted(request: frames.Request) -> frames.Reply:
+        asked.append(request)
+        return await echo(request, "1")
+
+    sharing.whole.neighbours.infer = noted
+    assert await sharing.status("infer") == 200
+    sharing.whole.neighbours.infer = None
+    me = (await sharing.whole.send("GET", f"{API}/me", headers=sharing.other)).json()
+    assert [request.credential for request in asked] == [f"pink/{me['id']}"]
+    await sharing.unshare(made["id"])
+
+
+@pytest.mark.parametrize(("shared_to", "status"), [("nowhere", 422), ("violet", 422), ("a.b", 422), ("", 422)])
+async def test_what_cannot_be_shared(sharing: Sharing, shared_to: str, status: int) -> None:
+    body = {"shared_to": shared_to}
+    reply = await sharing.whole.send("POST", sharing.root, headers=sharing.owner, json=body)
+    assert (reply.status_code, reply.json()["field"]) == (status, "shared_to")

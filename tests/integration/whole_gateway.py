@@ -30,6 +30,7 @@ from services.trainer.runs.job import RunJob
 from services.trainer.settings import Settings as TrainerSettings
 from services.trainer.tuning.job import TuneJob
 from shared.body_store import DEFERRED, BodyStore
+from shared.sealing import KeyFile
 from shared.service import Service
 from shared.streams import SERVICES
 from shared.tasks.runner import TaskRunner
@@ -118,7 +119,7 @@ def inference(routing: Routing) -> Service:
     searcher = Searcher(service.database, nobody)
     service.add_closing(triton.close)
     here = (routing, reconciler, nobody, triton, answering, deferred, runner, searcher)
-    service.handle(INFERENCE, InferenceParts(*here, service.bus, settings))
+    service.handle(INFERENCE, InferenceParts(*here, service.bus, settings, KeyFile(settings.seal_keys)))
     return service
 
 

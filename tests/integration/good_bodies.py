@@ -1,0 +1,53 @@
+"""A good body for each route that takes one, and names of things that there are not."""
+
+from typing import Any
+
+from shared.names import new_id
+
+UNKNOWN = {
+    "version": "7",
+    "task_id": f"train-{new_id()}",
+    "evaluation_id": f"evaluate-{new_id()}",
+    "pipeline_id": f"pipeline-{new_id()}",
+    "inference_id": new_id(),
+    "key_id": new_id(),
+    "user_id": new_id(),
+    "share_id": new_id(),
+    "page": "status",
+    "letter_id": "registry-EVT-17",
+    "id": new_id(),
+}
+LOGIN = "POST /api/v1/login"
+PASSWORD = "PUT /api/v1/me/password"
+OTHERWISE_REFUSED = {LOGIN: (401, 429), PASSWORD: (403,)}
+BODIES: dict[str, dict[str, Any]] = {
+    "POST /api/v1/tasks": {"kind": "train", "model": "unknown"},
+    "POST /api/v1/dead-letter-replays": {"service": "unknown"},
+    "POST /api/v1/dead-letters/{letter_id}/discard": {"reason": "nobody wants it"},
+    "POST /api/v1/tasks/{task_id}/clone": {"config": {}},
+    "PATCH /api/v1/tasks/{task_id}": {"remark": "a remark"},
+    "POST /api/v1/pipelines": {"steps": [{"name": "train", "kind": "train", "model": "unknown"}]},
+    "POST /api/v1/pipelines/{pipeline_id}/clone": {"steps": {"train": {"config": {}}}},
+    "PUT /api/v1/schedules/{name}": {"cron": "0 3 * * *", "task": {"kind": "train", "model": "unknown"}},
+    "PUT /api/v1/models/{model}/aliases/{alias}": {"version": 1},
+    "PUT /api/v1/models/{model}/resources": {"instances_max": 2, "pinned": True},
+    "PATCH /api/v1/models/{model}": {"archived": True},
+    "PATCH /api/v1/models/{model}/versions/{version}": {"archived": True},
+    "POST /api/v1/api-keys": {"name": "n", "roles": ["viewer"]},
+    "POST /api/v1/extensions": {"name": "n", "hears": ["VersionPromoted"]},
+    "PATCH /api/v1/extensions/{name}": {"disabled": True},
+    "POST /api/v1/webhooks": {"name": "n", "url": "https://example.com/"},
+    "POST /api/v1/users": {"name": "ada", "roles": ["viewer"]},
+    "PATCH /api/v1/users/{user_id}": {"roles": ["viewer"]},
+    "POST /api/v1/projects": {"name": "n"},
+    "PATCH /api/v1/projects/{name}": {"title": "t"},
+    "POST /api/v1/models/{model}/shares": {"shared_to": "*"},
+    LOGIN: {"name": "nobody", "password": "a password of nobody"},
+    PASSWORD: {"current_password": "one", "new_password": "a password of nobody"},
+    "POST /api/v1/artifacts/collection": {"dry_run": True},
+    "POST /api/v1/predict/{model}": {"items": [[1, 2]]},
+    "POST /api/v1/predict/{model}/versions/{version}": {"items": [{"pixels": [1, 2]}]},
+    "POST /v1/embeddings": {"model": "unknown", "input": "a text"},
+    "POST /v1/audio/speech": {"model": "unknown", "input": "a text", "voice": "joe"},
+    "POST /api/v1/models/{model}/versions/{version}/optimisations": {"how": {"method": "graph"}},
+}
