@@ -5,13 +5,14 @@ import typing
 from pathlib import Path
 
 import pytest
-from aimass import extensions, insight, operating, people, pipelines, scheduling, searching, tuning, types
+from aimass import extensions, insight, operating, people, pipelines, projects, scheduling, searching, tuning, types
 from pydantic import BaseModel
 
 from services.gateway.routes import predict, users
 from services.gateway.routes.logs import LogLine
 from shared.rpc import auth, evaluator, inference, monitor, registry, tasks, trainer
 from shared.rpc import pipelines as rpc_pipelines
+from shared.rpc import projects as rpc_projects
 
 SDK = Path(__file__).resolve().parents[2] / "sdk" / "aimass"
 OURS = {"services", "shared", "library", "deploy"}
@@ -61,6 +62,9 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (people.Me, users.Me),
     (scheduling.Schedule, trainer.ScheduleView),
     (pipelines.Pipeline, rpc_pipelines.PipelineView),
+    (projects.Project, rpc_projects.ProjectView),
+    (projects.NewProject, rpc_projects.ProjectMade),
+    (projects.Share, rpc_projects.ShareView),
     (pipelines.Step, rpc_pipelines.StepView),
 ]
 

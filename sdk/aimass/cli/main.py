@@ -19,6 +19,7 @@ from aimass.cli import (
     profiles,
     scheduling,
     tasks,
+    tenants,
     tracing,
     training,
     tuning,
@@ -34,7 +35,7 @@ COMMANDS = (
     *(models.models, models.versions, models.promote, deploying.deploy, models.deployments),
     *(predicting.predict, happenings.events, tracing.trace),
 )
-GROUPS = (pipelines.app, extending.app, operating.letters, operating.audit)
+GROUPS = (pipelines.app, extending.app, operating.letters, operating.audit, tenants.app, tenants.shares)
 
 
 class Commands(TyperGroup):
