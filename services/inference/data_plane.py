@@ -18,7 +18,7 @@ from services.inference.domain import Deployment, Routing
 from services.inference.engine import Triton
 from services.inference.layouts import Layouts
 from services.inference.merging import Key, merge_key
-from services.inference.prediction_log import PredictionLog, Row
+from services.inference.prediction_log import PredictionLog, Row, logged_as
 from services.inference.replies import HERE, Replies, answer, refusal
 from services.inference.resources.domain import Demand
 from services.inference.response_cache import ResponseCache
@@ -296,9 +296,7 @@ class DataPlane:
     ) -> None:
         self._replies.add(subject, reply)
         seconds = time.perf_counter() - started
-        asker, _, key_id = request.credential.rpartition("/")
-        if asker:  # of another project, to which the model is shared
-            project, model = asker, f"{project}.{model}"
+        project, model, key_id = logged_as(project, model, request.credential)
         row = Row(
             request.prediction_id,
             int(reply.version or 0),

@@ -41,6 +41,12 @@ class Row(NamedTuple):
     time: float
 
 
+def logged_as(project: str, model: str, credential: str) -> tuple[str, str, str]:
+    """Project, model and key of a row: those of who asked, who names a model that is shared `<project>.<model>`."""
+    asker, _, key_id = credential.rpartition("/")
+    return (asker, f"{project}.{model}", key_id) if asker else (project, model, key_id)
+
+
 class PredictionLog:
     """A bounded buffer of rows for each model, and the loop that empties it."""
 

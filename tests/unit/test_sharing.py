@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from services.auth import users
 from services.auth.projects import domain
 from services.auth.projects.domain import Project, Share
+from services.inference.prediction_log import logged_as
 from shared.errors import Conflict, Forbidden, InvalidInput, NotFound
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import Role
@@ -73,3 +74,9 @@ def test_nobody_shares_with_himself() -> None:
     domain.check_shareable("red", "blue")
     with pytest.raises(InvalidInput):
         domain.check_shareable("blue", "blue")
+
+
+@given(owner=NAMES, asker=NAMES, model=NAMES, key=st.uuids().map(str))
+def test_a_prediction_of_a_shared_model_is_logged_for_who_asked(owner: str, asker: str, model: str, key: str) -> None:
+    assert logged_as(owner, model, key) == (owner, model, key)
+    assert logged_as(owner, model, f"{asker}/{key}") == (asker, f"{owner}.{model}", key)

@@ -2,12 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from services.auth import domain as keys
 from services.auth import entries as credentials
 from services.auth import store as people
 from services.auth import users
+from services.auth.extensions import store as extensions
+from services.auth.extensions.office import Office
 from services.auth.passwords import Passwords
 from services.auth.projects import domain, entries, store
 from services.auth.projects.domain import Project, Share
@@ -27,6 +30,9 @@ class TellsGateways(Protocol):
 
     @property
     def broadcast(self) -> Callable[[str, bytes], Awaitable[None]]: ...
+
+    @property
+    def office(self) -> Office | None: ...
 
     @property
     def passwords(self) -> Passwords: ...
@@ -90,7 +96,16 @@ async def change_project(request: rpc.ChangeProject, work: Work) -> rpc.ProjectV
         work.say(event(name=after.name, actor=work.context.actor))
         entries.put_project(work, after)
         _tell(work)
+        await _put_out_extensions(work, after)
     return after.view()
+
+
+async def _put_out_extensions(work: Work, project: Project) -> None:
+    """The door lets none of an archived project in; those that are there go, or else at the office's next look."""
+    if project.archived_at is None or work.parts.office is None:
+        return
+    for extension in await extensions.listed(work.tx, project.name):
+        work.then(partial(work.parts.office.bouncer.put_out, extension.user))
 
 
 async def list_shares(request: rpc.ListShares, work: Work) -> rpc.ShareList:
