@@ -23,6 +23,7 @@ from aimass.searching import Searching
 from aimass.sending import headers_of
 from aimass.tasks import Tasks
 from aimass.tuning import Studies
+from aimass.usage import Usage
 
 T = TypeVar("T")
 
@@ -41,6 +42,7 @@ class Methods(
     Operating,
     Extensions,
     Projects,
+    Usage,
 ):
     """All that a client can do."""
 

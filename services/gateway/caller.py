@@ -51,7 +51,7 @@ class Caller:
     def __init__(self, request: HTTPConnection) -> None:
         self.edges: Edges = request.app.state.edges
         self.principal: Principal = request.state.principal
-        self.project = self.principal.project
+        self.project: str = self.principal.project
         self._correlation_id: str = request.state.correlation_id
 
     def is_still_known(self) -> bool:

@@ -24,6 +24,7 @@ from shared.credentials import Credential
 from shared.errors import Unavailable
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import Permission, granted
+from shared.quotas import QUOTA, ProjectState, UsedUp, quota_name
 from shared.reading import Stored, StreamReader
 from shared.sharing import ARCHIVED, SHARE, SharedModel, archived_name, share_name
 from shared.streams import CHANGED_SUBJECT, CREDENTIAL_SUBJECT, CREDENTIALS, REVOKED_SUBJECT
@@ -71,7 +72,14 @@ class Shares(NamedTuple):
     model: SharedModel
 
 
-Entry = Principal | PublicKey | Archived | Shares
+class UsedUpQuotas(NamedTuple):
+    """The quotas that refuse predictions of a project now. `name` is the entry's in the bucket."""
+
+    name: str
+    quotas: tuple[UsedUp, ...]
+
+
+Entry = Principal | PublicKey | Archived | Shares | UsedUpQuotas
 ANONYMOUS = Principal("", "", DEFAULT_PROJECT, frozenset())
 
 
@@ -87,6 +95,10 @@ class CredentialCache:
     def find(self, name: str) -> Principal | None:
         found = self._entries.get(name)
         return found if isinstance(found, Principal) else None
+
+    def used_up(self, project: str) -> tuple[UsedUp, ...]:
+        found = self._entries.get(quota_name(project))
+        return found.quotas if isinstance(found, UsedUpQuotas) else ()
 
     def signing_key(self, kid: str) -> PublicKey | None:
         found = self._entries.get(signing_key_name(kid))
@@ -219,6 +231,8 @@ def _entry(stored: Stored) -> Entry | None:
             return Archived(name)
         if name.startswith(f"{SHARE}."):
             return Shares(name, SharedModel.model_validate_json(stored.data))
+        if name.startswith(f"{QUOTA}."):
+            return UsedUpQuotas(name, ProjectState.model_validate_json(stored.data).used_up)
         return Principal.of(name, Credential.model_validate_json(stored.data))
     except (ValueError, jwt.PyJWTError) as error:
         observe.log().error("unreadable entry refused", sequence=stored.sequence, error=type(error).__name__)

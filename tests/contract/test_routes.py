@@ -15,6 +15,7 @@ from services.gateway.access import Gatekeeper
 from services.gateway.caller import Edges
 from services.gateway.control import PUBLIC_PATHS, ControlEdge, control_app
 from services.gateway.credentials import CredentialCache, Principal
+from services.gateway.metering import Meter
 from services.gateway.open_inference.bodies import InferenceBodies
 from services.gateway.open_inference.data_plane import DataPlane
 from services.gateway.open_inference.deferral import Deferral
@@ -47,6 +48,8 @@ WRITES = {
     Permission.DEPLOYMENTS_WRITE,
     Permission.ARTIFACTS_COLLECT,
     Permission.KEYS_MANAGE,
+    Permission.PRICES_MANAGE,
+    Permission.QUOTAS_MANAGE,
     Permission.EXTENSIONS_WRITE,
     Permission.USERS_MANAGE,
     Permission.PROJECTS_MANAGE,
@@ -76,12 +79,13 @@ class Parts:
         store = BodyStore("memory:///", Path())
         plane, bodies = DataPlane(never_connected, 10), InferenceBodies(store, 1000)
         routes = InferenceRoutes(plane, bodies, Deferral(store, 1000, bus), bus, self.cache.problem, 10, 60).routes()
-        self.protocol = InferenceProtocol(routes, gatekeeper)
+        meter = Meter(bus, self.cache, 5)
+        self.protocol = InferenceProtocol(routes, gatekeeper, meter)
         ops = OpsPorts({"auth": NOWHERE})
         predictor = Predictor(self.protocol)
         edges = Edges(bus, gatekeeper, Followers(1), *readers, uploads, ops, store, predictor, Phonemes())
         self.control = control_app(edges)
-        self.app = Edge(ControlEdge(self.control, gatekeeper), self.protocol)
+        self.app = Edge(ControlEdge(self.control, gatekeeper, meter), self.protocol)
 
 
 PARTS = Parts()

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from aimass import extensions, insight, operating, people, pipelines, projects, scheduling, searching, tuning, types
+from aimass import usage as sdk_usage
 from pydantic import BaseModel
 
 from services.gateway.routes import predict, users
 from services.gateway.routes.logs import LogLine
-from shared.rpc import auth, evaluator, inference, monitor, registry, tasks, trainer
+from shared.rpc import auth, evaluator, inference, monitor, registry, tasks, trainer, usage
 from shared.rpc import pipelines as rpc_pipelines
 from shared.rpc import projects as rpc_projects
 
@@ -60,6 +61,11 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (extensions.Credentials, auth.ExtensionCredentials),
     (extensions.Lag, auth.Lag),
     (people.Me, users.Me),
+    (sdk_usage.UsageRow, usage.UsageRow),
+    (sdk_usage.PriceList, usage.PriceList),
+    (sdk_usage.Invoice, usage.Invoice),
+    (sdk_usage.InvoiceLine, usage.InvoiceLine),
+    (sdk_usage.Quota, usage.QuotaView),
     (scheduling.Schedule, trainer.ScheduleView),
     (pipelines.Pipeline, rpc_pipelines.PipelineView),
     (projects.Project, rpc_projects.ProjectView),

@@ -36,6 +36,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/api-keys": {"name": "n", "roles": ["viewer"]},
     "POST /api/v1/extensions": {"name": "n", "hears": ["VersionPromoted"]},
     "PATCH /api/v1/extensions/{name}": {"disabled": True},
+    "PUT /api/v1/prices": {"valid_from": "2098-01-01", "currency": "EUR", "prices": {"infer_request": "0.001"}},
+    "PUT /api/v1/quotas": {"project": "unknown", "limits": [{"quota": "requests_per_day", "hard": 1}]},
     "POST /api/v1/webhooks": {"name": "n", "url": "https://example.com/"},
     "POST /api/v1/users": {"name": "ada", "roles": ["viewer"]},
     "PATCH /api/v1/users/{user_id}": {"roles": ["viewer"]},

@@ -12,6 +12,7 @@ from aimass.cli import (
     exits,
     extending,
     happenings,
+    metering,
     models,
     operating,
     pipelines,
@@ -34,8 +35,12 @@ COMMANDS = (
     *(scheduling.schedule, scheduling.schedules, scheduling.unschedule),
     *(models.models, models.versions, models.promote, deploying.deploy, models.deployments),
     *(predicting.predict, happenings.events, tracing.trace),
+    *(metering.usage, metering.invoice),
 )
-GROUPS = (pipelines.app, extending.app, operating.letters, operating.audit, tenants.app, tenants.shares)
+GROUPS = (
+    *(pipelines.app, extending.app, operating.letters, operating.audit, metering.quota),
+    *(tenants.app, tenants.shares),
+)
 
 
 class Commands(TyperGroup):

@@ -17,6 +17,7 @@ from services.gateway import metrics
 from services.gateway.access import Gatekeeper, authorise
 from services.gateway.corked import WHOLE, CancelledWhenGone, respond
 from services.gateway.credentials import ANONYMOUS, Principal
+from services.gateway.metering import INFER, Meter
 from services.gateway.problems import MethodNotAllowed
 from shared import observe
 from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated, Withdrawn
@@ -64,6 +65,7 @@ class Call:
     project: str = ""
     prediction_id: bytes = b""
     traceparent: str = ""
+    input_bytes: int = 0
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
@@ -98,10 +100,10 @@ def error_answer(error: AimassError) -> Answer:
 class InferenceProtocol:
     """The ASGI app of everything under /v2."""
 
-    def __init__(self, routes: list[ProtocolRoute], gatekeeper: Gatekeeper) -> None:
+    def __init__(self, routes: list[ProtocolRoute], gatekeeper: Gatekeeper, meter: Meter) -> None:
         self.routes = {(route.method, route.template): route for route in routes}
         self._templates = {route.template for route in routes}
-        self._gatekeeper = gatekeeper
+        self._gatekeeper, self._meter = gatekeeper, meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -123,7 +125,7 @@ class InferenceProtocol:
 
     async def _predict(self, route: ProtocolRoute, call: Call) -> Answer:
         """Every answer carries the prediction's id, a refusal too."""
-        prediction_id = uuid_utils.uuid7()
+        started, prediction_id = time.perf_counter(), uuid_utils.uuid7()
         call.prediction_id = prediction_id.bytes
         call.traceparent, is_recorded = observe.begun(call.header(b"traceparent"), prediction_id.bytes)
         if is_recorded:
@@ -131,6 +133,8 @@ class InferenceProtocol:
         else:
             answer = await self._answer(route, call, route.method)
         answer.headers.append((b"x-prediction-id", str(prediction_id).encode()))
+        seconds, sizes = time.perf_counter() - started, (call.input_bytes, len(answer.body))
+        self._meter.count(call.principal, call.model, INFER, answer.status, seconds, *sizes)
         return answer
 
     async def _recorded(self, route: ProtocolRoute, call: Call) -> Answer:
@@ -161,6 +165,8 @@ class InferenceProtocol:
             level: Level = "infer" if route.predicts else "read"
             call.project, call.model = self._gatekeeper.reach(call.principal, call.model, level)
         _check_names(call)
+        if route.predicts:
+            self._meter.admit(call.principal)
         return route.handler(call)
 
     def _unknown(self, template: str, method: str) -> AimassError:
