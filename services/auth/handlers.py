@@ -14,6 +14,7 @@ from services.auth.grants.roles import ROLE_RPC
 from services.auth.keyring import SigningKeys
 from services.auth.login import Doorman
 from services.auth.passwords import Passwords
+from services.auth.projects.handlers import PROJECT_RPC
 from services.auth.users import User
 from shared.callout import CALLOUT_SUBJECT
 from shared.events.identity import (
@@ -181,6 +182,7 @@ HANDLERS = Handlers(
         **ROLE_RPC,
         **GROUP_RPC,
         **GRANTING_RPC,
+        **PROJECT_RPC,
     },
     memory_rpc={rpc.Login: login, rpc.ChangePassword: change_password},
     publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT, EXTENSION_EVENTS, *CONSUMERS),

@@ -21,6 +21,7 @@ from aimass.cli import (
     profiles,
     scheduling,
     tasks,
+    tenants,
     tracing,
     training,
     tuning,
@@ -38,14 +39,9 @@ COMMANDS = (
     *(metering.usage, metering.invoice),
 )
 GROUPS = (
-    granting.roles,
-    granting.groups,
-    granting.grants,
-    pipelines.app,
-    extending.app,
-    operating.letters,
-    operating.audit,
-    metering.quota,
+    *(granting.roles, granting.groups, granting.grants),
+    *(pipelines.app, extending.app, operating.letters, operating.audit, metering.quota),
+    *(tenants.app, tenants.shares),
 )
 
 
