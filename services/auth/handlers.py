@@ -19,6 +19,7 @@ from services.auth.invitations.handlers import INVITATION_RPC
 from services.auth.keyring import SigningKeys
 from services.auth.login import Doorman
 from services.auth.passwords import Passwords
+from services.auth.projects.handlers import PROJECT_RPC
 from services.auth.sessions.desk import SessionDesk
 from services.auth.sessions.handlers import SESSION_MEMORY_RPC, SESSION_RPC
 from services.auth.users import User
@@ -217,6 +218,7 @@ HANDLERS = Handlers(
         **ROLE_RPC,
         **GROUP_RPC,
         **GRANTING_RPC,
+        **PROJECT_RPC,
         factor_rpc.Unlock: unlock,
     },
     memory_rpc={
