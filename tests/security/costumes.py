@@ -82,6 +82,7 @@ def in_onnx(body: bytes) -> bytes:
 
 KERAS = {"metadata.json": b'{"keras_version": "3.9"}', "model.weights.h5": b"\x89HDF\r\n\x1a\n"}
 WEIGHT = {"w": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}
+MANIFEST = b'{"format": "aimass.version/1"}'
 LEGACY_TORCH = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
 COSTUMES: dict[str, Callable[[bytes], bytes]] = {
     "plain": lambda body: body,

@@ -4,7 +4,6 @@ Over HTTP the same is in `tests/e2e/test_canaries.py`.
 """
 
 import ast
-import os
 import pickle
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -83,7 +82,7 @@ def test_no_rows_are_a_pickle(tmp_path: Path, costume: str, reader: str) -> None
     if costume in IS_A_TABLE and ended.code == 0:
         return
     assert ended.failure.error == "Unfit", ended.failure
-    assert os.listdir(folder) == ["brought"]
+    assert [path.name for path in folder.iterdir()] == ["brought"]
 
 
 ROOT = Path(__file__).parents[2]

@@ -29,7 +29,11 @@ thread = threading.Thread(target=late)
 thread.daemon = True
 thread.start()
 """
-ALLOWED = (
+ALLOWED = """
+import os, tempfile
+tempfile.TemporaryFile().write(b'x')
+os.waitpid(os.fork() or os._exit(0), 0)
+"""
     "import os, tempfile, threading\nopen(tempfile.mktemp(), 'w').close()\nos.waitpid(os.fork() or os._exit(0), 0)"
 )
 
