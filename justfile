@@ -116,6 +116,12 @@ rotate-secrets *arguments: install
 aimass *arguments: install
     @"{{ python }}" -m deploy.embedded.command_line "$@"
 
+# make a private CA, and certificates for the bus, the gateway and each service: just certificates FOLDER [--host NAME]
+[group('setup')]
+[no-exit-message]
+certificates *arguments: install
+    @cd "{{ invocation_directory() }}" && "{{ python }}" -P -m deploy.certificates "$@"
+
 # show what the admin step would change on the running stack (roles, migrations, streams, consumers), and do it; --plan: only show
 [group('stack')]
 [no-exit-message]

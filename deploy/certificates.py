@@ -21,6 +21,10 @@ from shared.streams import SERVICES
 CA, BUS = "ca", "nats"
 HOSTS = ("localhost", "127.0.0.1", "nats")
 CA_DAYS, DAYS = 3650, 397
+USES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+SIGNS = x509.KeyUsage(
+    **dict.fromkeys(USES, False), key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False
+)
 EARLIER = timedelta(minutes=5)
 Key = ec.EllipticCurvePrivateKey
 
@@ -41,6 +45,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder("AI Mass private CA", key, CA_DAYS).issuer_name(_name("AI Mass private CA"))
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(SIGNS, critical=True)
         builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         _write(self._folder, CA, key, builder.sign(key, hashes.SHA256()))
 
@@ -83,7 +88,7 @@ def _write(folder: Path, name: str, key: Key, certificate: x509.Certificate) -> 
 
 
 def make(folder: Path, hosts: Sequence[str] = ()) -> None:
-    """The CA where there is none, and new certificates of the bus, of the gateway for its callers, and of each client."""
+    """The CA where there is none; new certificates of the bus, of the gateway for its callers, and of each client."""
     authority = Authority(folder)
     authority.sign(BUS, [*HOSTS, *hosts])
     authority.sign("edge", [*HOSTS, *hosts])
