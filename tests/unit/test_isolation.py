@@ -34,8 +34,6 @@ import os, tempfile
 tempfile.TemporaryFile().write(b'x')
 os.waitpid(os.fork() or os._exit(0), 0)
 """
-    "import os, tempfile, threading\nopen(tempfile.mktemp(), 'w').close()\nos.waitpid(os.fork() or os._exit(0), 0)"
-)
 
 
 def run(*lines: str) -> "subprocess.CompletedProcess[str]":
