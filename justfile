@@ -144,6 +144,12 @@ test *arguments: install
 test-library *arguments: install
     @"{{ python }}" -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m library "$@"
 
+# whatever can come at each parser of what comes from outside: [--minutes 10] [TARGET ...]
+[group('checks')]
+[no-exit-message]
+fuzz *arguments: install
+    @"{{ python }}" -m tests.security.fuzzing "$@"
+
 # mixed faults over a whole stack under load, by a seed, and what an auditor finds after: [--seed N] [--faults 1000]
 [group('checks')]
 [no-exit-message]
