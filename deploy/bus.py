@@ -59,9 +59,7 @@ async def _connected(admin_url: str, tls: ssl.SSLContext | None = None) -> Async
     """A connection for one errand; closing one whose bus died meanwhile would never end by itself."""
     try:
         async with asyncio.timeout(ERRAND_SECONDS):
-            connection = await nats.connect(
-                admin_url, connect_timeout=5, tls=tls, tls_handshake_first=tls is not None
-            )
+            connection = await nats.connect(admin_url, connect_timeout=5, tls=tls, tls_handshake_first=tls is not None)
             try:
                 yield connection
             finally:

@@ -73,7 +73,14 @@ class GuardedProtocol(CorkedProtocol):
         if self._since is None and not self._is_whole and is_answered:
             self._since = now
         elif self._since is not None and now - self._since > self.limits.seconds:
+            self._end_late()
+
+    def _end_late(self) -> None:
+        """Without a word to who said nothing: it may be taken for the answer to what is just being asked."""
+        if self._heard:
             self._end(HTTPStatus.REQUEST_TIMEOUT)
+        else:
+            self.transport.close()
 
 
 def _size(headers: list[tuple[bytes, bytes]]) -> int:

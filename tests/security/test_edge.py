@@ -126,8 +126,9 @@ async def test_what_two_servers_may_read_in_two_ways_is_refused(case: str) -> No
 
 @pytest.mark.parametrize("begun", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: a\r\nx: ", b"\r\n"])
 async def test_who_never_asks_is_cut_off(begun: bytes) -> None:
+    """Without a word where nothing was said: a client might take it for the answer to what it is about to ask."""
     async with edge(head_seconds=0.2) as port:
-        assert (await said(port, begun)).split()[1:2] == [b"408"]
+        assert (await said(port, begun)).split()[1:2] == ([b"408"] if begun else [])
 
 
 async def test_a_head_that_drips_is_cut_off_and_others_are_served() -> None:
