@@ -13,7 +13,10 @@ KEY_PREFIX = "aim_"
 
 
 class Credential(BaseModel):
-    """An entry of the key-value bucket `credentials`: an API key under its digest, or a user, who has an epoch."""
+    """An entry of the key-value bucket `credentials`: an API key under its digest, or a user, who has an epoch.
+
+    `ended` are sessions of the user that ended one by one.
+    """
 
     model_config = ConfigDict(frozen=True)
     key_id: str
@@ -22,6 +25,7 @@ class Credential(BaseModel):
     roles: tuple[Role, ...] = ()
     expires_at: datetime | None = None
     epoch: int | None = None
+    ended: tuple[str, ...] = ()
 
 
 def key_digest(secret: str) -> str:

@@ -34,6 +34,12 @@ class Unauthenticated(AimassError):
     status = 401
 
 
+class SecondFactorNeeded(Unauthenticated):
+    """The password is right; this user has a second factor: send its code, or a recovery code, as 'code' too."""
+
+    code = "second_factor_needed"
+
+
 class Forbidden(AimassError):
     """Your roles do not permit this."""
 

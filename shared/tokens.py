@@ -17,7 +17,9 @@ SIGNING_KEY = "signing"
 
 
 class Claims(BaseModel):
-    """What a token says. A session ends when its epoch is lower than its user's; roles are the user's, never here."""
+    """What a token says. A session ends when its epoch is lower than its user's, or its id is among those that ended;
+    roles are the user's, never here. Who still needs a second factor may set one up, and nothing else.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
     iss: str
@@ -28,6 +30,8 @@ class Claims(BaseModel):
     jti: str
     project: Slug
     epoch: int
+    sid: str = ""
+    needs_factor: bool = False
 
 
 class PublicJwk(BaseModel):
@@ -42,7 +46,7 @@ class PublicJwk(BaseModel):
     alg: Literal["EdDSA"]
 
 
-REQUIRED = tuple(Claims.model_fields)
+REQUIRED = tuple(name for name, claim in Claims.model_fields.items() if claim.is_required())
 
 
 def user_name(user_id: str) -> str:

@@ -13,6 +13,7 @@ import nats.js.errors
 from nats.js import JetStreamContext
 
 from services.auth import domain, entries, store
+from services.auth.accounts import store as account_store
 from shared import observe
 from shared.context import Context
 from shared.credentials import credential_subject
@@ -105,6 +106,8 @@ class BucketKeeper:
             entries.put_api_key(work, key)
         for user in await store.lock_enabled(work.tx, names):
             entries.put_user(work, user)
+        for account in await account_store.lock_named(work.tx, names):
+            entries.put_account(work, account)
         for signing_key in await store.signing_keys(work.tx):
             if signing_key_name(signing_key.kid) in names:
                 entries.put_signing_key(work, signing_key)

@@ -5,13 +5,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from services.auth import domain, entries, store, tokens, users
+from services.auth.accounts.handlers import ACCOUNT_RPC
 from services.auth.extensions.handlers import EXTENSION_RPC
 from services.auth.extensions.office import Office
+from services.auth.factors.desk import FactorDesk
+from services.auth.factors.handlers import FACTOR_RPC
+from services.auth.invitations.desk import InvitationDesk
+from services.auth.invitations.handlers import INVITATION_RPC
 from services.auth.keyring import SigningKeys
 from services.auth.login import Doorman
 from services.auth.passwords import Passwords
+from services.auth.sessions.desk import SessionDesk
+from services.auth.sessions.handlers import SESSION_MEMORY_RPC, SESSION_RPC
 from services.auth.users import User
 from shared.callout import CALLOUT_SUBJECT
+from shared.credentials import key_digest
 from shared.events.identity import (
     ApiKeyCreated,
     ApiKeyRevoked,
@@ -21,10 +29,14 @@ from shared.events.identity import (
     UserDisabled,
     UserEnabled,
     UserRolesChanged,
+    UserUnlocked,
 )
 from shared.handlers import Handlers
 from shared.rpc import auth as rpc
+from shared.rpc import factors as factor_rpc
+from shared.rpc import sessions as session_rpc
 from shared.rpc.base import Done
+from shared.rpc.invitations import AcceptInvitation
 from shared.streams import (
     CHANGED_SUBJECT,
     CREDENTIAL_SUBJECT,
@@ -47,7 +59,14 @@ class Parts:
     passwords: Passwords
     doorman: Doorman
     signing_keys: SigningKeys
+    sessions: SessionDesk
+    factors: FactorDesk
+    invitations: InvitationDesk
     office: Office | None = None
+
+    async def look(self) -> None:
+        """Let every gateway read at once what is new in the bucket."""
+        await self.broadcast(CHANGED_SUBJECT, b"")
 
 
 async def create_api_key(request: rpc.CreateApiKey, work: Work[Parts]) -> rpc.ApiKeyCreated:
@@ -87,7 +106,7 @@ async def revoke_api_key(request: rpc.RevokeApiKey, work: Work[Parts]) -> rpc.Ap
 def put_user(work: Work[Parts], user: User) -> None:
     """Give the user to the gateways, and let them look at once."""
     entries.put_user(work, user)
-    work.then(lambda: work.parts.broadcast(CHANGED_SUBJECT, b""))
+    work.then(work.parts.look)
 
 
 async def create_user(request: rpc.CreateUser, work: Work[Parts]) -> rpc.UserWithPassword:
@@ -135,23 +154,36 @@ async def reset_password(request: rpc.ResetPassword, work: Work[Parts]) -> rpc.U
     return rpc.UserWithPassword(**user.view().model_dump(), password=password)
 
 
+async def unlock(request: factor_rpc.Unlock, work: Work[Parts]) -> Done:
+    user = await store.lock_user(work.tx, work.project, request.user_id)
+    await store.forget_attempts(work.tx, key_digest(user.name))
+    work.say(UserUnlocked(user_id=user.id, name=user.name, actor=work.context.actor))
+    return Done()
+
+
 async def rotate_signing_key(_: rpc.RotateSigningKey, work: Work[Parts]) -> rpc.SigningKeyView:
     """The gateways learn the key before it signs."""
     key = await work.parts.signing_keys.rotate(work)
-    work.then(lambda: work.parts.broadcast(CHANGED_SUBJECT, b""))
+    work.then(work.parts.look)
     work.say(SigningKeyRotated(kid=key.kid, actor=work.context.actor))
     made = key.created_at
     return rpc.SigningKeyView(kid=key.kid, signs_from=made + tokens.LEAD, older_count_until=made + tokens.GRACE)
 
 
-async def login(request: rpc.Login, parts: Parts) -> rpc.LoggedIn:
+async def login(request: session_rpc.Login, parts: Parts) -> rpc.LoggedIn:
     return await parts.doorman.log_in(request)
 
 
 async def change_password(request: rpc.ChangePassword, parts: Parts) -> Done:
-    done = await parts.doorman.change_password(request)
-    await parts.broadcast(CHANGED_SUBJECT, b"")
-    return done
+    return await parts.doorman.change_password(request)
+
+
+async def remove_own_totp(request: factor_rpc.RemoveOwnTotp, parts: Parts) -> Done:
+    return await parts.doorman.remove_factor(request)
+
+
+async def accept_invitation(request: AcceptInvitation, parts: Parts) -> rpc.UserView:
+    return await parts.invitations.accept(request)
 
 
 HANDLERS = Handlers(
@@ -166,8 +198,19 @@ HANDLERS = Handlers(
         rpc.ResetPassword: reset_password,
         rpc.RotateSigningKey: rotate_signing_key,
         **EXTENSION_RPC,
+        **SESSION_RPC,
+        **FACTOR_RPC,
+        **ACCOUNT_RPC,
+        **INVITATION_RPC,
+        factor_rpc.Unlock: unlock,
     },
-    memory_rpc={rpc.Login: login, rpc.ChangePassword: change_password},
+    memory_rpc={
+        session_rpc.Login: login,
+        rpc.ChangePassword: change_password,
+        factor_rpc.RemoveOwnTotp: remove_own_totp,
+        AcceptInvitation: accept_invitation,
+        **SESSION_MEMORY_RPC,
+    },
     publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT, EXTENSION_EVENTS, *CONSUMERS),
     subscribes=(CALLOUT_SUBJECT, EXTENSION_INTAKE),
     reads=(f"KV_{CREDENTIALS}",),

@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from services.auth import entries, store, tokens
 from services.auth.bootstrap import RECONCILE_SECONDS, Transaction, write_private
+from services.auth.invitations import store as invitation_store
+from services.auth.sessions import store as session_store
 from services.auth.tokens import SigningKey
 from shared import observe
 from shared.context import Context
@@ -56,9 +58,10 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
 class SigningKeys:
     """Sees to it that there is a key that signs, and that keys go when their last token has ended."""
 
-    def __init__(self, keyring: Keyring, transaction: Transaction) -> None:
+    def __init__(self, keyring: Keyring, transaction: Transaction, idle: timedelta) -> None:
         self._keyring = keyring
         self._transaction = transaction
+        self._idle = idle
         self._problem = "the key that signs tokens is not made yet"
 
     async def problem(self) -> str:
@@ -79,6 +82,8 @@ class SigningKeys:
             if not any(key.kid in self._keyring.kids and key.may_sign(now) for key in keys):
                 await self._add(work, now)
             await store.prune_attempts(work.tx)
+            await session_store.prune(work.tx, self._idle)
+            await invitation_store.prune(work.tx)
         self._problem = ""
 
     async def rotate(self, work: Work[Any]) -> SigningKey:

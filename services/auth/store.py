@@ -38,14 +38,15 @@ SELECT EXISTS (SELECT 1 FROM api_keys WHERE 'admin' = ANY(roles) AND revoked_at 
 ACTIVE_NAMES = """
 SELECT digest AS name FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 UNION ALL SELECT 'user.' || id FROM users WHERE disabled_at IS NULL
+UNION ALL SELECT 'user.' || id FROM service_accounts
 UNION ALL SELECT 'signing.' || kid FROM signing_keys WHERE retires_at IS NULL OR retires_at > now()
 """
 # Keys by digest that still count, held, so that a revoke comes before or after but not in between.
 LOCK_ACTIVE = f"SELECT {COLUMNS} FROM api_keys WHERE digest = ANY($1) AND revoked_at IS NULL ORDER BY id FOR UPDATE"
 
-USER_COLUMNS = "id, project, name, roles, password_hash, epoch, created_by, created_at, disabled_at"
+USER_COLUMNS = "id, project, name, roles, password_hash, epoch, created_by, created_at, disabled_at, ended_sessions"
 # Keep a new user.
-INSERT_USER = f"INSERT INTO users ({USER_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+INSERT_USER = f"INSERT INTO users ({USER_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 # The users of a project, newest first.
 LIST_USERS = f"SELECT {USER_COLUMNS} FROM users WHERE project = $1 ORDER BY created_at DESC, id DESC"
 # Who has this name, in any project.
@@ -59,16 +60,20 @@ LOCK_ENABLED = f"""
 SELECT {USER_COLUMNS} FROM users WHERE 'user.' || id = ANY($1) AND disabled_at IS NULL ORDER BY id FOR UPDATE
 """
 # Keep what changed of a user.
-SAVE_USER = "UPDATE users SET roles = $2, password_hash = $3, epoch = $4, disabled_at = $5 WHERE id = $1"
+SAVE_USER = """
+UPDATE users SET roles = $2, password_hash = $3, epoch = $4, disabled_at = $5, ended_sessions = $6 WHERE id = $1
+"""
 
 # Begin to count the attempts under a name.
 BEGIN_ATTEMPTS = "INSERT INTO login_attempts (name_digest) VALUES ($1) ON CONFLICT DO NOTHING"
-# The attempts under a name, held, so that two at once count as two.
-LOCK_ATTEMPTS = "SELECT failures, blocked_until FROM login_attempts WHERE name_digest = $1 FOR UPDATE"
+# The attempts under a name or from an address, held, so that two at once count as two.
+LOCK_ATTEMPTS = "SELECT failures, blocked_until, last_at FROM login_attempts WHERE name_digest = $1 FOR UPDATE"
 # Keep the count.
-SAVE_ATTEMPTS = "UPDATE login_attempts SET failures = $2, blocked_until = $3, last_at = now() WHERE name_digest = $1"
+SAVE_ATTEMPTS = "UPDATE login_attempts SET failures = $2, blocked_until = $3, last_at = $4 WHERE name_digest = $1"
 # A success ends the count.
 FORGET_ATTEMPTS = "DELETE FROM login_attempts WHERE name_digest = $1"
+# One attempt from an address was none that failed.
+UNCOUNT_ATTEMPT = "UPDATE login_attempts SET failures = greatest(failures - 1, 0) WHERE name_digest = $1"
 # Old counts are of no use: names that nobody has are counted too.
 PRUNE_ATTEMPTS = "DELETE FROM login_attempts WHERE last_at < now() - interval '1 hour'"
 
@@ -136,7 +141,7 @@ def _user(row: asyncpg.Record) -> User:
 async def insert_user(tx: Connection, user: User) -> None:
     """Raises Conflict for a name that somebody has, in whatever project: people log in by name alone."""
     roles = [role.value for role in user.roles]
-    facts = (user.password_hash, user.epoch, user.created_by, user.created_at, user.disabled_at)
+    facts: tuple[Any, ...] = (user.password_hash, user.epoch, user.created_by, user.created_at, user.disabled_at, {})
     try:
         await tx.execute(INSERT_USER, user.id, user.project, user.name, roles, *facts)
     except asyncpg.UniqueViolationError as error:
@@ -170,7 +175,8 @@ async def lock_enabled(tx: Connection, names: Sequence[str]) -> list[User]:
 
 async def save_user(tx: Connection, user: User) -> None:
     roles = [role.value for role in user.roles]
-    await tx.execute(SAVE_USER, user.id, roles, user.password_hash, user.epoch, user.disabled_at)
+    facts = (user.password_hash, user.epoch, user.disabled_at, dict(user.ended_sessions))
+    await tx.execute(SAVE_USER, user.id, roles, *facts)
 
 
 async def lock_attempts(tx: Connection, name_digest: str) -> Attempts:
@@ -180,11 +186,15 @@ async def lock_attempts(tx: Connection, name_digest: str) -> Attempts:
 
 
 async def save_attempts(tx: Connection, name_digest: str, attempts: Attempts) -> None:
-    await tx.execute(SAVE_ATTEMPTS, name_digest, attempts.failures, attempts.blocked_until)
+    await tx.execute(SAVE_ATTEMPTS, name_digest, attempts.failures, attempts.blocked_until, attempts.last_at)
 
 
 async def forget_attempts(tx: Connection, name_digest: str) -> None:
     await tx.execute(FORGET_ATTEMPTS, name_digest)
+
+
+async def uncount_attempt(tx: Connection, digest: str) -> None:
+    await tx.execute(UNCOUNT_ATTEMPT, digest)
 
 
 async def prune_attempts(tx: Connection) -> None:

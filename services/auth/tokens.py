@@ -3,13 +3,12 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
-from services.auth.users import User
 from shared.errors import Unavailable
 from shared.names import new_id
 from shared.tokens import ALGORITHM, AUDIENCE, ISSUER, LEEWAY_SECONDS, LONGEST_SECONDS, TOKEN_TYPE
@@ -17,6 +16,19 @@ from shared.tokens import ALGORITHM, AUDIENCE, ISSUER, LEEWAY_SECONDS, LONGEST_S
 LEAD = timedelta(seconds=2)
 LONGEST = timedelta(seconds=LONGEST_SECONDS + LEEWAY_SECONDS)
 GRACE = LEAD + LONGEST
+
+
+class Owner(Protocol):
+    """Whose token it is: a user or a service account."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def project(self) -> str: ...
+
+    @property
+    def epoch(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -63,18 +75,27 @@ def retire(key: SigningKey, now: datetime) -> SigningKey:
     return replace(key, retires_at=key.retires_at or now + GRACE)
 
 
-def issue(user: User, private: dict[str, Any], now: datetime, seconds: int) -> str:
-    """A signed token of this user's session."""
+def issue(
+    owner: Owner,
+    private: dict[str, Any],
+    now: datetime,
+    seconds: int,
+    session_id: str = "",
+    needs_factor: bool = False,
+) -> str:
+    """A signed token of a user's session, or of a service account, which has none."""
     begun = int(now.timestamp())
     claims = {
         "iss": ISSUER,
         "aud": AUDIENCE,
-        "sub": user.id,
+        "sub": owner.id,
         "iat": begun,
         "exp": begun + seconds,
         "jti": new_id(),
-        "project": user.project,
-        "epoch": user.epoch,
+        "project": owner.project,
+        "epoch": owner.epoch,
+        "sid": session_id,
+        "needs_factor": needs_factor,
     }
     key = jwt.PyJWK(private, ALGORITHM)
     return jwt.encode(claims, key, ALGORITHM, {"kid": private["kid"], "typ": TOKEN_TYPE})

@@ -1,9 +1,10 @@
 """Users: who may log in, with which password, and how soon after a failure; pure."""
 
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 
 from zxcvbn import zxcvbn
@@ -19,12 +20,17 @@ ENOUGH = 3
 JUDGED_CHARACTERS = 72
 FREE_FAILURES = 5
 LONGEST_WAIT = timedelta(minutes=5)
+FORGOTTEN_AFTER = timedelta(minutes=1)
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
+MOST_ENDED = 200
 
 
 @dataclass(frozen=True)
 class User:
-    """A user as stored. `epoch` rises whenever all sessions are to end."""
+    """A user as stored. `epoch` rises whenever all sessions are to end.
+
+    `ended_sessions` are those that ended one by one, with the time until which a token of theirs may count.
+    """
 
     id: str
     project: str
@@ -35,9 +41,11 @@ class User:
     created_by: str
     created_at: datetime
     disabled_at: datetime | None = None
+    ended_sessions: Mapping[str, float] = field(default_factory=dict)
 
     def credential(self) -> Credential:
-        return Credential(key_id=self.id, name=self.name, project=self.project, roles=self.roles, epoch=self.epoch)
+        who = {"key_id": self.id, "name": self.name, "project": self.project, "roles": self.roles}
+        return Credential(**who, epoch=self.epoch, ended=tuple(self.ended_sessions))
 
     def view(self) -> UserView:
         return UserView(
@@ -53,10 +61,14 @@ class User:
 
 @dataclass(frozen=True)
 class Attempts:
-    """Attempts to log in under one name since the last success; each counts as failed until it is known better."""
+    """Attempts to log in under one name since the last success; each counts as failed until it is known better.
+
+    Or those from one address, of which one is forgotten each minute.
+    """
 
     failures: int = 0
     blocked_until: datetime = LONG_AGO
+    last_at: datetime = LONG_AGO
 
 
 def draft(name: str, roles: Iterable[Role], password_hash: str, *, project: str, by: str, now: datetime) -> User:
@@ -78,6 +90,14 @@ def disabled(user: User, now: datetime) -> User:
     return user if user.disabled_at else replace(user, disabled_at=now, epoch=user.epoch + 1)
 
 
+def without_session(user: User, session_id: str, until: datetime, now: datetime) -> User:
+    """The user, one of whose sessions ended; ends of too many within a token's time end all."""
+    last = {one: end for one, end in user.ended_sessions.items() if end > now.timestamp()}
+    if len(last) >= MOST_ENDED:
+        return replace(user, epoch=user.epoch + 1, ended_sessions={})
+    return replace(user, ended_sessions=last | {session_id: until.timestamp()})
+
+
 def enabled(user: User) -> User:
     return replace(user, disabled_at=None)
 
@@ -97,20 +117,40 @@ def check_password(password: str, name: str) -> None:
         raise InvalidInput(f"the password is too easy to guess. {advice}".strip(), field="new_password")
 
 
-def wait_after(failures: int) -> timedelta:
+def network_of(address: str) -> str:
+    """What counts as one address: one of version 4, and the 64 bits of version 6 that one customer has."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(found, IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    return str(ip_network((found, 64 if found.version == 6 else 32), strict=False))
+
+
+def wait_after(failures: int, free: int = FREE_FAILURES) -> timedelta:
     """None for the first few failures, then a second, doubled with each up to the longest."""
-    if failures < FREE_FAILURES:
+    if failures < free:
         return timedelta()
-    return min(timedelta(seconds=2 ** min(failures - FREE_FAILURES, 30)), LONGEST_WAIT)
+    return min(timedelta(seconds=2 ** min(failures - free, 30)), LONGEST_WAIT)
 
 
-def begin_attempt(attempts: Attempts, now: datetime) -> Attempts:
+def begin_attempt_from(attempts: Attempts, free: int, now: datetime) -> Attempts:
+    """The same for an address, where many people may sit: more is free there, and time forgets."""
+    forgotten = max(0, (now - attempts.last_at) // FORGOTTEN_AFTER)
+    remembered = replace(attempts, failures=max(0, attempts.failures - forgotten))
+    return begin_attempt(remembered, now, free, "from this address")
+
+
+def begin_attempt(
+    attempts: Attempts, now: datetime, free: int = FREE_FAILURES, where: str = "under this name"
+) -> Attempts:
     """The attempt, counted before its password is looked at, so that attempts at once are not free.
 
-    Raises TooManyAttempts while an earlier one makes this name wait.
+    Raises TooManyAttempts while an earlier one makes this name, or address, wait.
     """
     if now < attempts.blocked_until:
         seconds = ceil((attempts.blocked_until - now).total_seconds())
-        raise TooManyAttempts(f"too many attempts under this name: wait {seconds} s", retry_after=seconds)
+        raise TooManyAttempts(f"too many attempts {where}: wait {seconds} s", retry_after=seconds)
     failures = attempts.failures + 1
-    return Attempts(failures, now + wait_after(failures))
+    return Attempts(failures, now + wait_after(failures, free), now)

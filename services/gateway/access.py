@@ -13,6 +13,8 @@ from shared.permissions import Permission
 from shared.tokens import user_name
 
 LONGEST_KEY = 200
+WITHOUT_FACTOR = frozenset({Permission.PASSWORD_CHANGE})
+OVER = "this session has ended: log in again"
 
 
 class Gatekeeper:
@@ -48,8 +50,11 @@ class Gatekeeper:
             raise _refused("token", error.message) from None
         user = self._cache.find(user_name(claims.sub))
         if user is None or user.project != claims.project or (user.epoch or 0) > claims.epoch:
-            raise _refused("ended", "this session has ended: log in again")
-        return replace(user, expires=claims.exp, epoch=claims.epoch)
+            raise _refused("ended", OVER)
+        if claims.sid in user.ended:
+            raise _refused("ended", OVER)
+        permissions = WITHOUT_FACTOR & user.permissions if claims.needs_factor else user.permissions
+        return replace(user, permissions=permissions, expires=claims.exp, epoch=claims.epoch, session=claims.sid)
 
     def signing_keys(self) -> list[dict[str, Any]]:
         """The public keys, as others may read them.
@@ -63,7 +68,7 @@ class Gatekeeper:
     def is_valid(self, principal: Principal) -> bool:
         """Whether the key or the session still counts; for answers that last."""
         current = self._cache.find(principal.name)
-        if current is None or (current.epoch or 0) > (principal.epoch or 0):
+        if current is None or (current.epoch or 0) > (principal.epoch or 0) or principal.session in current.ended:
             return False
         return principal.expires is None or principal.expires > time.time()
 

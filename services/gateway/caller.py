@@ -50,6 +50,7 @@ class Caller:
         self.edges: Edges = request.app.state.edges
         self.principal: Principal = request.state.principal
         self._correlation_id: str = request.state.correlation_id
+        self.address = request.client.host[:64] if request.client else ""
 
     @property
     def project(self) -> str:

@@ -18,6 +18,7 @@ from services.gateway.metering import API, Meter
 from services.gateway.mlflow import artifacts, tracking
 from services.gateway.mlflow import models as mlflow_models
 from services.gateway.routes import (
+    accounts,
     audio,
     audit,
     batches,
@@ -28,9 +29,11 @@ from services.gateway.routes import (
     deployments,
     events,
     extensions,
+    factors,
     indexes,
     inferences,
     insight,
+    invitations,
     keys,
     logs,
     models,
@@ -40,6 +43,7 @@ from services.gateway.routes import (
     pipelines,
     predict,
     schedules,
+    sessions,
     tasks,
     trainings,
     uploads,
@@ -53,7 +57,8 @@ from shared import observe
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unauthenticated
 from shared.names import new_id
 
-PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, docs.ASYNCAPI, users.JWKS, users.LOGIN}
+PUBLIC_POSTS = {sessions.LOGIN, sessions.REFRESH, accounts.TOKEN, invitations.ACCEPT}
+PUBLIC_PATHS = docs.PATHS | {docs.OPENAPI, docs.ASYNCAPI, users.JWKS, *PUBLIC_POSTS}
 BODY_LIMIT = 1024 * 1024
 BODY_SECONDS = 30.0
 THEMES = (
@@ -74,7 +79,8 @@ THEMES = (
         models,
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
-    *(insight, deployments, events, dead_letters, audit, usage, keys, users, extensions, operators),
+    *(insight, deployments, events, dead_letters, audit, usage, extensions, operators),
+    *(keys, sessions, users, invitations, factors, accounts),
 )
 
 

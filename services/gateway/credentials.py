@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -43,7 +43,10 @@ class PublicKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The owner of an API key, or a user, and what it may do. `name` is the entry's in the bucket."""
+    """The owner of an API key, or a user, and what it may do. `name` is the entry's in the bucket.
+
+    `session` is that of the token which was shown; `ended` are those of the user that count no more.
+    """
 
     name: str
     key_id: str
@@ -51,11 +54,14 @@ class Principal:
     permissions: frozenset[Permission]
     expires: float | None = None
     epoch: int | None = None
+    session: str = ""
+    ended: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, name: str, credential: Credential) -> "Principal":
         expires = credential.expires_at.timestamp() if credential.expires_at else None
-        return cls(name, credential.key_id, credential.project, granted(credential.roles), expires, credential.epoch)
+        found = cls(name, credential.key_id, credential.project, granted(credential.roles), expires, credential.epoch)
+        return replace(found, ended=frozenset(credential.ended)) if credential.ended else found
 
 
 class UsedUpQuotas(NamedTuple):

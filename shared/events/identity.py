@@ -78,6 +78,40 @@ class PasswordChanged(Event):
     actor: str = ""
 
 
+class SessionStarted(Event):
+    """A user logged in; no token is ever in an event."""
+
+    about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
+    session_id: str = ""
+    user_id: str = ""
+    name: str = ""
+    address: str = ""
+    actor: str = ""
+
+
+class SessionReused(Event):
+    """A refresh token was shown a second time: two people may have it, and the session ends."""
+
+    about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
+    session_id: str = ""
+    user_id: str = ""
+    name: str = ""
+    address: str = ""
+
+
+class SessionEnded(Event):
+    """One session of a user ended before its time."""
+
+    about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
+    session_id: str = ""
+    user_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
 class SigningKeyRotated(Event):
     """Tokens are signed with another key from now on; older keys count until the last of their tokens ends."""
 
@@ -128,5 +162,109 @@ class ExtensionDeleted(Event):
     about: ClassVar[str] = "extension_id"
     audited: ClassVar[bool] = True
     extension_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class UserUnlocked(Event):
+    """A user who failed to log in too often may try again at once."""
+
+    about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
+    user_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class SecondFactorAdded(Event):
+    """A user is asked for a code at each login from now on; no secret is ever in an event."""
+
+    about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
+    user_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class SecondFactorRemoved(Event):
+    """A user is asked for no code any more."""
+
+    about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
+    user_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class RecoveryCodeUsed(Event):
+    """A user logged in with a recovery code, of which so many are left."""
+
+    about: ClassVar[str] = "user_id"
+    audited: ClassVar[bool] = True
+    user_id: str = ""
+    name: str = ""
+    codes_left: int = 0
+    actor: str = ""
+
+
+class ServiceAccountCreated(Event):
+    """Software may ask in its own name; no secret is ever in an event."""
+
+    about: ClassVar[str] = "account_id"
+    audited: ClassVar[bool] = True
+    account_id: str = ""
+    name: str = ""
+    roles: tuple[str, ...] = ()
+    actor: str = ""
+
+
+class ServiceAccountRotated(Event):
+    """A service account has another secret; the one before goes on for a while."""
+
+    about: ClassVar[str] = "account_id"
+    audited: ClassVar[bool] = True
+    account_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class ServiceAccountDeleted(Event):
+    """A service account and its tokens are refused from now on."""
+
+    about: ClassVar[str] = "account_id"
+    audited: ClassVar[bool] = True
+    account_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class InvitationCreated(Event):
+    """A person is invited under this name; no token is ever in an event."""
+
+    about: ClassVar[str] = "invitation_id"
+    audited: ClassVar[bool] = True
+    invitation_id: str = ""
+    name: str = ""
+    roles: tuple[str, ...] = ()
+    actor: str = ""
+
+
+class InvitationRevoked(Event):
+    """An invitation counts no more."""
+
+    about: ClassVar[str] = "invitation_id"
+    audited: ClassVar[bool] = True
+    invitation_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class InvitationAccepted(Event):
+    """Who was invited is a user now."""
+
+    about: ClassVar[str] = "invitation_id"
+    audited: ClassVar[bool] = True
+    invitation_id: str = ""
+    user_id: str = ""
     name: str = ""
     actor: str = ""

@@ -144,18 +144,18 @@ class ChangePassword(Request[Done]):
 
 
 class LoggedIn(Reply):
-    """A token for the Authorization header (RFC 6750), and the seconds that it lasts."""
+    """A token for the Authorization header (RFC 6750), and the seconds that it lasts.
+
+    The refresh token gives the next pair, once. While a needed second factor is missing, the token is for
+    setting one up.
+    """
 
     access_token: str = Field(repr=False)
     token_type: str = "Bearer"  # noqa: S105
     expires_in: int
-
-
-class Login(Request[LoggedIn]):
-    """Begin a session with name and password."""
-
-    name: UserName
-    password: GivenPassword
+    refresh_token: str = Field(default="", repr=False)
+    session_id: str = ""
+    second_factor_missing: bool = False
 
 
 class SigningKeyView(Reply):

@@ -31,6 +31,9 @@ UNKNOWN = {
     "pipeline_id": f"pipeline-{new_id()}",
     "inference_id": new_id(),
     "key_id": new_id(),
+    "session_id": new_id(),
+    "invitation_id": new_id(),
+    "account_id": new_id(),
     "user_id": new_id(),
     "page": "status",
     "letter_id": "registry-EVT-17",
@@ -76,7 +79,9 @@ PIXELS = {"name": "pixels", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 
 READ_TOO = ("", "text/plain")
 LOGIN = "POST /api/v1/login"
 PASSWORD = "PUT /api/v1/me/password"
-OTHERWISE_REFUSED = {LOGIN: (401, 429), PASSWORD: (403,)}
+REFRESH = "POST /api/v1/login/refresh"
+TOTP = ("PUT /api/v1/me/totp", "DELETE /api/v1/me/totp")
+OTHERWISE_REFUSED = {LOGIN: (401, 429), REFRESH: (401,), PASSWORD: (403,)} | dict.fromkeys(TOTP, (403,))
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/tasks": {"kind": "train", "model": "unknown"},
     "POST /api/v1/dead-letter-replays": {"service": "unknown"},
@@ -91,6 +96,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /api/v1/models/{model}": {"archived": True},
     "PATCH /api/v1/models/{model}/versions/{version}": {"archived": True},
     "POST /api/v1/api-keys": {"name": "n", "roles": ["viewer"]},
+    "POST /api/v1/invitations": {"name": "bea", "roles": ["viewer"]},
+    "POST /api/v1/invitations/accept": {"token": "of nobody", "new_password": "a password of nobody"},
+    "POST /api/v1/service-accounts": {"name": "n", "roles": ["viewer"]},
+    "POST /api/v1/service-accounts/{account_id}/secret": {"overlap_seconds": 60},
     "POST /api/v1/extensions": {"name": "n", "hears": ["VersionPromoted"]},
     "PATCH /api/v1/extensions/{name}": {"disabled": True},
     "PUT /api/v1/prices": {"valid_from": "2098-01-01", "currency": "EUR", "prices": {"infer_request": "0.001"}},
@@ -98,6 +107,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/webhooks": {"name": "n", "url": "https://example.com/"},
     "POST /api/v1/users": {"name": "ada", "roles": ["viewer"]},
     "PATCH /api/v1/users/{user_id}": {"roles": ["viewer"]},
+    REFRESH: {"refresh_token": "of nobody"},
+    **dict.fromkeys(TOTP, {"code": "123456"}),
     LOGIN: {"name": "nobody", "password": "a password of nobody"},
     PASSWORD: {"current_password": "one", "new_password": "a password of nobody"},
     "POST /api/v1/artifacts/collection": {"dry_run": True},

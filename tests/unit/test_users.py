@@ -89,3 +89,31 @@ def test_any_text_is_judged(password: str) -> None:
         users.check_password(password, "ada")
     except InvalidInput as error:
         assert error.field == "new_password"
+
+
+@given(st.lists(st.integers(min_value=0, max_value=400), max_size=60), st.integers(min_value=1, max_value=20))
+def test_an_address_waits_after_more_failures_and_time_forgets(pauses: list[int], free: int) -> None:
+    attempts, now, number = Attempts(), NOW, 0
+    for pause in pauses:
+        now += timedelta(seconds=pause)
+        try:
+            attempts, number = users.begin_attempt_from(attempts, free, now), number + 1
+        except TooManyAttempts as error:
+            assert number >= free and error.retry_after and now < attempts.blocked_until
+    much_later = users.begin_attempt_from(attempts, free, now + timedelta(days=1))
+    assert much_later.failures == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("::ffff:192.0.2.7", "192.0.2.7/32"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("testclient", ""),
+    ],
+)
+def test_what_counts_as_one_address(address: str, network: str) -> None:
+    assert users.network_of(address) == network

@@ -1,4 +1,4 @@
-"""People who log in: sessions, passwords, and the users that an administrator lets in."""
+"""People who log in: passwords, and the users that an administrator lets in."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -10,16 +10,16 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from services.gateway.caller import CallerOf
-from services.gateway.routes.declare import PREFIX, Routes
+from services.gateway.routes.declare import Routes
 from services.gateway.routes.tasks import IdempotencyKey
 from shared.errors import Forbidden
 from shared.permissions import Permission, Role
 from shared.rpc import auth as rpc
 
 ROUTES = Routes("users")
-LOGIN = f"{PREFIX}/login"
 JWKS = "/.well-known/jwks.json"
 JWKS_HEADERS = {"Cache-Control": "max-age=60"}
+Kind = Literal["key", "user", "service"]
 UserId = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")]
 
 
@@ -27,7 +27,7 @@ class Me(BaseModel):
     """Whose key or token this is, what it permits, and until when it counts."""
 
     id: str
-    kind: Literal["key", "user"]
+    kind: Kind
     project: str
     permissions: list[Permission]
     expires_at: datetime | None
@@ -49,19 +49,12 @@ class PasswordChange(BaseModel):
     new_password: rpc.NewPassword
 
 
-@ROUTES.add("POST", "/login", None)
-async def log_in(body: rpc.Login, caller: CallerOf, response: Response) -> rpc.LoggedIn:
-    """Begin a session: a token for the Authorization header, in place of an API key."""
-    response.headers["Cache-Control"] = "no-store"
-    return await caller.ask(body)
-
-
 @ROUTES.add("GET", "/me", Permission.MODELS_READ)
 async def show_me(caller: CallerOf) -> Me:
     """Who asks; every role may, so that a client can tell what its key is good for."""
     who = caller.principal
     expires_at = datetime.fromtimestamp(who.expires, UTC) if who.expires is not None else None
-    kind: Literal["key", "user"] = "key" if who.epoch is None else "user"
+    kind: Kind = "key" if who.epoch is None else "user" if who.session else "service"
     permissions = sorted(who.permissions)
     return Me(id=who.key_id, kind=kind, project=who.project, permissions=permissions, expires_at=expires_at)
 
@@ -69,8 +62,8 @@ async def show_me(caller: CallerOf) -> Me:
 @ROUTES.add("PUT", "/me/password", Permission.PASSWORD_CHANGE, status_code=204)
 async def change_password(body: PasswordChange, caller: CallerOf) -> None:
     """Take another password; all sessions end, this one too."""
-    if caller.principal.epoch is None:
-        raise Forbidden("only a user who logged in has a password: an API key has none")
+    if not caller.principal.session:
+        raise Forbidden("only a person who logged in has a password: an API key or a service account has none")
     given = {"current_password": body.current_password, "new_password": body.new_password}
     await caller.ask(rpc.ChangePassword(user_id=caller.principal.key_id, **given))
 

@@ -1,0 +1,1 @@
+"""Invitations: who gets one makes a user with a password of its own."""
