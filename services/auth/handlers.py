@@ -14,6 +14,8 @@ from services.auth.invitations.desk import InvitationDesk
 from services.auth.invitations.handlers import INVITATION_RPC
 from services.auth.keyring import SigningKeys
 from services.auth.login import Doorman
+from services.auth.oidc.desk import OidcDesk
+from services.auth.oidc.handlers import OIDC_MEMORY_RPC, OIDC_RPC
 from services.auth.passwords import Passwords
 from services.auth.sessions.desk import SessionDesk
 from services.auth.sessions.handlers import SESSION_MEMORY_RPC, SESSION_RPC
@@ -62,6 +64,7 @@ class Parts:
     sessions: SessionDesk
     factors: FactorDesk
     invitations: InvitationDesk
+    oidc: OidcDesk
     office: Office | None = None
 
     async def look(self) -> None:
@@ -202,6 +205,7 @@ HANDLERS = Handlers(
         **FACTOR_RPC,
         **ACCOUNT_RPC,
         **INVITATION_RPC,
+        **OIDC_RPC,
         factor_rpc.Unlock: unlock,
     },
     memory_rpc={
@@ -210,6 +214,7 @@ HANDLERS = Handlers(
         factor_rpc.RemoveOwnTotp: remove_own_totp,
         AcceptInvitation: accept_invitation,
         **SESSION_MEMORY_RPC,
+        **OIDC_MEMORY_RPC,
     },
     publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT, EXTENSION_EVENTS, *CONSUMERS),
     subscribes=(CALLOUT_SUBJECT, EXTENSION_INTAKE),

@@ -37,6 +37,7 @@ from services.gateway.routes import (
     keys,
     logs,
     models,
+    oidc,
     openai,
     operators,
     optimisations,
@@ -80,7 +81,7 @@ THEMES = (
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
     *(insight, deployments, events, dead_letters, audit, usage, extensions, operators),
-    *(keys, sessions, users, invitations, factors, accounts),
+    *(keys, sessions, users, invitations, factors, accounts, oidc),
 )
 
 
@@ -155,7 +156,7 @@ class ControlEdge:
         self._meter.count(caller, "", API, sender.status, seconds, taken, sender.size)
 
     def _principal(self, path: str, headers: dict[bytes, bytes]) -> Principal:
-        if path in PUBLIC_PATHS:
+        if path in PUBLIC_PATHS or path.startswith(oidc.UNDER):
             return ANONYMOUS
         return self._gatekeeper.identify(
             operations.with_bearer(headers) if path.startswith(operations.ROOT) else headers
