@@ -62,7 +62,7 @@ class Provider:
         parts = urlsplit(location)
         query = {k: v for k, v in (dict(parse_qsl(parts.query)) | changed).items() if v is not None}
         answer = await self.http.post(f"{parts.path}?{urlencode(query)}", data={"sub": sub})
-        return dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+        return dict(parse_qsl(urlsplit(answer.headers.get("location", "")).query))
 
 
 class Place:

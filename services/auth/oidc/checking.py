@@ -31,9 +31,8 @@ def check(token: str, keys: Sequence[Mapping[str, Any]], *, issuer: str, client_
         key, algorithm = _key_of(header, keys)
         options: Any = {"require": CLAIMS, "verify_sub": True, "enforce_minimum_key_length": True}
         given = {"audience": client_id, "issuer": issuer, "leeway": LEEWAY_SECONDS, "options": options}
-        claims: dict[str, Any] = jwt.decode(
-            token[:LONGEST_TOKEN], jwt.PyJWK(dict(key), algorithm), [algorithm], **given
-        )
+        known = jwt.PyJWK(dict(key), algorithm)
+        claims: dict[str, Any] = jwt.decode(token[:LONGEST_TOKEN], known, [algorithm], **given)
     except (PyJWTError, PyJWKError, ValueError, TypeError, KeyError) as error:
         raise Unauthenticated(f"the provider's ID token does not count: {type(error).__name__}") from error
     _check_of_login(claims, client_id, nonce)

@@ -61,7 +61,7 @@ class OidcDesk:
 
     async def end(self, request: EndProviderLogin) -> ProviderLoginEnded:
         """A login of a program is sent on to it; it has the secret, so that nobody else can end it."""
-        if not request.browser and (forward_to := await self._forward_to(request)):
+        if forward_to := await self._forward_to(request):
             return ProviderLoginEnded(forward_to=forward_to)
         await self._take(request)
         provider = await self._provider(request.provider)
@@ -75,8 +75,9 @@ class OidcDesk:
     async def _forward_to(self, request: EndProviderLogin) -> str:
         async with self._transaction(Context(actor="auth")) as work:
             login = await store.find_login(work.tx, key_digest(request.state))
-        lasts = login is not None and login.provider == request.provider and datetime.now(UTC) < login.ends_at
-        return login.forward_to if login is not None and lasts else ""
+        if login is None or login.is_of(request.provider, request.browser, datetime.now(UTC)):
+            return ""
+        return login.forward_to
 
     async def _take(self, request: EndProviderLogin) -> None:
         """Gone before the provider is asked; another browser does not take it away."""

@@ -106,7 +106,7 @@ async def delete(tx: Connection, provider: Provider) -> None:
     """Raises Conflict while there are users who came through it."""
     try:
         await tx.execute(DELETE, provider.name)
-    except asyncpg.ForeignKeyViolationError as error:
+    except (asyncpg.ForeignKeyViolationError, asyncpg.RestrictViolationError) as error:
         message = "people came in through it, who could not any more: disable it, or them, instead"
         raise Conflict(message, field="name") from error
 

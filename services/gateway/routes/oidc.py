@@ -79,8 +79,8 @@ async def begin_provider_login(provider: Slug, caller: CallerOf, forward_to: For
     asked = rpc.BeginProviderLogin(provider=provider, forward_to=forward_to)
     begun = await caller.ask(asked, service=SERVICE, seconds=ASK_SECONDS)
     response = RedirectResponse(begun.location, 303, NOT_KEPT)
-    options = {"max_age": 600, "path": UNDER + provider, "secure": begun.is_secure, "httponly": True}
-    response.set_cookie(COOKIE, begun.browser, samesite="lax", **options)
+    path, secure = UNDER + provider, begun.is_secure
+    response.set_cookie(COOKIE, begun.browser, 600, path=path, secure=secure, httponly=True, samesite="lax")
     return response
 
 
