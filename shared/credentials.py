@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.grants import HeldGrant
 from shared.names import DEFAULT_PROJECT, Slug
 from shared.permissions import Role
 from shared.streams import CREDENTIAL_SUBJECT
@@ -26,6 +27,7 @@ class Credential(BaseModel):
     expires_at: datetime | None = None
     epoch: int | None = None
     ended: tuple[str, ...] = ()
+    grants: tuple[HeldGrant, ...] = ()
 
 
 def key_digest(secret: str) -> str:

@@ -1,5 +1,6 @@
 """The clients: one that waits and one that is awaited, of the same methods over the platform's HTTP API."""
 
+import time
 from collections.abc import AsyncGenerator, Generator
 from types import TracebackType
 from typing import Self, TypeVar
@@ -9,6 +10,8 @@ from aimass.asking import Asking
 from aimass.calls import Items, Steps, call
 from aimass.connection import AsyncConnection, Connection
 from aimass.extensions import Extensions
+from aimass.granting import Granting
+from aimass.identity import Identity
 from aimass.insight import Insight
 from aimass.later import Later
 from aimass.methods import Awaiting, Waiting
@@ -19,7 +22,7 @@ from aimass.pipelines import Pipelines
 from aimass.retrying import Policy
 from aimass.scheduling import Scheduling
 from aimass.searching import Searching
-from aimass.sending import headers_of
+from aimass.signing import SessionAuth, Tokens
 from aimass.tasks import Tasks
 from aimass.tuning import Studies
 from aimass.usage import Usage
@@ -32,6 +35,8 @@ class Methods(
     Models,
     Insight,
     People,
+    Identity,
+    Granting,
     Asking,
     Later,
     Searching,
@@ -44,35 +49,38 @@ class Methods(
 ):
     """All that a client can do."""
 
-    authorization: str
-
 
 class Client(Waiting, Methods):
-    """Talks to one gateway with one API key, or with an access token in its place.
+    """Talks to one gateway with one API key, or with an access token or a session in its place.
 
-    `authorization` is the header's value, for other clients. `timeout` is the deadline of a call in seconds, with the
+    `timeout` is the deadline of a call in seconds, with the
     `retries` of what failed for a passing reason and may be sent again. Every method raises an ApiError when the
     platform refuses, and Unavailable or DeadlineExceeded when it does not answer.
     """
 
-    def __init__(self, url: str, key: str, *, timeout: float = 30.0, retries: int = 2) -> None:
+    def __init__(self, url: str, key: str | SessionAuth, *, timeout: float = 30.0, retries: int = 2) -> None:
         self._connection = Connection(url, key, Policy(timeout, retries))
-        self.authorization = headers_of(key).get("Authorization", "")
+
+    @property
+    def authorization(self) -> str:
+        """The header's value as it is now, for other clients."""
+        return self._connection.authorization
 
     @classmethod
-    def login(cls, url: str, name: str, password: str, *, timeout: float = 30.0) -> Self:
-        """A client in the name of a user; its token lasts for 15 minutes at most, then log in again.
+    def login(cls, url: str, name: str, password: str, code: str = "", *, timeout: float = 30.0) -> Self:
+        """A client in the name of a user, with a code where the user has a second factor; it goes on by itself.
 
-        Raises Unauthenticated for a wrong name or password, and TooManyAttempts after many of them.
+        Raises Unauthenticated for a wrong name, password or code, SecondFactorNeeded where a code is missing, and
+        TooManyAttempts after many of them.
         """
         with cls(url, "", timeout=timeout, retries=0) as anonymous:
-            session = anonymous.run(log_in(name, password))
-        return cls(url, session["access_token"], timeout=timeout)
+            session = anonymous.run(log_in(name, password, code))
+        return cls(url, SessionAuth(url, Tokens.of(session, time.time())), timeout=timeout)
 
     def within(self, seconds: float) -> Self:
         """The same client, on the same connections, with another deadline; predictions that miss it are given up."""
         other = type(self).__new__(type(self))
-        other._connection, other.authorization = self._connection.within(seconds), self.authorization
+        other._connection = self._connection.within(seconds)
         return other
 
     def run(self, steps: Steps[T]) -> T:
@@ -96,24 +104,29 @@ class Client(Waiting, Methods):
 class AsyncClient(Awaiting, Methods):
     """The same client for programs that await: each method is awaited, each stream is gone through by `async for`."""
 
-    def __init__(self, url: str, key: str, *, timeout: float = 30.0, retries: int = 2) -> None:
+    def __init__(self, url: str, key: str | SessionAuth, *, timeout: float = 30.0, retries: int = 2) -> None:
         self._connection = AsyncConnection(url, key, Policy(timeout, retries))
-        self.authorization = headers_of(key).get("Authorization", "")
+
+    @property
+    def authorization(self) -> str:
+        """The header's value as it is now, for other clients."""
+        return self._connection.authorization
 
     @classmethod
-    async def login(cls, url: str, name: str, password: str, *, timeout: float = 30.0) -> Self:
-        """A client in the name of a user; its token lasts for 15 minutes at most, then log in again.
+    async def login(cls, url: str, name: str, password: str, code: str = "", *, timeout: float = 30.0) -> Self:
+        """A client in the name of a user, with a code where the user has a second factor; it goes on by itself.
 
-        Raises Unauthenticated for a wrong name or password, and TooManyAttempts after many of them.
+        Raises Unauthenticated for a wrong name, password or code, SecondFactorNeeded where a code is missing, and
+        TooManyAttempts after many of them.
         """
         async with cls(url, "", timeout=timeout, retries=0) as anonymous:
-            session = await anonymous.run(log_in(name, password))
-        return cls(url, session["access_token"], timeout=timeout)
+            session = await anonymous.run(log_in(name, password, code))
+        return cls(url, SessionAuth(url, Tokens.of(session, time.time())), timeout=timeout)
 
     def within(self, seconds: float) -> Self:
         """The same client, on the same connections, with another deadline; predictions that miss it are given up."""
         other = type(self).__new__(type(self))
-        other._connection, other.authorization = self._connection.within(seconds), self.authorization
+        other._connection = self._connection.within(seconds)
         return other
 
     async def run(self, steps: Steps[T]) -> T:
@@ -134,6 +147,11 @@ class AsyncClient(Awaiting, Methods):
         await self.close()
 
 
-def log_in(name: str, password: str) -> Steps[t.Session]:
+def log_in(name: str, password: str, code: str = "") -> Steps[t.Session]:
     """Begin a session."""
-    return call("POST", "login", json={"name": name, "password": password})
+    return call("POST", "login", json={"name": name, "password": password, "code": code})
+
+
+def accept_invitation(token: str, password: str) -> Steps[t.User]:
+    """Become the user that was invited, with a password of one's own."""
+    return call("POST", "invitations/accept", json={"token": token, "new_password": password})

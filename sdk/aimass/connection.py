@@ -17,7 +17,8 @@ import httpx
 from aimass.calls import Exchange, Item, Items, Open, Pause, Read, Request, Steps
 from aimass.errors import ApiError, error_of
 from aimass.retrying import Policy, attempts
-from aimass.sending import Progress, headers_of, options_of, translated
+from aimass.sending import Progress, authorization_of, headers_of, options_of, translated
+from aimass.signing import SessionAuth
 
 PIECE = 1 << 18
 T = TypeVar("T")
@@ -26,14 +27,21 @@ T = TypeVar("T")
 class Connection:
     """Carries out steps with an API key or an access token; with neither where none is needed."""
 
-    def __init__(self, url: str, key: str, policy: Policy) -> None:
-        self._http = httpx.Client(base_url=url, headers=headers_of(key), timeout=policy.seconds)
-        self._policy = policy
+    def __init__(self, url: str, signed: str | SessionAuth, policy: Policy) -> None:
+        headers, auth = ({}, signed) if isinstance(signed, SessionAuth) else (headers_of(signed), None)
+        self._http = httpx.Client(base_url=url, headers=headers, auth=auth, timeout=policy.seconds)
+        self._policy, self._signed = policy, signed
+
+    @property
+    def authorization(self) -> str:
+        """The header's value now."""
+        return self._signed.authorization if isinstance(self._signed, SessionAuth) else authorization_of(self._signed)
 
     def within(self, seconds: float) -> Self:
         """The same connections with another deadline, which the platform is told."""
         other = type(self).__new__(type(self))
-        other._http, other._policy = self._http, replace(self._policy, seconds=seconds, told=True)
+        other._http, other._signed = self._http, self._signed
+        other._policy = replace(self._policy, seconds=seconds, told=True)
         return other
 
     def close(self) -> None:
@@ -131,14 +139,21 @@ class _Opened:
 class AsyncConnection:
     """The same; its methods are awaited."""
 
-    def __init__(self, url: str, key: str, policy: Policy) -> None:
-        self._http = httpx.AsyncClient(base_url=url, headers=headers_of(key), timeout=policy.seconds)
-        self._policy = policy
+    def __init__(self, url: str, signed: str | SessionAuth, policy: Policy) -> None:
+        headers, auth = ({}, signed) if isinstance(signed, SessionAuth) else (headers_of(signed), None)
+        self._http = httpx.AsyncClient(base_url=url, headers=headers, auth=auth, timeout=policy.seconds)
+        self._policy, self._signed = policy, signed
+
+    @property
+    def authorization(self) -> str:
+        """The header's value now."""
+        return self._signed.authorization if isinstance(self._signed, SessionAuth) else authorization_of(self._signed)
 
     def within(self, seconds: float) -> Self:
         """The same connections with another deadline, which the platform is told."""
         other = type(self).__new__(type(self))
-        other._http, other._policy = self._http, replace(self._policy, seconds=seconds, told=True)
+        other._http, other._signed = self._http, self._signed
+        other._policy = replace(self._policy, seconds=seconds, told=True)
         return other
 
     async def close(self) -> None:

@@ -34,6 +34,10 @@ class Unauthenticated(ApiError):
     """The API key is missing, unknown, revoked or expired."""
 
 
+class SecondFactorNeeded(Unauthenticated):
+    """The password is right, and a code is asked for too."""
+
+
 class Forbidden(ApiError):
     """The roles of the API key do not permit this."""
 
@@ -75,6 +79,8 @@ KINDS: dict[int, type[ApiError]] = {
     504: DeadlineExceeded,
 }
 
+KINDS_BY_TYPE: dict[str, type[ApiError]] = {"urn:aimass:problem:second_factor_needed": SecondFactorNeeded}
+
 
 def error_of(response: httpx.Response) -> ApiError:
     """The error of a problem document, of the Open Inference Protocol, or of routes in the style of OpenAI's API."""
@@ -84,7 +90,7 @@ def error_of(response: httpx.Response) -> ApiError:
         body = {"detail": told.get("message"), "field": told.get("param")}
     detail = str(body.get("detail") or told or response.reason_phrase)
     retry_after = response.headers.get("Retry-After")
-    kind = KINDS.get(response.status_code, ApiError)
+    kind = KINDS_BY_TYPE.get(body.get("type", "")) or KINDS.get(response.status_code, ApiError)
     seconds = float(retry_after) if retry_after else None
     return kind(response.status_code, detail, body.get("field"), seconds, body.get("trace_id"))
 

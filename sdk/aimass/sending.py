@@ -37,8 +37,12 @@ class Progress:
         self._flow.close()
 
 
+def authorization_of(key: str) -> str:
+    return f"Bearer {key}" if key else ""
+
+
 def headers_of(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    return {"Authorization": authorization_of(key)} if key else {}
 
 
 def options_of(request: Request, content: Any = None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:

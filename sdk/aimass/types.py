@@ -325,11 +325,17 @@ class NewUser(User):
 
 
 class Session(TypedDict):
-    """A token for the Authorization header, and the seconds that it lasts."""
+    """A token for the Authorization header, and the seconds that it lasts; the refresh token gives the next ones, once.
+
+    While a needed second factor is missing, it is for setting one up.
+    """
 
     access_token: str
     token_type: str
     expires_in: int
+    refresh_token: str
+    session_id: str
+    second_factor_missing: bool
 
 
 class Tensor(TypedDict):

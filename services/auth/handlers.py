@@ -10,6 +10,10 @@ from services.auth.extensions.handlers import EXTENSION_RPC
 from services.auth.extensions.office import Office
 from services.auth.factors.desk import FactorDesk
 from services.auth.factors.handlers import FACTOR_RPC
+from services.auth.grants import desk
+from services.auth.grants.granting import GRANTING_RPC
+from services.auth.grants.groups import GROUP_RPC
+from services.auth.grants.roles import ROLE_RPC
 from services.auth.invitations.desk import InvitationDesk
 from services.auth.invitations.handlers import INVITATION_RPC
 from services.auth.keyring import SigningKeys
@@ -83,8 +87,9 @@ async def create_api_key(request: rpc.CreateApiKey, work: Work[Parts]) -> rpc.Ap
         now=datetime.now(UTC),
         expires_at=request.expires_at,
     )
+    await desk.check_may_give(work, key.roles)
     await store.insert(work.tx, key)
-    entries.put_api_key(work, key)
+    await entries.put_api_key(work, key)
     work.say(ApiKeyCreated(key_id=key.id, name=key.name, roles=key.roles, actor=key.created_by))
     return rpc.ApiKeyCreated(**key.view().model_dump(), secret=secret)
 
@@ -95,20 +100,22 @@ async def list_api_keys(_: rpc.ListApiKeys, work: Work[Parts]) -> rpc.ApiKeyList
 
 async def revoke_api_key(request: rpc.RevokeApiKey, work: Work[Parts]) -> rpc.ApiKeyView:
     """A repeat tells the gateways again, which is harmless."""
-    admins = await store.lock_admins(work.tx, work.project)
-    key = await store.lock(work.tx, work.project, request.key_id)
-    revoked = domain.revoke(key, admins, datetime.now(UTC))
+    async with desk.keeping_admins(work.tx):
+        admins = await store.lock_admins(work.tx, work.project)
+        key = await store.lock(work.tx, work.project, request.key_id)
+        revoked = domain.revoke(key, admins, datetime.now(UTC))
+        if key.revoked_at is None:
+            await store.save_revoked(work.tx, revoked)
     if key.revoked_at is None:
-        await store.save_revoked(work.tx, revoked)
         work.say(ApiKeyRevoked(key_id=key.id, name=key.name, actor=work.context.actor))
     entries.remove_api_key(work, key)
     work.then(lambda: work.parts.broadcast(REVOKED_SUBJECT, key.digest.encode()))
     return revoked.view()
 
 
-def put_user(work: Work[Parts], user: User) -> None:
+async def put_user(work: Work[Parts], user: User) -> None:
     """Give the user to the gateways, and let them look at once."""
-    entries.put_user(work, user)
+    await entries.put_user(work, user)
     work.then(work.parts.look)
 
 
@@ -116,8 +123,9 @@ async def create_user(request: rpc.CreateUser, work: Work[Parts]) -> rpc.UserWit
     password, by, now = users.make_password(), work.context.actor, datetime.now(UTC)
     password_hash = await work.parts.passwords.hash(password)
     user = users.draft(request.name, request.roles, password_hash, project=work.project, by=by, now=now)
+    await desk.check_may_give(work, user.roles)
     await store.insert_user(work.tx, user)
-    put_user(work, user)
+    await put_user(work, user)
     work.say(UserCreated(user_id=user.id, name=user.name, roles=user.roles, actor=by))
     return rpc.UserWithPassword(**user.view().model_dump(), password=password)
 
@@ -127,12 +135,14 @@ async def list_users(_: rpc.ListUsers, work: Work[Parts]) -> rpc.UserList:
 
 
 async def update_user(request: rpc.UpdateUser, work: Work[Parts]) -> rpc.UserView:
-    user = await store.lock_user(work.tx, work.project, request.user_id)
-    changed = replace(user, roles=users.ordered(request.roles or user.roles))
-    if request.disabled is not None:
-        changed = users.disabled(changed, datetime.now(UTC)) if request.disabled else users.enabled(changed)
-    await store.save_user(work.tx, changed)
-    put_user(work, changed)
+    async with desk.keeping_admins(work.tx):
+        user = await store.lock_user(work.tx, work.project, request.user_id)
+        changed = replace(user, roles=users.ordered(request.roles or user.roles))
+        await desk.check_may_give(work, {*user.roles, *changed.roles})
+        if request.disabled is not None:
+            changed = users.disabled(changed, datetime.now(UTC)) if request.disabled else users.enabled(changed)
+        await store.save_user(work.tx, changed)
+    await put_user(work, changed)
     say_changes(work, user, changed)
     return changed.view()
 
@@ -150,9 +160,11 @@ def say_changes(work: Work[Parts], before: User, after: User) -> None:
 async def reset_password(request: rpc.ResetPassword, work: Work[Parts]) -> rpc.UserWithPassword:
     password = users.make_password()
     password_hash = await work.parts.passwords.hash(password)
-    user = users.with_password(await store.lock_user(work.tx, work.project, request.user_id), password_hash)
+    found = await store.lock_user(work.tx, work.project, request.user_id)
+    await desk.check_may_stand_for(work, found)
+    user = users.with_password(found, password_hash)
     await store.save_user(work.tx, user)
-    put_user(work, user)
+    await put_user(work, user)
     work.say(PasswordChanged(user_id=user.id, name=user.name, actor=work.context.actor))
     return rpc.UserWithPassword(**user.view().model_dump(), password=password)
 
@@ -206,6 +218,9 @@ HANDLERS = Handlers(
         **ACCOUNT_RPC,
         **INVITATION_RPC,
         **OIDC_RPC,
+        **ROLE_RPC,
+        **GROUP_RPC,
+        **GRANTING_RPC,
         factor_rpc.Unlock: unlock,
     },
     memory_rpc={

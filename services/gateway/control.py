@@ -30,6 +30,8 @@ from services.gateway.routes import (
     events,
     extensions,
     factors,
+    grants,
+    groups,
     indexes,
     inferences,
     insight,
@@ -41,8 +43,10 @@ from services.gateway.routes import (
     openai,
     operators,
     optimisations,
+    permissions,
     pipelines,
     predict,
+    roles,
     schedules,
     sessions,
     tasks,
@@ -80,8 +84,8 @@ THEMES = (
         models,
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
-    *(insight, deployments, events, dead_letters, audit, usage, extensions, operators),
-    *(keys, sessions, users, invitations, factors, accounts, oidc),
+    *(insight, deployments, events, dead_letters, audit, usage, keys, users),
+    *(sessions, invitations, factors, accounts, oidc, permissions, roles, groups, grants, extensions, operators),
 )
 
 

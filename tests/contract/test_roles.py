@@ -1,6 +1,6 @@
 """The golden matrix of roles and permissions: every grant shows in review."""
 
-from shared.permissions import GRANTS, Permission, Role
+from shared.permissions import DESCRIPTIONS, GRANTS, Permission, Role
 
 ADMIN, ENGINEER, OPERATOR, VIEWER = Role.ADMIN, Role.ENGINEER, Role.OPERATOR, Role.VIEWER
 
@@ -34,6 +34,10 @@ GOLDEN: dict[Permission, set[Role]] = {
     Permission.USERS_MANAGE: {ADMIN},
     Permission.PASSWORD_CHANGE: {ADMIN, ENGINEER, OPERATOR, VIEWER},
 }
+
+
+def test_each_permission_says_what_it_is_for() -> None:
+    assert set(DESCRIPTIONS) == set(Permission)
 
 
 def test_the_table_grants_what_was_reviewed() -> None:

@@ -207,6 +207,6 @@ async def test_ended_sessions_outlast_a_lost_bucket(whole: Whole, other: httpx.A
     await becomes(other, beside["access_token"], 401)
     user = Context(project="default", actor="test")
     async with auth.relay.work(user) as work:
-        entries.put_user(work, await store.lock_user(work.tx, "default", session["user_id"]))
+        await entries.put_user(work, await store.lock_user(work.tx, "default", session["user_id"]))
     await becomes(other, beside["access_token"], 200)
     await ended_everywhere(whole, other, session["access_token"])

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from datetime import UTC, datetime, timedelta
+import time
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -10,8 +10,10 @@ import typer
 
 from aimass.cli import exits, output, profiles
 from aimass.cli.session import Wanted, client_of, client_with
-from aimass.client import log_in
+from aimass.client import Client, log_in
+from aimass.errors import ApiError, SecondFactorNeeded
 from aimass.people import Me
+from aimass.signing import SessionAuth, Tokens
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Url = Annotated[str, typer.Argument(help="Where the gateway is, such as http://127.0.0.1:8080.", envvar=profiles.URL)]
@@ -25,7 +27,7 @@ def login(context: typer.Context, url: Url = "", user: UserName = "", as_json: o
     an argument, where others of the machine could see it.
     """
     wanted: Wanted = context.obj
-    url = _address(url, wanted.profile)
+    url = address_of(url, wanted.profile)
     profile = _session(url, user, wanted) if user else profiles.Profile(url, _key())
     with client_with(profile, wanted) as client:
         me = client.me()
@@ -35,13 +37,27 @@ def login(context: typer.Context, url: Url = "", user: UserName = "", as_json: o
 
 
 def logout(context: typer.Context, as_json: output.AsJson = False) -> None:
-    """Forget what login kept; an API key goes on to count until it is revoked."""
+    """End the session and forget what login kept; an API key goes on to count until it is revoked."""
     wanted: Wanted = context.obj
+    _end(wanted)
     if not profiles.forget(wanted.profile):
         exits.leave(exits.NOT_FOUND, f"there is no profile '{wanted.profile}': 'aimass login URL' makes one")
     if as_json:
         return output.document({"profile": wanted.profile, "forgotten": True})
     return output.line(f"profile '{wanted.profile}' is forgotten")
+
+
+def _end(wanted: Wanted) -> None:
+    """A session that cannot be ended is forgotten all the same, and ends by itself."""
+    kept = profiles.read().get(wanted.profile)
+    if kept is None or not kept.refresh:
+        return
+    signed = SessionAuth(kept.url, kept.tokens, profiles.KeptTokens(wanted.profile))
+    try:
+        with client_with(kept, wanted, retries=0, signed=signed) as client:
+            client.log_out()
+    except ApiError as error:
+        output.note(f"aimass: the session could not be ended, only forgotten: {error}")
 
 
 def whoami(context: typer.Context, as_json: output.AsJson = False) -> None:
@@ -56,7 +72,7 @@ def _show(profile: profiles.Profile, me: Me, as_json: bool) -> None:
     output.facts(found, as_json)
 
 
-def _address(url: str, name: str) -> str:
+def address_of(url: str, name: str) -> str:
     kept = profiles.read().get(name)
     url = (url or (kept.url if kept else "")).rstrip("/")
     if problem := profiles.problem_of(profiles.Profile(url, "")):
@@ -68,18 +84,27 @@ def _address(url: str, name: str) -> str:
 
 
 def _session(url: str, user: str, wanted: Wanted) -> profiles.Profile:
-    """The token of a session; its end is a little earlier here, so that no command begins with one that is over."""
-    with client_with(profiles.Profile(url, ""), wanted, retries=0) as anonymous:
-        session = anonymous.run(log_in(user, _secret("Password")))
-    end = datetime.now(UTC) + timedelta(seconds=session["expires_in"] - 5)
-    return profiles.Profile(url, session["access_token"], user, end.isoformat(timespec="seconds"))
+    """The tokens of a session; a code is asked for where one is needed."""
+    password = secret("Password")
+    with client_without_key(url, wanted) as anonymous:
+        try:
+            session = anonymous.run(log_in(user, password))
+        except SecondFactorNeeded:
+            session = anonymous.run(log_in(user, password, secret("Code")))
+    if session["second_factor_missing"]:
+        output.note("your role needs a second factor: 'aimass totp on' sets one up; nothing else is permitted before")
+    return profiles.Profile(url, "", user).with_tokens(Tokens.of(session, time.time()))
+
+
+def client_without_key(url: str, wanted: Wanted) -> Client:
+    return client_with(profiles.Profile(url, ""), wanted, retries=0)
 
 
 def _key() -> str:
-    return os.environ.get(profiles.KEY) or _secret("API key")
+    return os.environ.get(profiles.KEY) or secret("API key")
 
 
-def _secret(what: str) -> str:
+def secret(what: str) -> str:
     """From the person, unseen, or the first line of stdin where no person sits there."""
     given: str = typer.prompt(what, hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     if not given.strip():
@@ -88,4 +113,4 @@ def _secret(what: str) -> str:
 
 
 def _until(profile: profiles.Profile) -> str:
-    return f", until {profile.expires_at}; an API key lasts longer" if profile.expires_at else ""
+    return "; the session goes on by itself until it is unused for long, or 'aimass logout'" if profile.refresh else ""

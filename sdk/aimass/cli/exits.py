@@ -22,6 +22,7 @@ CODES: Final[dict[type[errors.ApiError], int]] = {
     errors.TooLarge: USAGE,
     errors.NotFound: NOT_FOUND,
     errors.Unauthenticated: NOT_ALLOWED,
+    errors.SecondFactorNeeded: NOT_ALLOWED,
     errors.Forbidden: NOT_ALLOWED,
     errors.Unavailable: UNREACHABLE,
     errors.DeadlineExceeded: UNREACHABLE,

@@ -11,7 +11,9 @@ from aimass.cli import (
     deploying,
     exits,
     extending,
+    granting,
     happenings,
+    identity,
     metering,
     models,
     operating,
@@ -27,7 +29,7 @@ from aimass.cli import (
 from aimass.cli.session import Wanted
 
 COMMANDS = (
-    *(access.login, access.logout, access.whoami),
+    *(access.login, access.logout, access.whoami, identity.invite, granting.can),
     *(models.library, models.data),
     *(training.train, tuning.tune, tuning.study, tasks.tasks, tasks.logs, tasks.metrics, tasks.curves),
     *(tasks.cancel, tasks.pause, tasks.resume, training.clone, training.reproduce, tasks.note),
@@ -36,7 +38,17 @@ COMMANDS = (
     *(predicting.predict, happenings.events, tracing.trace),
     *(metering.usage, metering.invoice),
 )
-GROUPS = (pipelines.app, extending.app, operating.letters, operating.audit, metering.quota)
+GROUPS = (
+    granting.roles,
+    granting.groups,
+    granting.grants,
+    pipelines.app,
+    extending.app,
+    operating.letters,
+    operating.audit,
+    metering.quota,
+    *identity.GROUPS,
+)
 
 
 class Commands(TyperGroup):

@@ -5,11 +5,21 @@ import json
 import os
 import re
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import typer
+
+from aimass.signing import Tokens
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where programs at once may have to log in again
+    fcntl = None  # type: ignore[assignment]
 
 URL: Final = "AIMASS_URL"
 KEY: Final = "AIMASS_API_KEY"
@@ -20,12 +30,21 @@ ADDRESS: Final = r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/
 
 @dataclass(frozen=True)
 class Profile:
-    """An address with an API key, or with the token of a user's session and the time of its end (RFC 3339)."""
+    """An address with an API key, or with a session's tokens and the time when the first of them ends (RFC 3339)."""
 
     url: str
     key: str
     user: str = ""
     expires_at: str = ""
+    refresh: str = ""
+
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(self.key, self.refresh, datetime.fromisoformat(self.expires_at).timestamp())
+
+    def with_tokens(self, tokens: Tokens) -> "Profile":
+        end = datetime.fromtimestamp(tokens.ends_at, UTC).isoformat(timespec="seconds")
+        return replace(self, key=tokens.access, refresh=tokens.refresh, expires_at=end)
 
 
 class NoProfile(Exception):
@@ -81,6 +100,30 @@ def forget(name: str) -> bool:
         return False
     _write(kept)
     return True
+
+
+class KeptTokens:
+    """The tokens of a profile, which all commands refresh together: each reads what another one has got."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        path = file().with_suffix(".lock")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "w") as handle:
+            if fcntl is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def read(self) -> Tokens | None:
+        kept = read().get(self._name)
+        return kept.tokens if kept and kept.refresh else None
+
+    def write(self, tokens: Tokens) -> None:
+        if kept := read().get(self._name):
+            keep(self._name, kept.with_tokens(tokens))
 
 
 def _write(kept: dict[str, Profile]) -> Path:

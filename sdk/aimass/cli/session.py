@@ -7,6 +7,7 @@ import typer
 
 from aimass import Client
 from aimass.cli import exits, profiles
+from aimass.signing import SessionAuth
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,16 @@ def client_of(context: typer.Context) -> Client:
         found = profiles.chosen(wanted.profile)
     except profiles.NoProfile as error:
         exits.leave(exits.NOT_ALLOWED, f"{error}: run 'aimass login URL', or set {profiles.URL} and {profiles.KEY}")
+    if found.refresh:
+        auth = SessionAuth(found.url, found.tokens, profiles.KeptTokens(wanted.profile))
+        return client_with(found, wanted, signed=auth)
     if found.expires_at and datetime.fromisoformat(found.expires_at) <= datetime.now(UTC):
         exits.leave(exits.NOT_ALLOWED, f"the session of {found.user} is over: run 'aimass login --user {found.user}'")
     return client_with(found, wanted)
 
 
-def client_with(found: profiles.Profile, wanted: Wanted, retries: int = 2) -> Client:
+def client_with(found: profiles.Profile, wanted: Wanted, retries: int = 2, signed: SessionAuth | None = None) -> Client:
     """Ends the command where the address or the key cannot be one."""
     if problem := profiles.problem_of(found):
         exits.leave(exits.USAGE, problem)
-    return Client(found.url, found.key, timeout=wanted.timeout, retries=retries)
+    return Client(found.url, signed or found.key, timeout=wanted.timeout, retries=retries)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from services.auth import entries
 from services.auth.accounts import domain, store
 from services.auth.accounts.domain import Account
+from services.auth.grants import desk
 from services.auth.sessions.desk import SessionDesk
 from shared.errors import Unauthenticated
 from shared.events.identity import ServiceAccountCreated, ServiceAccountDeleted, ServiceAccountRotated
@@ -31,6 +32,7 @@ Work = AnyWork[HasSessions]
 async def create_service_account(request: rpc.CreateServiceAccount, work: Work) -> rpc.ServiceAccountWithSecret:
     secret, by, now = domain.new_secret(), work.context.actor, datetime.now(UTC)
     account = domain.draft(secret, request.name, request.roles, project=work.project, by=by, now=now)
+    await desk.check_may_give(work, account.roles)
     await store.insert(work.tx, account)
     entries.put_account(work, account)
     work.then(work.parts.look)
@@ -44,6 +46,7 @@ async def list_service_accounts(_: rpc.ListServiceAccounts, work: Work) -> rpc.S
 
 async def rotate_service_account(request: rpc.RotateServiceAccount, work: Work) -> rpc.ServiceAccountWithSecret:
     account = await store.lock(work.tx, work.project, request.account_id)
+    await desk.check_may_give(work, account.roles)
     secret, overlap = domain.new_secret(), timedelta(seconds=request.overlap_seconds)
     rotated = domain.rotated(account, secret, overlap, datetime.now(UTC))
     await store.save(work.tx, rotated)

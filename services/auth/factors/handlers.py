@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from services.auth import store as auth_store
 from services.auth.factors import domain, store
 from services.auth.factors.desk import FactorDesk
+from services.auth.grants import desk
 from services.auth.users import User
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.events.identity import SecondFactorAdded, SecondFactorRemoved
@@ -63,6 +64,7 @@ async def confirm_totp(request: rpc.ConfirmTotp, work: Work) -> rpc.RecoveryCode
 async def remove_totp(request: rpc.RemoveTotp, work: Work) -> Done:
     """By an admin, for a user who lost the app and the recovery codes."""
     user = await _user(work, request.user_id)
+    await desk.check_may_stand_for(work, user)
     if not await store.delete(work.tx, user.id):
         raise NotFound(f"the user {user.name!r} has no second factor", field="user_id")
     work.say(SecondFactorRemoved(**_said(work, user)))

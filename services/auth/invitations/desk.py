@@ -40,7 +40,7 @@ class InvitationDesk:
             invitation.check(now)
             await store.save(work.tx, replace(invitation, accepted_at=now))
             await auth_store.insert_user(work.tx, user)
-            entries.put_user(work, user)
+            await entries.put_user(work, user)
             about = {"name": user.name, "actor": user.id}
             work.say(InvitationAccepted(invitation_id=invitation.id, user_id=user.id, **about))
             work.say(UserCreated(user_id=user.id, roles=user.roles, **about))

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from services.auth.grants import desk
 from services.auth.invitations import domain, store
 from services.auth.invitations.domain import Invitation
 from shared.errors import Conflict
@@ -21,6 +22,7 @@ async def create_invitation(request: rpc.CreateInvitation, work: Work[Any]) -> r
     invitation = domain.draft(
         token, request.name, request.roles, project=work.project, by=by, now=now, ends_at=request.ends_at
     )
+    await desk.check_may_give(work, invitation.roles)
     await store.insert(work.tx, invitation)
     work.say(InvitationCreated(**_said(invitation, work), roles=invitation.roles))
     return rpc.InvitationWithToken(**invitation.view().model_dump(), token=token)

@@ -8,6 +8,7 @@ from typing import Any
 from services.auth import entries, users
 from services.auth import store as auth_store
 from services.auth.bootstrap import Transaction
+from services.auth.grants.desk import keeping_admins
 from services.auth.oidc import checking, domain, store
 from services.auth.oidc.asking import Asking
 from services.auth.oidc.domain import Provider
@@ -111,20 +112,21 @@ class OidcDesk:
         user = users.draft(name, roles, "", project=provider.project, by=by, now=now)
         await auth_store.insert_user(work.tx, user)
         await store.insert_person(work.tx, provider.name, person, user.id)
-        entries.put_user(work, user)
+        await entries.put_user(work, user)
         work.say(UserCreated(user_id=user.id, name=user.name, roles=user.roles, actor=by))
         return user
 
     async def _renew(self, work: Work[Any], provider: Provider, user_id: str, roles: tuple[Any, ...]) -> User:
-        """The user with the roles of now; raises Unauthenticated for one who was disabled."""
+        """The user with the roles of now; Unauthenticated for a disabled one, Conflict for the last administrator."""
         user = await auth_store.lock_user(work.tx, provider.project, user_id)
         if user.disabled_at:
             raise Unauthenticated("this user is disabled: ask an administrator")
         if user.roles == roles:
             return user
         renewed = replace(user, roles=roles)
-        await auth_store.save_user(work.tx, renewed)
-        entries.put_user(work, renewed)
+        async with keeping_admins(work.tx):
+            await auth_store.save_user(work.tx, renewed)
+        await entries.put_user(work, renewed)
         by = f"oidc/{provider.name}"
         work.say(UserRolesChanged(user_id=user.id, name=user.name, roles=renewed.roles, actor=by))
         return renewed

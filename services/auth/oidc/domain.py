@@ -51,6 +51,11 @@ class Provider:
     def redirect_uri(self) -> str:
         return f"{self.public_url.rstrip('/')}/api/v1/login/oidc/{self.name}/callback"
 
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """All that somebody who comes through it may get."""
+        return ordered({*self.default_roles, *(role for given in self.group_roles.values() for role in given)})
+
     def view(self) -> IdentityProviderView:
         held = {name: getattr(self, name) for name in IdentityProviderView.model_fields if name not in _SHAPED}
         roles = {group: list(given) for group, given in self.group_roles.items()}

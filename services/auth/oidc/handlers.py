@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from services.auth.grants.desk import check_may_give
 from services.auth.oidc import domain, store
 from services.auth.oidc.desk import OidcDesk
 from services.auth.oidc.domain import Provider
@@ -27,6 +28,7 @@ Work = AnyWork[HasOidc]
 async def create_identity_provider(request: rpc.CreateIdentityProvider, work: Work) -> rpc.IdentityProviderView:
     sealed, now = work.parts.oidc.seal(request.client_secret, request.name), datetime.now(UTC)
     provider = domain.draft(request, sealed, project=work.project, by=work.context.actor, now=now)
+    await check_may_give(work, provider.roles)
     await store.insert(work.tx, provider)
     work.say(IdentityProviderCreated(**_said(provider, work), issuer=provider.issuer))
     return provider.view()
@@ -40,6 +42,7 @@ async def list_identity_providers(_: rpc.ListIdentityProviders, work: Work) -> r
 async def change_identity_provider(request: rpc.ChangeIdentityProvider, work: Work) -> rpc.IdentityProviderView:
     provider = await store.lock(work.tx, work.project, request.name)
     changed = domain.changed(provider, request, datetime.now(UTC))
+    await check_may_give(work, changed.roles)
     if request.client_secret is not None:
         changed = replace(changed, sealed=work.parts.oidc.seal(request.client_secret, request.name))
     await store.save(work.tx, changed)

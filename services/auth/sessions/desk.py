@@ -97,7 +97,7 @@ class SessionDesk:
         await store.save(work.tx, domain.ended(session, now))
         changed = users.without_session(user, session.id, now + tokens.LONGEST, now)
         await auth_store.save_user(work.tx, changed)
-        entries.put_user(work, changed)
+        await entries.put_user(work, changed)
         about = {"session_id": session.id, "user_id": user.id, "name": user.name}
         work.say(SessionEnded(**about, actor=work.context.actor))
 

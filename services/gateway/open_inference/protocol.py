@@ -155,7 +155,7 @@ class InferenceProtocol:
         call.principal = self._gatekeeper.identify(call.headers)
         if route is None or route.permission is None:
             raise self._unknown(call.template, method)
-        authorise(call.principal, route.permission)
+        authorise(call.principal, route.permission, call.model)
         _check_names(call)
         if route.predicts:
             self._meter.admit(call.principal)
