@@ -19,6 +19,7 @@ from aimass.models import Models
 from aimass.operating import Operating
 from aimass.people import People
 from aimass.pipelines import Pipelines
+from aimass.providers import Providers
 from aimass.retrying import Policy
 from aimass.scheduling import Scheduling
 from aimass.searching import Searching
@@ -36,6 +37,7 @@ class Methods(
     Insight,
     People,
     Identity,
+    Providers,
     Granting,
     Asking,
     Later,

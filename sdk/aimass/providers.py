@@ -46,18 +46,21 @@ class Providers:
         client_secret: str = "",
         group_roles: Mapping[str, Sequence[str]] | None = None,
         default_roles: Sequence[str] = (),
-        **more: Any,
+        more: Mapping[str, Any] | None = None,
     ) -> Call[IdentityProvider]:
-        """Let people log in through a provider; `public_url` is where their browsers reach the gateway."""
+        """Let people log in through a provider; `public_url` is where their browsers reach the gateway.
+
+        `more` are scopes, name_claim and groups_claim.
+        """
         body = {"name": name, "issuer": issuer, "client_id": client_id, "public_url": public_url}
         roles = {group: list(given) for group, given in (group_roles or {}).items()}
         given = {"client_secret": client_secret, "group_roles": roles, "default_roles": list(default_roles)}
-        return call("POST", "identity-providers", json=body | given | more)
+        return call("POST", "identity-providers", json=body | given | dict(more or {}))
 
     @method
-    def change_identity_provider(self, name: str, **changes: Any) -> Call[IdentityProvider]:
+    def change_identity_provider(self, name: str, changes: Mapping[str, Any]) -> Call[IdentityProvider]:
         """Change what is named, such as client_secret, group_roles or disabled."""
-        return call("PATCH", f"identity-providers/{name}", json=changes)
+        return call("PATCH", f"identity-providers/{name}", json=dict(changes))
 
     @method
     def delete_identity_provider(self, name: str) -> Call[None]:

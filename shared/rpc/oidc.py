@@ -19,7 +19,7 @@ Roles = Annotated[list[Role], Field(max_length=len(Role))]
 GroupRoles = Annotated[dict[Group, Roles], Field(max_length=200)]
 Scopes = Annotated[list[Scope], Field(min_length=1, max_length=20)]
 ClientId = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,200}$")]
-ClientSecret = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,500}$"), Field(repr=False)]
+ClientSecret = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,500}$")]
 
 
 class IdentityProviderView(Reply):
@@ -55,7 +55,7 @@ class CreateIdentityProvider(Request[IdentityProviderView]):
     name: Slug
     issuer: Url
     client_id: ClientId
-    client_secret: ClientSecret = ""
+    client_secret: ClientSecret = Field(default="", repr=False)
     public_url: Url
     scopes: Scopes = ["openid", "profile", "email"]
     name_claim: Claim = "preferred_username"
@@ -73,7 +73,7 @@ class ChangeIdentityProvider(Request[IdentityProviderView]):
 
     name: Slug
     client_id: ClientId | None = None
-    client_secret: ClientSecret | None = None
+    client_secret: ClientSecret | None = Field(default=None, repr=False)
     public_url: Url | None = None
     scopes: Scopes | None = None
     name_claim: Claim | None = None

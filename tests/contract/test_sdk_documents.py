@@ -13,6 +13,7 @@ from aimass import (
     operating,
     people,
     pipelines,
+    providers,
     scheduling,
     searching,
     tuning,
@@ -39,6 +40,7 @@ from shared.rpc import (
     trainer,
     usage,
 )
+from shared.rpc import oidc as rpc_oidc
 from shared.rpc import pipelines as rpc_pipelines
 
 SDK = Path(__file__).resolve().parents[2] / "sdk" / "aimass"
@@ -93,6 +95,7 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (identity.ServiceAccount, accounts.ServiceAccountView),
     (identity.NewServiceAccount, accounts.ServiceAccountWithSecret),
     (identity.Invitation, invitations.InvitationView),
+    (providers.IdentityProvider, rpc_oidc.IdentityProviderView),
     (identity.NewInvitation, invitations.InvitationWithToken),
     (sdk_usage.UsageRow, usage.UsageRow),
     (sdk_usage.PriceList, usage.PriceList),

@@ -1,10 +1,13 @@
 """Logins through an OpenID provider, which is a process of its own and insists on PKCE; gateway and auth are real."""
 
 import asyncio
+import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -300,3 +303,25 @@ async def test_no_table_holds_the_secret_nor_what_would_end_a_login(place: Place
         for table in tables:
             for row in await connection.fetch(f"SELECT t::text AS row FROM {table} t"):
                 assert not any(each in row["row"] for each in hidden)
+
+
+async def test_the_command_line_logs_in_with_a_browser(place: Place, tmp_path: Path) -> None:
+    await place.provider.person("lea", groups=["guests"])
+    home = os.environ | {"XDG_CONFIG_HOME": str(tmp_path), "BROWSER": "true", "PYTHONPATH": "sdk"}
+    command = [sys.executable, "-m", "aimass", "login", place.base, "--provider", "corp", "--json"]
+    pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
+    started = await asyncio.create_subprocess_exec(*command, env=home, **pipes)
+    assert started.stdout and started.stderr
+    await started.stderr.readuntil(b"\n" + place.provider.url.encode())
+    rest = (await started.stderr.readline()).decode().strip()
+    back = await place.provider.agrees(place.provider.url + rest, "lea")
+    on = await place.end("corp", back, "")
+    assert on.status_code == 303
+    async with httpx.AsyncClient(timeout=30) as browser:
+        assert (await browser.get(on.headers["location"])).status_code == 200
+    out, err = await started.communicate()
+    assert started.returncode == 0, err
+    assert json.loads(out)["kind"] == "user"
+    kept = (tmp_path / "aimass" / "profiles.json").read_text()
+    assert "air_" in kept
+    assert not any(back["code"].encode() in said for said in (out, err))

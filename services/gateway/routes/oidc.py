@@ -4,7 +4,7 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import Cookie, Query, Response
-from pydantic import BaseModel, ConfigDict, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from starlette.responses import RedirectResponse
 
 from services.gateway.caller import CallerOf
@@ -35,7 +35,7 @@ class IdentityProviderChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     client_id: rpc.ClientId | None = None
-    client_secret: rpc.ClientSecret | None = None
+    client_secret: rpc.ClientSecret | None = Field(default=None, repr=False)
     public_url: rpc.Url | None = None
     scopes: rpc.Scopes | None = None
     name_claim: rpc.Claim | None = None
