@@ -48,7 +48,8 @@ def session_through(url: str, provider: str, timeout: float) -> Session:
         begun = http.get(path, params={"forward_to": forward_to})
         if begun.status_code != 303:
             raise error_of(begun)
-        output.note(f"open this in a browser, if none opens by itself:\n{begun.headers['location']}")
+        output.note("open this in a browser, if none opens by itself:")
+        output.note(begun.headers["location"])
         webbrowser.open(begun.headers["location"])
         cookie = begun.headers["set-cookie"].partition(";")[0]
         ended = http.get(f"{path}/callback", params=_awaited(door), headers={"Cookie": cookie})
