@@ -18,6 +18,8 @@ from services.auth.invitations.desk import InvitationDesk
 from services.auth.invitations.handlers import INVITATION_RPC
 from services.auth.keyring import SigningKeys
 from services.auth.login import Doorman
+from services.auth.oidc.desk import OidcDesk
+from services.auth.oidc.handlers import OIDC_MEMORY_RPC, OIDC_RPC
 from services.auth.passwords import Passwords
 from services.auth.projects.handlers import PROJECT_RPC
 from services.auth.sessions.desk import SessionDesk
@@ -67,6 +69,7 @@ class Parts:
     sessions: SessionDesk
     factors: FactorDesk
     invitations: InvitationDesk
+    oidc: OidcDesk
     office: Office | None = None
 
     async def look(self) -> None:
@@ -215,6 +218,7 @@ HANDLERS = Handlers(
         **FACTOR_RPC,
         **ACCOUNT_RPC,
         **INVITATION_RPC,
+        **OIDC_RPC,
         **ROLE_RPC,
         **GROUP_RPC,
         **GRANTING_RPC,
@@ -227,6 +231,7 @@ HANDLERS = Handlers(
         factor_rpc.RemoveOwnTotp: remove_own_totp,
         AcceptInvitation: accept_invitation,
         **SESSION_MEMORY_RPC,
+        **OIDC_MEMORY_RPC,
     },
     publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT, EXTENSION_EVENTS, *CONSUMERS),
     subscribes=(CALLOUT_SUBJECT, EXTENSION_INTAKE),

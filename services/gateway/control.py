@@ -39,6 +39,7 @@ from services.gateway.routes import (
     keys,
     logs,
     models,
+    oidc,
     openai,
     operators,
     optimisations,
@@ -85,7 +86,7 @@ THEMES = (
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
     *(insight, deployments, events, dead_letters, audit, usage, keys, users, projects),
-    *(sessions, invitations, factors, accounts, permissions, roles, groups, grants, extensions, operators),
+    *(sessions, invitations, factors, accounts, oidc, permissions, roles, groups, grants, extensions, operators),
 )
 
 
@@ -161,7 +162,7 @@ class ControlEdge:
         self._meter.count(caller, "", API, sender.status, seconds, taken, sender.size)
 
     def _principal(self, path: str, headers: dict[bytes, bytes]) -> Principal:
-        if path in PUBLIC_PATHS:
+        if path in PUBLIC_PATHS or path.startswith(oidc.UNDER):
             return ANONYMOUS
         return self._gatekeeper.identify(
             operations.with_bearer(headers) if path.startswith(operations.ROOT) else headers

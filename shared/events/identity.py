@@ -238,6 +238,35 @@ class ServiceAccountDeleted(Event):
     actor: str = ""
 
 
+class IdentityProviderCreated(Event):
+    """People may log in through a provider; no secret is ever in an event."""
+
+    about: ClassVar[str] = "name"
+    audited: ClassVar[bool] = True
+    name: str = ""
+    issuer: str = ""
+    actor: str = ""
+
+
+class IdentityProviderChanged(Event):
+    """A provider has another secret, other roles for its groups, or lets nobody in any more."""
+
+    about: ClassVar[str] = "name"
+    audited: ClassVar[bool] = True
+    name: str = ""
+    disabled: bool = False
+    actor: str = ""
+
+
+class IdentityProviderDeleted(Event):
+    """A provider through which nobody came is forgotten."""
+
+    about: ClassVar[str] = "name"
+    audited: ClassVar[bool] = True
+    name: str = ""
+    actor: str = ""
+
+
 class InvitationCreated(Event):
     """A person is invited under this name; no token is ever in an event."""
 

@@ -24,6 +24,7 @@ from services.gateway.open_inference.protocol import InferenceProtocol
 from services.gateway.open_inference.routes import InferenceRoutes
 from services.gateway.operations import CHALLENGE, OpsPorts
 from services.gateway.predict.predictor import Predictor
+from services.gateway.routes import oidc
 from services.gateway.routes.declare import GuardedRoute
 from services.gateway.server import Edge
 from services.gateway.sse import Followers
@@ -127,6 +128,7 @@ def concrete(path: str) -> str:
         "key_id": "01890000-0000-7000-8000-000000000000",
         "user_id": "01890000-0000-7000-8000-000000000000",
         "account_id": "01890000-0000-7000-8000-000000000000",
+        "provider": "digits-cnn",
         "invitation_id": "01890000-0000-7000-8000-000000000000",
         "session_id": "01890000-0000-7000-8000-000000000000",
         "grant_id": "01890000-0000-7000-8000-000000000000",
@@ -142,10 +144,13 @@ def concrete(path: str) -> str:
 def test_only_these_routes_are_public() -> None:
     open_ones = [route for route in PARTS.control.routes if getattr(route, "permission", None) is None]
     others: set[str] = {route.path for route in open_ones}  # type: ignore[attr-defined]
-    assert others == PUBLIC_PATHS
+    assert others == PUBLIC_PATHS | oidc.TEMPLATES
     health = {route.template for route in PARTS.protocol.routes.values() if route.permission is None}
-    assert others | health == PUBLIC | LET_IN
-    assert [route.methods for route in open_ones if isinstance(route, GuardedRoute)] == [{"POST"}] * len(LET_IN)
+    assert others | health == PUBLIC | LET_IN | oidc.TEMPLATES
+    assert [route.methods for route in open_ones if isinstance(route, GuardedRoute)] == [
+        *[{"POST"}] * len(LET_IN),
+        *[{"GET"}] * len(oidc.TEMPLATES),
+    ]
 
 
 def test_there_are_routes_of_each_kind() -> None:

@@ -26,6 +26,7 @@ GONE, WAITS, NO_TRITON = (404,), (409,), (503,)
 RUN, EXPERIMENT = {"run_id": "{run_id}"}, {"experiment_id": "{experiment_id}"}
 STUDY, BATCH = {"task_id": "study_id"}, {"task_id": "batch_id"}
 NO_OFFICE = (503,)
+PROVIDER = {"name": "made", "issuer": "https://login.example.com", "client_id": "a", "public_url": "https://a.example"}
 CODE = Entry({"code": "123456"}, own=(403,), other=(403,))
 API, V2, MLFLOW = "/api/v1", "/v2/models/{model}", "/mlflow/api/2.0/mlflow"
 FILES = "/mlflow/api/2.0/mlflow-artifacts/artifacts"
@@ -86,6 +87,10 @@ ENTRIES: dict[str, Entry] = {f"GET {path}": Entry() for path in READS} | {
     "POST /api/v1/service-accounts": Entry({"name": "made", "roles": ["viewer"]}, own=WAITS, other=(201, 409)),
     "POST /api/v1/service-accounts/{account_id}/secret": Entry({"overlap_seconds": 60}, own=GONE),
     "DELETE /api/v1/service-accounts/{account_id}": Entry(own=GONE),
+    "GET /api/v1/identity-providers": Entry(),
+    "POST /api/v1/identity-providers": Entry(PROVIDER, own=WAITS, other=(201, 409)),
+    "PATCH /api/v1/identity-providers/{name}": Entry({"disabled": True}, own=GONE),
+    "DELETE /api/v1/identity-providers/{name}": Entry(own=GONE),
     "GET /api/v1/permissions": Entry(),
     "GET /api/v1/me/permissions": Entry(),
     "POST /api/v1/permissions/check": Entry({"permission": "infer"}),
