@@ -13,11 +13,13 @@ import nats.js.errors
 from nats.js import JetStreamContext
 
 from services.auth import domain, entries, store
+from services.auth.keys import store as keys
 from shared import observe
 from shared.context import Context
 from shared.credentials import credential_subject
 from shared.errors import Unavailable
 from shared.events.identity import ApiKeyCreated
+from shared.keys import new_secret
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import Role
 from shared.streams import CREDENTIALS
@@ -48,7 +50,7 @@ class AdminKey:
         self._problem = ""
 
     async def _make(self, work: Work[None]) -> None:
-        secret = domain.new_secret()
+        secret = new_secret()
         key = domain.draft(
             secret,
             project=DEFAULT_PROJECT,
@@ -103,6 +105,8 @@ class BucketKeeper:
     async def _put(self, work: Work[None], names: list[str]) -> None:
         for key in await store.lock_active(work.tx, names):
             entries.put_api_key(work, key)
+        for rotated in await keys.lock_counting(work.tx, names):
+            entries.put_api_key(work, rotated)
         for user in await store.lock_enabled(work.tx, names):
             entries.put_user(work, user)
         for signing_key in await store.signing_keys(work.tx):

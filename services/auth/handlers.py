@@ -8,6 +8,7 @@ from services.auth import domain, entries, store, tokens, users
 from services.auth.extensions.handlers import EXTENSION_RPC
 from services.auth.extensions.office import Office
 from services.auth.keyring import SigningKeys
+from services.auth.keys.handlers import KEY_RPC, forget_rotated
 from services.auth.login import Doorman
 from services.auth.passwords import Passwords
 from services.auth.users import User
@@ -23,6 +24,7 @@ from shared.events.identity import (
     UserRolesChanged,
 )
 from shared.handlers import Handlers
+from shared.keys import bounds_of, new_secret
 from shared.rpc import auth as rpc
 from shared.rpc.base import Done
 from shared.streams import (
@@ -51,7 +53,7 @@ class Parts:
 
 
 async def create_api_key(request: rpc.CreateApiKey, work: Work[Parts]) -> rpc.ApiKeyCreated:
-    secret = domain.new_secret()
+    secret = new_secret()
     key = domain.draft(
         secret,
         project=work.project,
@@ -60,6 +62,7 @@ async def create_api_key(request: rpc.CreateApiKey, work: Work[Parts]) -> rpc.Ap
         created_by=work.context.actor,
         now=datetime.now(UTC),
         expires_at=request.expires_at,
+        bounds=bounds_of(request),
     )
     await store.insert(work.tx, key)
     entries.put_api_key(work, key)
@@ -80,7 +83,8 @@ async def revoke_api_key(request: rpc.RevokeApiKey, work: Work[Parts]) -> rpc.Ap
         await store.save_revoked(work.tx, revoked)
         work.say(ApiKeyRevoked(key_id=key.id, name=key.name, actor=work.context.actor))
     entries.remove_api_key(work, key)
-    work.then(lambda: work.parts.broadcast(REVOKED_SUBJECT, key.digest.encode()))
+    digests = [key.digest, *await forget_rotated(work, key)]
+    work.then(lambda: work.parts.broadcast(REVOKED_SUBJECT, " ".join(digests).encode()))
     return revoked.view()
 
 
@@ -166,6 +170,7 @@ HANDLERS = Handlers(
         rpc.ResetPassword: reset_password,
         rpc.RotateSigningKey: rotate_signing_key,
         **EXTENSION_RPC,
+        **KEY_RPC,
     },
     memory_rpc={rpc.Login: login, rpc.ChangePassword: change_password},
     publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT, EXTENSION_EVENTS, *CONSUMERS),

@@ -7,8 +7,9 @@ from typing import Any
 from services.gateway import metrics
 from services.gateway.credentials import CredentialCache, Principal
 from services.gateway.tokens import LONGEST_TOKEN, Tokens
-from shared.credentials import KEY_PREFIX, key_digest
+from shared.credentials import key_digest
 from shared.errors import Forbidden, Unauthenticated, Unavailable
+from shared.keys import KEY_PREFIX, is_mistyped
 from shared.permissions import Permission
 from shared.tokens import user_name
 
@@ -34,6 +35,8 @@ class Gatekeeper:
         return self._owner(given) if given.startswith(KEY_PREFIX) else self._user(given)
 
     def _owner(self, key: str) -> Principal:
+        if is_mistyped(key):
+            raise _refused("mistyped", "this API key is unknown: its checksum is wrong, so it was not copied whole")
         principal = self._cache.find(key_digest(key))
         if principal is None:
             raise _refused("unknown", "this API key is unknown or revoked")
@@ -73,6 +76,8 @@ def authorise(principal: Principal, permission: Permission) -> None:
     if permission not in principal.permissions:
         metrics.REFUSED.labels("forbidden").inc()
         raise Forbidden(f"this needs the permission '{permission.value}', which your roles do not grant")
+    if principal.rules is not None:
+        principal.rules.check_scope(permission)
 
 
 def _bearer(headers: dict[bytes, bytes]) -> str:

@@ -18,6 +18,7 @@ from nats.aio.subscription import Subscription
 from nats.js.api import StreamInfo
 
 from services.gateway import metrics
+from services.gateway.limits.rules import Rules
 from shared import observe
 from shared.bus import Bus
 from shared.credentials import Credential
@@ -50,11 +51,13 @@ class Principal:
     permissions: frozenset[Permission]
     expires: float | None = None
     epoch: int | None = None
+    rules: Rules | None = None
 
     @classmethod
     def of(cls, name: str, credential: Credential) -> "Principal":
         expires = credential.expires_at.timestamp() if credential.expires_at else None
-        return cls(name, credential.key_id, credential.project, granted(credential.roles), expires, credential.epoch)
+        permissions, rules = granted(credential.roles), Rules.of(credential)
+        return cls(name, credential.key_id, credential.project, permissions, expires, credential.epoch, rules)
 
 
 Entry = Principal | PublicKey
@@ -128,7 +131,8 @@ class CredentialFeed:
                     await self._changed.wait()
 
     async def _on_revoked(self, message: Msg) -> None:
-        self._cache.remove(message.data.decode("ascii", "replace"))
+        for name in message.data.decode("ascii", "replace").split():
+            self._cache.remove(name)
 
     async def _on_changed(self, _: Msg) -> None:
         self._changed.set()

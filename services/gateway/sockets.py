@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from services.gateway.access import Gatekeeper, authorise
 from services.gateway.caller import Caller
+from services.gateway.limits.limits import Limits
 from services.gateway.problems import problem_response
 from services.gateway.routes.declare import LONGEST, PREFIX
 from services.gateway.routes.events import EventQuery, followed_events
@@ -63,8 +64,8 @@ FOLLOWED = (
 class Sockets:
     """Answers every WebSocket that is opened; who may not see what he asks for gets a problem document instead."""
 
-    def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper) -> None:
-        self._app, self._gatekeeper = app, gatekeeper
+    def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper, limits: Limits) -> None:
+        self._app, self._gatekeeper, self._limits = app, gatekeeper, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket({**scope, "app": self._app}, receive, send)
@@ -80,6 +81,8 @@ class Sockets:
     async def _begin(self, socket: WebSocket) -> tuple[str, EventFlow]:
         """Raises what the event stream of the same would raise."""
         socket.state.principal = self._gatekeeper.identify(_headers(socket))
+        if ticket := await self._limits.admit(socket.state.principal, self._limits.origins.of(socket.scope)):
+            self._limits.check(ticket)
         socket.state.correlation_id = new_id()
         followed, found = _wanted(socket)
         authorise(socket.state.principal, followed.permission)

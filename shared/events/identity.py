@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from shared.events.base import Event
+from shared.events.base import Event, Timestamp
 
 
 class ApiKeyCreated(Event):
@@ -23,6 +23,17 @@ class ApiKeyRevoked(Event):
     audited: ClassVar[bool] = True
     key_id: str = ""
     name: str = ""
+    actor: str = ""
+
+
+class ApiKeyRotated(Event):
+    """An API key has another secret; the one before counts until then."""
+
+    about: ClassVar[str] = "key_id"
+    audited: ClassVar[bool] = True
+    key_id: str = ""
+    name: str = ""
+    old_counts_until: Timestamp | None = None
     actor: str = ""
 
 

@@ -15,6 +15,9 @@ from services.gateway.access import Gatekeeper
 from services.gateway.caller import Edges
 from services.gateway.control import PUBLIC_PATHS, ControlEdge, control_app
 from services.gateway.credentials import CredentialCache, Principal
+from services.gateway.limits.limits import Limits
+from services.gateway.limits.shares import Shares
+from services.gateway.limits.uses import Uses
 from services.gateway.open_inference.bodies import InferenceBodies
 from services.gateway.open_inference.data_plane import DataPlane
 from services.gateway.open_inference.deferral import Deferral
@@ -25,6 +28,7 @@ from services.gateway.operations import CHALLENGE, OpsPorts
 from services.gateway.predict.predictor import Predictor
 from services.gateway.routes.declare import GuardedRoute
 from services.gateway.server import Edge
+from services.gateway.settings import Settings
 from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads
 from shared.artifacts import Artifacts
@@ -73,12 +77,14 @@ class Parts:
         store = BodyStore("memory:///", Path())
         plane, bodies = DataPlane(never_connected, 10), InferenceBodies(store, 1000)
         routes = InferenceRoutes(plane, bodies, Deferral(store, 1000, bus), bus, self.cache.problem, 10, 60).routes()
-        self.protocol = InferenceProtocol(routes, gatekeeper)
+        uses = Uses(bus, 60)
+        limits = Limits(Settings(port=1), Shares(bus), uses)
+        self.protocol = InferenceProtocol(routes, gatekeeper, limits)
         ops = OpsPorts({"auth": NOWHERE})
         predictor = Predictor(self.protocol)
         edges = Edges(bus, gatekeeper, Followers(1), *readers, uploads, ops, store, predictor, Phonemes())
         self.control = control_app(edges)
-        self.app = Edge(ControlEdge(self.control, gatekeeper), self.protocol)
+        self.app = Edge(ControlEdge(self.control, gatekeeper, limits), self.protocol)
 
 
 PARTS = Parts()

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.access import authorise
+from services.gateway.credentials import Principal
 from shared.permissions import Permission
 
 PREFIX = "/api/v1"
@@ -39,7 +40,10 @@ class GuardedRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.permission is not None:
-            authorise(scope["state"]["principal"], self.permission)
+            principal: Principal = scope["state"]["principal"]
+            authorise(principal, self.permission)
+            if principal.rules is not None and (model := scope["path_params"].get("model")):
+                principal.rules.check_model(model)
         await super().handle(scope, receive, send)
 
 
