@@ -87,8 +87,8 @@ def test_leases_of_many_replicas_never_exceed_the_account(
     for turn in order:
         who = turn % replicas
         if not leased[who]:
-            left = account.take(limit, 10**12, 0, 0).left
-            leased[who] = account.take(limit, 10**12, 0, batch(limit, left, replicas)).given
+            seen = account.take(limit, 10**12, 0, 0)
+            leased[who] = account.take(limit, 10**12, 0, batch(limit, seen, replicas)).given
         if leased[who]:
             leased[who] -= 1
             let_in += 1

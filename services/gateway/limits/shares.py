@@ -45,12 +45,18 @@ class Lease:
     asking: "asyncio.Task[None] | None" = None
 
 
-def batch(limit: Limit, left: int, replicas: int) -> int:
-    """How many to lease at once: a part of what is left, so that leases shrink to one where the limit is near."""
-    if not limit.burst:
-        return max(1, min(limit.daily // 100, left))
-    of_time = SECOND // (limit.interval * LEASE_OF_A_SECOND)
-    return max(1, min(max(left // (LEASE_PART * replicas), of_time), limit.burst))
+def batch(limit: Limit, seen: Grant, replicas: int) -> int:
+    """How many to lease at once: a part of what is left, so that leases shrink to one where the limit is near.
+
+    Of a fast limit it is what comes in 50 ms at least.
+    """
+    parts = []
+    if limit.burst:
+        of_time = SECOND // (limit.interval * LEASE_OF_A_SECOND)
+        parts.append(min(limit.burst, max(seen.left // (LEASE_PART * replicas), of_time)))
+    if limit.daily:
+        parts.append(seen.left_today // (LEASE_PART * replicas))
+    return max(1, min(parts))
 
 
 class Shares:
@@ -144,8 +150,7 @@ class Shares:
             return
         now = time.monotonic_ns()
         seen = self._at_home(identity, limit, now, 0)
-        left = min(seen.left, seen.left_today) if limit.daily and limit.burst else max(seen.left, seen.left_today)
-        grant = self._at_home(identity, limit, now, batch(limit, left, len(self.members)))
+        grant = self._at_home(identity, limit, now, batch(limit, seen, len(self.members)))
         await self._bus.connection.publish(message.reply, json.dumps(grant).encode())
 
     async def _on_here(self, message: Msg) -> None:
