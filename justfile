@@ -104,6 +104,12 @@ status *arguments: install
 logs *arguments: install
     @"{{ python }}" -m deploy.embedded logs "$@"
 
+# seal all secrets of the running stack with a new key, and forget the older ones
+[group('stack')]
+[no-exit-message]
+rotate-secrets *arguments: install
+    @"{{ python }}" -m deploy.embedded.rotation "$@"
+
 # the command line as the admin of the running stack, with nothing to log in to: just aimass tasks
 [group('stack')]
 [no-exit-message]
@@ -137,6 +143,12 @@ test-library *arguments: install
 [no-exit-message]
 chaos *arguments: install
     @"{{ python }}" -m tests.faults.mixed "$@"
+
+# ask every route as the OpenAPI document describes it, as admin, engineer and viewer: [--seed N] [--examples N]
+[group('checks')]
+[no-exit-message]
+walk *arguments: install
+    @"{{ python }}" -m tests.schema.walk "$@"
 
 # kill, freeze and restart every part at every point of the main job, one fault at a time, and print the table
 [group('checks')]

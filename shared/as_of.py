@@ -3,12 +3,13 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from shared.db import Connection
 from shared.errors import InvalidInput
+from shared.moments import Moment
 
-AsOf = Annotated[AwareDatetime | None, Field(description="show what was at this time, such as 2030-01-31T12:00:00Z")]
+AsOf = Annotated[Moment | None, Field(description="show what was at this time, such as 2030-01-31T12:00:00Z")]
 # Since when the history of rows is whole.
 EDGE = "SELECT greatest(edge, now() - interval '30 days') FROM history_edge"
 # The rows of a table as they were; the name of the table means these from then on.

@@ -95,6 +95,7 @@ class Bus:
         self.service, self.drain_seconds = service, settings.drain_seconds
         self._stream: PullingJetStream | None = None
         self._denials = Denials(service, lambda: self.connection)
+        self._answering: list[Any] = []
         self.broker = NatsBroker(
             _server_with_login(settings, service),
             logger=None,
@@ -119,11 +120,22 @@ class Bus:
     async def stop(self) -> None:
         """Finish what is in work and leave; without a bus there is nobody to take leave of."""
         try:
+            await asyncio.gather(*(self._answer_the_last(subscriber) for subscriber in self._answering))
             await self.broker.stop()
         except (nats.errors.ConnectionReconnectingError, RuntimeError):  # uvloop's for a socket that is closed
             observe.log().warning("left while the bus was away")
             with suppress(OSError):  # what was still to be said cannot be
                 await self.connection.close()
+
+    async def _answer_the_last(self, subscriber: Any) -> None:
+        """FastStream stops listening before it tells the bus so, and drops what comes in between: here in order."""
+        subscription, subscriber.subscription = subscriber.subscription, None
+        if subscription is None or not self.is_connected():
+            return
+        with suppress(nats.errors.Error, TimeoutError):  # where the bus goes away now, nobody waits for an answer
+            await subscription.drain()
+        subscriber.send_stream.close()
+        await asyncio.wait(subscriber.tasks, timeout=self.drain_seconds)
 
     @property
     def connection(self) -> Client:
@@ -163,7 +175,9 @@ class Bus:
         )
 
     def rpc_subscriber(self, subject: str) -> Any:
-        return self.broker.subscriber(subject, queue=self.service, max_workers=RPC_WORKERS)
+        subscriber = self.broker.subscriber(subject, queue=self.service, max_workers=RPC_WORKERS)
+        self._answering.append(subscriber)
+        return subscriber
 
     async def check_stream(self, wanted: StreamConfig) -> None:
         """Raises Drift when the stream is missing or configured in another way."""

@@ -4,11 +4,12 @@ import difflib
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from shared.envelope import Envelope
 from shared.errors import InvalidInput
 from shared.events import DOMAINS, EVENTS
+from shared.moments import Moment
 from shared.names import snake
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]{0,200}$"
@@ -27,8 +28,8 @@ class Selection(BaseModel):
     domain: Text = ""
     about: Text = ""
     actor: Text = ""
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
     def check(self) -> None:
         """Raises InvalidInput for what can never be: an unknown domain or type, an end before the beginning."""

@@ -7,7 +7,9 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from shared import answering, failpoints, inbox, observe
 from shared.bus import Bus
@@ -20,6 +22,9 @@ from shared.ops.server import Operations, serve_ops
 from shared.outbox import Relay
 from shared.settings import ServiceSettings
 from shared.streams import Declaration, streams_of
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Loop = Callable[[], Awaitable[None]]
 Check = Callable[[], Awaitable[str]]
@@ -228,6 +233,19 @@ def run(build: Callable[[], Service], loop_factory: Callable[[], asyncio.Abstrac
             runner.run(_run(build))
     except* Drift as group:
         sys.exit(str(group.exceptions[0]))
+    except* ValidationError as group:
+        sys.exit("\n".join(map(_told, _first(group).errors())))
+
+
+def _first(group: BaseExceptionGroup[ValidationError]) -> ValidationError:
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found
+
+
+def _told(error: "ErrorDetails") -> str:
+    """The setting and what is wrong with it; what was given is not repeated, as it may be a secret."""
+    named = ".".join(str(part) for part in error["loc"])
+    return f"{named}: {error['msg']}" if named else error["msg"].removeprefix("Value error, ")
 
 
 async def _end(tasks: "Iterable[asyncio.Task[None]]") -> None:

@@ -3,9 +3,13 @@
 import os
 import socket
 from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
 
-from pydantic import AnyHttpUrl, Field, SecretStr
+from pydantic import AnyHttpUrl, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.strength import Guarded, weakness
 
 SECRETS_DIR = found if (found := Path("/run/secrets")).is_dir() else None
 
@@ -42,12 +46,36 @@ class ServiceSettings(BaseSettings):
     ops_port: int = Field(default=0, ge=0, le=65535)
     artifacts_url: str = "file:///tmp/aimass-artifacts"
     home_dir: Path = Path()
+    seal_keys_file: Path | None = Field(
+        default=None, description="keys that seal secrets; without it `seal.keys` in the home folder"
+    )
     log_level: str = "INFO"
     trace_file: Path | None = None
     trace_endpoint: AnyHttpUrl | None = Field(default=None, description="OTLP over HTTP, as http://host:4318/v1/traces")
     trace_ratio: float = Field(default=0.01, ge=0, le=1)
     drain_seconds: float = Field(default=15, ge=0)
     failpoints: Path | None = None
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The name by which a setting is given in the environment."""
+        return f"{cls.model_config.get('env_prefix', '')}{field}".upper()
+
+    def guarded(self) -> tuple[Guarded, ...]:
+        """The secrets that must not be guessed."""
+        database = self.database_url.get_secret_value()
+        bus_password = Guarded(self.variable("nats_password"), self.nats_url, self.nats_password.get_secret_value())
+        return bus_password, Guarded(self.variable("database_url"), database, urlsplit(database).password or "")
+
+    @model_validator(mode="after")
+    def _secrets_are_strong(self) -> Self:
+        if found := next(filter(None, map(weakness, self.guarded())), ""):
+            raise ValueError(found)
+        return self
+
+    @property
+    def seal_keys(self) -> Path:
+        return self.seal_keys_file or self.home_dir / "seal.keys"
 
 
 class TaskSettings(ServiceSettings):

@@ -15,7 +15,7 @@ from shared.artifacts import HOLD, HOLD_SECONDS
 
 ARTIFACTS = "artifacts"
 HOME = "home"
-OWN_FILES = ("secrets.json", "admin.key", "work/auth/signing.keys")
+OWN_FILES = ("secrets.json", "admin.key", "work/auth/signing.keys", "work/inference/seal.keys")
 OWN_FOLDERS = ("members",)
 DIGEST = re.compile(r"[0-9a-f]{64}")
 DRAFT = "#"  # the object store's own name for what is still being written

@@ -36,7 +36,7 @@ def document() -> dict[str, Any]:
         "name": "aimass",
         "services": services,
         "networks": {INSIDE: Inline(internal=True), TRITON_ONLY: Inline(internal=True), OUTSIDE: Inline()},
-        "volumes": dict.fromkeys(("nats", "postgres", "models", "artifacts", "keys")),
+        "volumes": dict.fromkeys(("nats", "postgres", "models", "artifacts", "keys", "sealing")),
         "secrets": secrets_of(services),
     }
 
@@ -135,7 +135,7 @@ def own_settings(name: str) -> dict[str, Any]:
     gateway_ports = {"HOST": "0.0.0.0", "PORT": HTTP_PORT, "GRPC_PORT": GRPC_PORT}  # noqa: S104
     own: dict[str, dict[str, Any]] = {
         "auth": {"ADMIN_KEY_FILE": "/keys/admin.key"},
-        "inference": triton_settings,
+        "inference": {**triton_settings, "SEAL_KEYS_FILE": "/sealing/seal.keys"},
         "gateway": {**gateway_ports, "OPS_URLS": json.dumps(ops_urls())},
     }
     return own.get(name, {})
@@ -153,7 +153,7 @@ def ops_urls() -> dict[str, str]:
 
 
 def own_volumes(name: str) -> list[str]:
-    return {"auth": ["keys:/keys"], "inference": ["models:/models"]}.get(name, [])
+    return {"auth": ["keys:/keys"], "inference": ["models:/models", "sealing:/sealing"]}.get(name, [])
 
 
 def own_networks(name: str) -> list[str]:

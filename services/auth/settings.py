@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
+from shared.strength import Guarded
 from shared.tokens import LONGEST_SECONDS
 
 
@@ -22,3 +23,9 @@ class Settings(ServiceSettings):
     )
     public_bus_url: str = Field(default="", description="where extensions reach the bus, if not at the services' own")
     token_seconds: int = Field(default=LONGEST_SECONDS, ge=1, le=LONGEST_SECONDS, description="how long a token lasts")
+
+    def guarded(self) -> tuple[Guarded, ...]:
+        """Whoever knows the callout's secret comes onto the bus as an extension, from wherever it is reached."""
+        secret = self.callout_secret.get_secret_value()
+        own = (Guarded(self.variable("callout_secret"), "nats://anywhere", secret),) if secret else ()
+        return *super().guarded(), *own

@@ -29,6 +29,7 @@ MESSAGE_CHARACTERS = 300
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 Advance = Callable[[int], None]
+Stage = Callable[[Version], Awaitable[None]]
 
 
 class NotServed(AimassError):
@@ -79,10 +80,12 @@ class Pace:
 
 
 class DataPlane:
-    """Asks versions for their first output, in batches."""
+    """Asks versions for their first output, in batches; `stage` brings back one that was unstaged while it waited."""
 
-    def __init__(self, connection: Callable[[], Awaitable[Client]], bodies: BodyStore, settings: Settings) -> None:
-        self._connect, self._bodies, self._settings = connection, bodies, settings
+    def __init__(
+        self, connection: Callable[[], Awaitable[Client]], bodies: BodyStore, settings: Settings, stage: Stage
+    ) -> None:
+        self._connect, self._bodies, self._settings, self._stage = connection, bodies, settings, stage
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
 
@@ -128,6 +131,8 @@ class DataPlane:
                     is_slow = isinstance(error, Late) and pace.slow_down(seconds)
                     if waited > self._settings.patience_seconds and not is_slow:
                         raise
+                    if isinstance(error, NotServed):
+                        await self._stage(version)
                 else:
                     pace.heard = time.monotonic()
                     return found

@@ -12,6 +12,7 @@ from shared.handlers import Handlers
 from shared.names import CHAMPION
 from shared.rpc.artifacts import PAGE, ListReferences, References
 from shared.rpc.evaluator import EvaluationList, EvaluationView, GetEvaluation, ListEvaluations
+from shared.rpc.inference import StageVersion
 from shared.rpc.tasks import GetTask
 from shared.rpc.trainer import AskAdmission
 from shared.series import records
@@ -59,11 +60,13 @@ async def on_version_promoted(event: VersionPromoted, work: Work) -> None:
 
 
 async def on_deployment_staged(event: DeploymentStaged, work: Work) -> None:
-    """Evaluate what was staged, once beside each champion; not what was brought without a data set."""
+    """Evaluate what was staged, once beside each champion; not what was brought without a data set, nor what an
+    evaluation brought back for itself.
+    """
     version = await known_version(work, event.model, event.version)
     if event.digest != version.digest:
         raise InvalidInput(f"version {event.version} of '{event.model}' has another digest than was staged")
-    if not version.dataset:
+    if not version.dataset or await store.needed(work.tx, version):
         return
     await evaluate(work, version)
     work.then(work.parts.runner.wake)
@@ -109,6 +112,6 @@ HANDLERS = Handlers(
         ListReferences: list_references,
         **TASK_RPC,
     },
-    asks=(AskAdmission.subject(), *map(GetTask.subject, ("trainer", "inference"))),
+    asks=(AskAdmission.subject(), StageVersion.subject(), *map(GetTask.subject, ("trainer", "inference"))),
     publishes=("infer.>",),
 )

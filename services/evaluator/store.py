@@ -40,6 +40,12 @@ SELECT FROM evaluations e JOIN tasks t ON t.id = e.id
 WHERE e.project = $1 AND e.model = $2 AND e.version = $3 AND e.champion_version IS NOT DISTINCT FROM $4
     AND t.state NOT IN ('TASK_STATE_FAILED', 'TASK_STATE_CANCELLED')
 """
+# Whether an evaluation that has not ended needs this version, as candidate or as champion.
+NEEDED = """
+SELECT FROM evaluations e JOIN tasks t ON t.id = e.id
+WHERE e.project = $1 AND e.model = $2 AND $3 IN (e.version, e.champion_version)
+    AND t.state NOT IN ('TASK_STATE_SUCCEEDED', 'TASK_STATE_FAILED', 'TASK_STATE_CANCELLED')
+"""
 # Begin an evaluation; its id is its task's.
 INSERT = """
 INSERT INTO evaluations (id, project, model, version, digest, champion_version, champion_digest, dataset_digest)
@@ -108,6 +114,10 @@ async def champion(tx: Connection, project: str, model: str) -> Champion:
 async def evaluated(tx: Connection, version: Version, champion_version: int | None) -> bool:
     key = (version.project, version.model, version.version, champion_version)
     return await tx.fetchrow(EVALUATED, *key) is not None
+
+
+async def needed(tx: Connection, version: Version) -> bool:
+    return await tx.fetchrow(NEEDED, version.project, version.model, version.version) is not None
 
 
 async def insert(tx: Connection, evaluation_id: str, version: Version, against: Version | None) -> None:

@@ -9,7 +9,7 @@ from opentelemetry.trace import Span, SpanKind
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.gateway import docs, metrics, operations, problems
+from services.gateway import docs, documented, metrics, operations, problems
 from services.gateway.access import Gatekeeper
 from services.gateway.bodies import read_body, replayed
 from services.gateway.caller import Edges
@@ -93,6 +93,7 @@ def control_app(edges: Edges) -> FastAPI:
     app.state.edges = edges
     problems.install(app)
     docs.install(app)
+    documented.install(app)
     users.install_jwks(app)
     for theme in THEMES:
         theme.ROUTES.install(app)

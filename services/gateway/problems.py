@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from opentelemetry import trace
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from services.gateway.mlflow import errors
 from services.gateway.openai.errors import error_document, is_openai, status_of
@@ -124,9 +125,15 @@ async def _on_http(request: Request, error: Exception) -> Response:
         return problem_response(NotFound(f"there is no {request.method} {path}"), path)
     if error.status_code == 405:
         response = problem_response(MethodNotAllowed(f"{request.method} is not known at {path}"), path)
-        response.headers.update(error.headers or {})
+        response.headers["Allow"] = ", ".join(sorted(_methods_at(request)))
         return response
     return problem_response(BadRequest(str(error.detail)), path)
+
+
+def _methods_at(request: Request) -> set[str]:
+    """What is known at a path, over all its routes: RFC 9110 wants it whole."""
+    routes = request.app.router.routes
+    return set().union(*(route.methods for route in routes if route.matches(request.scope)[0] != Match.NONE))
 
 
 async def _on_crash(request: Request, _: Exception) -> Response:

@@ -16,7 +16,11 @@ from shared.errors import Unavailable
 
 KEEP_ALIVE_SECONDS = 10.0
 SLOW_SECONDS = 30.0
+MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+TEXT = {"type": "string"}
+EVENT = {"type": "object", "required": ["data"], "properties": {"id": TEXT, "event": TEXT, "data": TEXT}}
+STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {MEDIA_TYPE: {"schema": EVENT}}}}
 
 
 class ServerEvent(NamedTuple):
@@ -59,7 +63,7 @@ class BoundedStream(StreamingResponse):
     """A response that ends when its reader takes nothing any more."""
 
     def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(events, media_type="text/event-stream", headers=HEADERS)
+        super().__init__(events, media_type=MEDIA_TYPE, headers=HEADERS)
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

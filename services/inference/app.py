@@ -19,8 +19,11 @@ from services.inference.search.searcher import Searcher
 from services.inference.settings import Settings
 from services.inference.webhooks.delivery import Delivery
 from services.inference.webhooks.outbound import Outbound
+from services.inference.webhooks.store import SECRETS
 from shared import bus
 from shared.body_store import DEFERRED, BodyStore
+from shared.resealing import Resealing
+from shared.sealing import KeyFile
 from shared.service import Service
 from shared.tasks.runner import TaskRunner
 
@@ -44,27 +47,29 @@ def build(settings: Settings | None = None) -> Service:
     data_plane = DataPlane(triton, routing, log, bodies, settings)
     residency = Residency(settings, service.relay, triton, routing, data_plane)
     reconciler = Reconciler(settings, *stored, triton, routing, data_plane, residency)
-    delivery = Delivery(settings, *stored, deferred, outbound)
+    keys = KeyFile(settings.seal_keys)
+    delivery = Delivery(settings, *stored, deferred, outbound, keys)
+    secrets = Resealing(service.database, keys, [SECRETS])
     answering = Answering(settings, *stored, routing, data_plane, deferred, delivery.wake)
     runner = TaskRunner(service, settings)
     caller = Caller(service.bus, bodies, settings)
     runner.add(BatchJob(caller, settings))
     runner.add(IndexJob(caller, settings))
     searcher = Searcher(service.database, caller)
-    service.handle(
-        HANDLERS,
-        Parts(routing, reconciler, data_plane, triton, answering, deferred, runner, searcher, service.bus, settings),
-    )
+    within = (answering, deferred, runner, searcher, service.bus, settings, keys)
+    service.handle(HANDLERS, Parts(routing, reconciler, data_plane, triton, *within))
     service.add_loop("reconciler", partial(_reconcile, settings, data_plane, reconciler))
     service.add_loop("resources", residency.run)
     service.add_loop("decisions", residency.telling)
     service.add_loop("deferred requests", answering.run)
     service.add_loop("cleaning", Cleaning(settings, service.database, deferred).run)
     service.add_loop("webhooks", delivery.run)
+    service.add_loop("secrets", secrets.run)
     service.add_loop("tasks", runner.run)
     service.add_loop("prediction log", lambda: log.run(service.bus.js))
     service.add_check("triton", partial(_triton_problem, triton))
     service.add_check("deployments", reconciler.problem)
+    service.add_check("secrets", secrets.problem)
     for closing in (residency.leave, runner.drain, answering.drain, data_plane.drain):
         service.add_closing(closing)
     service.add_closing(lambda: log.flush(service.bus.js))

@@ -24,6 +24,7 @@ from shared.events.models import VersionDeleted, VersionPromoted, VersionRegiste
 from shared.handlers import Handlers
 from shared.names import CHAMPION, triton_name
 from shared.rpc.artifacts import PAGE, ListReferences, References
+from shared.rpc.base import Done
 from shared.rpc.inference import (
     BuildIndex,
     CancelInference,
@@ -49,6 +50,7 @@ from shared.rpc.inference import (
     SearchIndex,
     ServedModel,
     SetResources,
+    StageVersion,
     SubmitBatch,
 )
 from shared.rpc.registry import GetDataset, GetModel
@@ -103,6 +105,16 @@ async def on_version_deleted(event: VersionDeleted, work: Work[Parts]) -> None:
     deployment = await store.find(work.tx, work.project, event.model, event.version)
     if deployment is not None:
         await _unstage(work, deployment, "the version was deleted")
+
+
+async def stage_version(request: StageVersion, work: Work[Parts]) -> Done:
+    deployment = await store.find(work.tx, work.project, request.model, request.version)
+    if deployment is None:
+        raise NotFound(f"version {request.version} of '{request.model}' was never deployed", field="version")
+    if deployment.state == "unstaged":
+        await store.set_state(work.tx, deployment, "loading", "wanted again")
+        work.parts.reconciler.wake()
+    return Done()
 
 
 async def _unstage(work: Work[Parts], deployment: Deployment, reason: str) -> None:
@@ -182,6 +194,7 @@ HANDLERS = Handlers(
     },
     rpc={
         ListDeployments: list_deployments,
+        StageVersion: stage_version,
         ListReferences: list_references,
         DeferInference: defer_inference,
         GetInference: get_inference,

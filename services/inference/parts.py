@@ -11,6 +11,7 @@ from services.inference.search.searcher import Searcher
 from services.inference.settings import Settings
 from shared.body_store import BodyStore
 from shared.bus import Bus
+from shared.sealing import KeyFile
 from shared.tasks.runner import TaskRunner
 
 
@@ -28,3 +29,4 @@ class Parts:
     searcher: Searcher
     bus: Bus
     settings: Settings
+    seal_keys: KeyFile

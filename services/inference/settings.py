@@ -9,6 +9,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.inference.admission import Limits
 from shared.settings import TaskSettings
+from shared.strength import Guarded
 
 
 class Settings(TaskSettings):
@@ -73,3 +74,7 @@ class Settings(TaskSettings):
     @property
     def limits(self) -> Limits:
         return Limits(self.max_waiting, self.max_waiting_project, self.max_waiting_version, self.max_wait_seconds)
+
+    def guarded(self) -> tuple[Guarded, ...]:
+        key = self.triton_access_header_value.get_secret_value()
+        return *super().guarded(), Guarded(self.variable("triton_access_header_value"), self.triton_url, key)

@@ -51,7 +51,7 @@ AND NOT EXISTS ({LIVE} AND n.epoch < d.drain_epoch)
 # Staged versions beyond the cap of a model, or staged for too long; never one that is to serve, or answers already.
 SURPLUS = f"""
 SELECT {COLUMNS} FROM (
-    SELECT d.*, row_number() OVER (PARTITION BY d.project, d.model ORDER BY d.version DESC) AS place
+    SELECT d.*, row_number() OVER (PARTITION BY d.project, d.model ORDER BY d.updated_at DESC, d.version DESC) AS place
     FROM deployments d LEFT JOIN routes r ON r.project = d.project AND r.model = d.model
     AND d.version IN (r.wanted_version, r.version)
     WHERE d.state = 'staged' AND r.model IS NULL

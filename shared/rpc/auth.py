@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from shared.errors import Conflict
 from shared.keys import Bounds
+from shared.moments import Moment
 from shared.names import Slug
 from shared.permissions import Role
 from shared.rpc.base import Done, Reply, Request
@@ -241,7 +242,7 @@ class RegisterExtension(Request[ExtensionRegistered]):
     name: Slug
     hears: Hears = []
     says: Says = {}
-    start: Literal["all", "now"] | AwareDatetime = "now"
+    start: Literal["all", "now"] | Moment = "now"
     ack_wait: int = Field(default=30, ge=1, le=3600)
     max_ack_pending: int = Field(default=64, ge=1, le=1000)
     events_per_second: int = Field(default=10, ge=1, le=500)

@@ -3,9 +3,10 @@
 from datetime import date
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.errors import Conflict
+from shared.moments import Moment
 from shared.rpc.auth import ApiKeyCreated
 from shared.rpc.base import Reply, Request
 
@@ -38,7 +39,7 @@ class KeyUse(BaseModel):
     model_config = ConfigDict(extra="forbid")
     key_id: Annotated[str, Field(max_length=100)]
     requests: int = Field(ge=0)
-    last_used_at: AwareDatetime | None = None
+    last_used_at: Moment | None = None
 
 
 class KeyDays(Reply):

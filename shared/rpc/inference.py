@@ -361,6 +361,13 @@ class Resources(Reply):
     given: list[NodeResources] = []
 
 
+class StageVersion(Request[Done]):
+    """Stage a version again that was unstaged, for who needs its answers now; any other stays as it is."""
+
+    model: Slug
+    version: int = Field(ge=1)
+
+
 class GetResources(Request[Resources]):
     """Show the resources of a model."""
 

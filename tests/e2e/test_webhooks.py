@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from aimass import arrays
 
+from deploy.embedded.rotation import rotate
 from tests.e2e.deferred import accepted, binary, defer, ended, facts, later, result
 from tests.house import House, until
 
@@ -104,6 +105,18 @@ def test_an_answer_is_posted_and_signed(later: House) -> None:
     assert later.http.get(told["data"]["result"]).content == answer.content
     logs = "".join(path.read_text() for path in later.stack.home.folder("logs").glob("*"))
     assert secret.removeprefix("whsec_") not in logs
+
+
+def test_secrets_are_sealed_anew_while_answers_go_out(later: House) -> None:
+    with receiving(200, 200) as receiver:
+        secret = make(later, "rotated", receiver.url)
+        [told] = rotate(later.stack)
+        assert "sealed with a new key" in told
+        keys = later.stack.home.path / "work" / "inference" / "seal.keys"
+        assert len(json.loads(keys.read_text())["keys"]) == 1
+        delivered(later, accepted(defer(later, X_Webhook="rotated")))
+        [posted] = receiver.posted
+    check_signature(secret, posted)
 
 
 def test_binary_answers_are_posted_too_and_large_ones_only_told(later: House) -> None:

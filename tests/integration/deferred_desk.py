@@ -23,6 +23,7 @@ from shared.errors import AimassError
 from shared.events.common import Signature
 from shared.names import new_id
 from shared.rpc.inference import DeferInference, GetInference, InferenceView
+from shared.sealing import KeyFile
 from shared.service import Service
 from tests.integration.running import Running, running_service, until
 
@@ -120,7 +121,8 @@ async def open_desk(settings: Settings, nats: NatsServer) -> AsyncIterator[Desk]
     nobody: Any = None
     bodies = BodyStore(settings.artifacts_url, settings.home_dir, DEFERRED)
     answers = answering(service, settings, Model(), bodies)
-    parts = Parts(serving(), nobody, nobody, nobody, answers, bodies, nobody, nobody, service.bus, settings)
+    within = (answers, bodies, nobody, nobody, service.bus, settings, KeyFile(settings.seal_keys))
+    parts = Parts(serving(), nobody, nobody, nobody, *within)
     service.handle(HANDLERS, parts)
     async with service.database.transaction() as tx:
         for project in ("default", "other"):

@@ -8,6 +8,8 @@ from typing import Any
 
 import nats as nats_client
 import pytest
+from nats.aio.msg import Msg
+from nats.errors import NoRespondersError
 
 from deploy.embedded.testing_servers import NatsServer
 from deploy.provision import provision_bus_over
@@ -216,6 +218,27 @@ async def test_requests_are_answered_with_replies_and_errors(service: tuple[Serv
     assert caught.value.field == "model"
     with pytest.raises(Unavailable, match="evaluator is not running"):
         await started.bus.ask(GetModel(model="x"), Context(), service="evaluator")
+
+
+async def ask_until_it_has_ended(settings: ServiceSettings, admin: Any) -> list[Any]:
+    subject, asked = GetModel(model="x").subject(), GetModel(model="x").model_dump_json().encode()
+    answers: list[asyncio.Task[Any]] = []
+    async with running(settings, Parts()) as started:
+        asyncio.get_running_loop().call_later(0.1, started.stop)
+        while not answers or not answers[-1].done() or answers[-1].exception() is None:
+            answers += [asyncio.create_task(admin.request(subject, asked, timeout=5)) for _ in range(20)]
+            await asyncio.sleep(0.002)
+    return await asyncio.gather(*answers, return_exceptions=True)
+
+
+async def test_nobody_waits_for_a_service_that_has_ended(
+    nats: NatsServer, settings_of: Callable[[str], ServiceSettings], admin: Any
+) -> None:
+    """Asked without a pause while it ends: each gets an answer, or hears that nobody is there."""
+    await provision_bus_over(nats.url, [HANDLERS.declaration])
+    for _ in range(5):
+        found = await ask_until_it_has_ended(settings_of("registry"), admin)
+        assert {type(one) for one in found} == {Msg, NoRespondersError}
 
 
 async def test_an_answer_that_does_not_fit_says_so(service: tuple[Service, Parts]) -> None:

@@ -56,7 +56,7 @@ ASKS = {
         *("registry.get_dataset", "registry.get_model"),
         *("trainer.ask_admission", "trainer.get_task", "evaluator.get_task"),
     ),
-    "evaluator": ("trainer.ask_admission", "trainer.get_task", "inference.get_task"),
+    "evaluator": ("trainer.ask_admission", "trainer.get_task", "inference.get_task", "inference.stage_version"),
     "monitor": ("trainer.get_queues",),
     "gateway": ("*.*",),
 }

@@ -231,6 +231,26 @@ async def test_one_evaluation_whatever_comes_first_or_twice(evaluator: Running, 
     assert await evaluator.dead_letters() == 0
 
 
+async def test_a_version_brought_back_for_an_evaluation_is_not_evaluated_once_more(
+    evaluator: Running, plane: DataPlane
+) -> None:
+    """Else each of many that wait would bring forth another, beside the champion of that time."""
+    await stage(evaluator, plane, 1, good())
+    await verdicts(evaluator, 1)
+    plane.moods += [404] * 30
+    await evaluator.publish(registered(2))
+    await evaluator.publish(staged(2))
+    await evaluator.settled()
+    await evaluator.publish(promoted(1), sequence=2)
+    await evaluator.settled()
+    await evaluator.publish(staged(2))
+    await evaluator.settled()
+    plane.serve(2, good(nudge=1e-6))
+    plane.moods.clear()
+    await verdicts(evaluator, 2)
+    assert len(await evaluator.said(EvaluationRequested)) == 2
+
+
 async def test_a_stale_comparison_is_made_again_beside_the_new_champion(evaluator: Running, plane: DataPlane) -> None:
     await stage(evaluator, plane, 1, good())
     await stage(evaluator, plane, 2, good(nudge=1e-6))

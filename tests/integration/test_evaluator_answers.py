@@ -51,6 +51,11 @@ async def reply(bodies: BodyStore, asked: list[int], message: Msg) -> None:
     await message.respond(frames.encode_replies([found]))
 
 
+async def stage(version: Version) -> None:
+    """All versions are there."""
+    raise AssertionError(f"{version.version} was to be staged")
+
+
 async def connected(url: str) -> Client:
     return await nats_client.connect(url)
 
@@ -60,7 +65,7 @@ async def test_answers_of_any_length_are_asked_one_by_one_and_filled_up(
 ) -> None:
     settings = Settings(**settings_of("evaluator").model_dump())
     bodies = BodyStore(settings.artifacts_url, settings.home_dir)
-    plane, asked = DataPlane(partial(connected, nats.url), bodies, settings), []
+    plane, asked = DataPlane(partial(connected, nats.url), bodies, settings, stage), []
     neighbour = await nats_client.connect(nats.url)
     await neighbour.subscribe("infer.>", cb=partial(reply, bodies, asked))
     await settle(neighbour)
@@ -102,7 +107,7 @@ async def test_a_slow_version_is_asked_less_at_once_and_waited_for(
 ) -> None:
     settings = Settings(**settings_of("evaluator").model_dump(), request_seconds=0.2, patience_seconds=0.1)
     bodies = BodyStore(settings.artifacts_url, settings.home_dir)
-    plane, slow = DataPlane(partial(connected, nats.url), bodies, settings), Slow(bodies)
+    plane, slow = DataPlane(partial(connected, nats.url), bodies, settings, stage), Slow(bodies)
     neighbour = await nats_client.connect(nats.url)
     await neighbour.subscribe("infer.>", cb=slow.receive)
     await settle(neighbour)
@@ -114,3 +119,34 @@ async def test_a_slow_version_is_asked_less_at_once_and_waited_for(
         await neighbour.close()
     assert [np.count_nonzero(row) for row in found] == [*range(1, 9)]
     assert max(slow.granted[:4]) <= 0.2 < 0.3 < max(slow.granted)
+
+
+async def test_a_version_that_was_unstaged_is_brought_back(
+    nats: NatsServer, settings_of: Callable[[str], ServiceSettings]
+) -> None:
+    settings = Settings(**settings_of("evaluator").model_dump())
+    bodies = BodyStore(settings.artifacts_url, settings.home_dir)
+    brought: list[int] = []
+
+    async def stage_again(version: Version) -> None:
+        brought.append(version.version)
+
+    async def answer(message: Msg) -> None:
+        (request,) = frames.decode_requests(message.data)
+        if brought:
+            await reply(bodies, [], message)
+        else:
+            await message.respond(frames.encode_replies([frames.Reply(request.prediction_id, 404, b"{}")]))
+
+    plane = DataPlane(partial(connected, nats.url), bodies, settings, stage_again)
+    neighbour = await nats_client.connect(nats.url)
+    await neighbour.subscribe("infer.>", cb=answer)
+    await settle(neighbour)
+    version = Version("p", "voice", 1, "", "speech", "", "", "", "", (), SIGNATURE, (), False)
+    try:
+        found = await plane.outputs(version, {"count": np.array([3])}, lambda _: None)
+    finally:
+        await plane.close()
+        await neighbour.close()
+    assert found.shape == (1, 3)
+    assert brought == [1]

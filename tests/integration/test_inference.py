@@ -32,7 +32,13 @@ from shared.events.common import Verdict
 from shared.events.evaluation import EvaluationCompleted
 from shared.events.models import VersionPromoted, VersionRegistered
 from shared.names import new_id
-from shared.rpc.inference import GetInferenceStatistics, GetModelConfiguration, GetServedModel, ListDeployments
+from shared.rpc.inference import (
+    GetInferenceStatistics,
+    GetModelConfiguration,
+    GetServedModel,
+    ListDeployments,
+    StageVersion,
+)
 from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.tensors import from_numpy, to_numpy
@@ -253,6 +259,18 @@ async def test_a_failed_gate_unstages(house: House) -> None:
     assert "accuracy" in (await house.said("deployment_unstaged"))[0]["reason"]
     reply = await until_gone(house)
     assert reply
+
+
+async def test_a_version_that_had_to_go_is_staged_again_for_who_asks(house: House) -> None:
+    for version in range(1, 5):
+        await house.register(affine(), version)
+        await house.said("deployment_staged", version)
+    assert (await house.said("deployment_unstaged"))[0]["version"] == 1
+    await house.service.bus.ask(StageVersion(model="affine", version=1), Context())
+    assert (await house.said("deployment_staged", 5))[-1]["version"] == 1
+    assert (await house.said("deployment_unstaged", 2))[-1]["version"] == 2
+    with pytest.raises(NotFound, match="never deployed"):
+        await house.service.bus.ask(StageVersion(model="affine", version=9), Context())
 
 
 async def until_gone(house: House) -> bool:

@@ -15,6 +15,7 @@ from services.inference.webhooks.outbound import NotAllowed, Outbound, Unreached
 from shared.errors import InvalidInput
 from shared.events.inference import DeliveryAbandoned
 from shared.rpc.inference import CreateWebhook, InferenceView
+from shared.sealing import KeyFile
 from shared.settings import ServiceSettings
 from tests.integration.deferred_desk import Desk, Model, open_desk
 from tests.integration.running import until
@@ -111,7 +112,8 @@ async def test_a_name_of_inside_is_given_up_visibly(desk: Desk) -> None:
         accepted = await desk.defer(webhook="named")
         assert desk.service.database and desk.service.relay
         stored, outbound = (desk.service.database, desk.service.relay), Outbound(5, inside=False)
-        delivering = asyncio.create_task(Delivery(desk.settings, *stored, desk.bodies, outbound).run())
+        delivery = Delivery(desk.settings, *stored, desk.bodies, outbound, KeyFile(desk.settings.seal_keys))
+        delivering = asyncio.create_task(delivery.run())
         async with desk.working(desk.node(Model())):
             shown: InferenceView = await until(lambda: abandoned(desk, accepted.id))
         delivering.cancel()

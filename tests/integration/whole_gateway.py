@@ -23,6 +23,7 @@ from services.trainer.job import TrainJob
 from services.trainer.parts import Parts as TrainerParts
 from services.trainer.runs.job import RunJob
 from services.trainer.settings import Settings as TrainerSettings
+from shared.sealing import KeyFile
 from shared.service import Service
 from shared.streams import SERVICES
 from shared.tasks.runner import TaskRunner
@@ -93,7 +94,9 @@ def inference() -> Service:
     assert service.database
     nobody: Any = None
     searcher = Searcher(service.database, nobody)
-    service.handle(INFERENCE, InferenceParts(Routing(), *[nobody] * 6, searcher, nobody, settings))
+    service.handle(
+        INFERENCE, InferenceParts(Routing(), *[nobody] * 6, searcher, nobody, settings, KeyFile(settings.seal_keys))
+    )
     return service
 
 

@@ -12,6 +12,7 @@ from aimass.cli import (
     exits,
     extending,
     happenings,
+    keys,
     models,
     operating,
     pipelines,
@@ -34,7 +35,7 @@ COMMANDS = (
     *(models.models, models.versions, models.promote, deploying.deploy, models.deployments),
     *(predicting.predict, happenings.events, tracing.trace),
 )
-GROUPS = (pipelines.app, extending.app, operating.letters, operating.audit)
+GROUPS = (keys.app, pipelines.app, extending.app, operating.letters, operating.audit)
 
 
 class Commands(TyperGroup):

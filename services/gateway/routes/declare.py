@@ -8,11 +8,11 @@ from typing import Annotated, Any, TypeVar
 from fastapi import FastAPI, Header, Query, Security
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
-from pydantic import AwareDatetime
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.access import authorise
 from services.gateway.credentials import Principal
+from shared.moments import Moment
 from shared.permissions import Permission
 
 PREFIX = "/api/v1"
@@ -23,7 +23,7 @@ BEARER = Security(
 )
 LONGEST = 2**63 - 2
 Position = Annotated[int, Query(ge=0, le=LONGEST, description="a sequence of the stream; what follows it comes")]
-AsOfQuery = Annotated[AwareDatetime | None, Query(description="what was at this time, such as 2030-01-31T12:00:00Z")]
+AsOfQuery = Annotated[Moment | None, Query(description="what was at this time, such as 2030-01-31T12:00:00Z")]
 LastEventId = Annotated[int, Header(ge=0, le=LONGEST)]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 

@@ -1,6 +1,6 @@
 """Deployments: which versions serve, and what nodes give them."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from services.gateway.caller import CallerOf
 from services.gateway.routes.declare import AsOfQuery, Routes
@@ -17,7 +17,7 @@ class WantedResources(BaseModel):
     model_config = ConfigDict(extra="forbid")
     instances_min: int = Field(default=1, ge=1)
     instances_max: int = Field(default=1, ge=1)
-    pinned: bool = False
+    pinned: StrictBool = False
 
 
 @ROUTES.add("GET", "/deployments", Permission.DEPLOYMENTS_READ)

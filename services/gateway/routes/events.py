@@ -5,15 +5,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.caller import Caller, CallerOf
 from services.gateway.routes.declare import LONGEST, LastEventId, Routes
-from services.gateway.sse import EventFlow, ServerEvent
+from services.gateway.sse import STREAMED, EventFlow, ServerEvent
 from shared import observe
 from shared.envelope import Envelope, read_data, read_envelope
 from shared.errors import InvalidInput
 from shared.events import EVENTS
+from shared.moments import Moment
 from shared.permissions import Permission
 from shared.reading import Stored
 from shared.rpc.monitor import GetTimeline, GetTrace, ListEvents, Timeline, TimelineEntry, Trace
@@ -23,7 +24,7 @@ ROUTES = Routes("events")
 CLOCKS_DIFFER = timedelta(minutes=1)
 EPOCH = datetime.fromtimestamp(0, UTC)
 FUTURE = datetime.max.replace(tzinfo=UTC)
-Moment = Annotated[AwareDatetime | None, Field(description="a time with its zone, such as 2030-01-31T12:00:00Z")]
+Time = Annotated[Moment | None, Field(description="a time with its zone, such as 2030-01-31T12:00:00Z")]
 Place = Annotated[int | None, Field(ge=0, le=LONGEST, description="a position of the log, or an id of its stream")]
 
 
@@ -36,8 +37,8 @@ class EventQuery(BaseModel):
     domain: Annotated[Text, Field(description="such as models")] = ""
     subject: Annotated[Text, Field(description="such as models/digits-cnn, or models for all of them")] = ""
     actor: Annotated[Text, Field(description="who did it: the id of a key or a user")] = ""
-    since: Moment = None
-    until: Moment = None
+    since: Time = None
+    until: Time = None
     after: Place = None
     before: Place = None
     limit: Annotated[int | None, Field(ge=1, le=1000)] = None
@@ -59,7 +60,7 @@ class EventQuery(BaseModel):
         return bool(self.correlation_id) and (self.after, self.before, self.limit, self.until) == (None,) * 4
 
 
-@ROUTES.add("GET", "/events", Permission.EVENTS_READ, response_model=Timeline)
+@ROUTES.add("GET", "/events", Permission.EVENTS_READ, response_model=Timeline, responses=STREAMED)
 async def show_events(caller: CallerOf, query: Annotated[EventQuery, Query()], last_event_id: LastEventId = 0) -> Any:
     """Server-sent events from now on, or from where the caller names: after the last one that it saw, after a
     position, since a time, or from the beginning of a chain; the same over WebSocket: `/events/ws`.

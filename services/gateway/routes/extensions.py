@@ -1,7 +1,7 @@
 """Extensions: software of others on the bus, registered with auth."""
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StrictBool
 
 from services.gateway.caller import CallerOf
 from services.gateway.routes.declare import Routes
@@ -31,7 +31,7 @@ class ExtensionChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
     hears: Hears | None = None
     says: Says | None = None
-    disabled: bool | None = None
+    disabled: StrictBool | None = None
 
 
 @ROUTES.add("POST", "/extensions", Permission.EXTENSIONS_WRITE, status_code=201)

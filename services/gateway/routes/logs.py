@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from services.gateway.caller import Caller, CallerOf
 from services.gateway.routes.declare import LastEventId, Position, Routes
 from services.gateway.routes.tasks import TaskId, one_task
-from services.gateway.sse import EventFlow, ServerEvent
+from services.gateway.sse import STREAMED, EventFlow, ServerEvent
 from shared import observe
 from shared.errors import AimassError
 from shared.names import Slug
@@ -80,7 +80,7 @@ async def wanted_lines(
     return Wanted(search, stream or "", level)
 
 
-@ROUTES.add("GET", "/tasks/{task_id}/logs", Permission.TASKS_READ, response_model=TaskLogs)
+@ROUTES.add("GET", "/tasks/{task_id}/logs", Permission.TASKS_READ, response_model=TaskLogs, responses=STREAMED)
 async def show_task_logs(
     task_id: TaskId,
     caller: CallerOf,

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from services.gateway.access import authorise
 from services.gateway.caller import CallerOf
@@ -43,7 +43,7 @@ class AliasTarget(BaseModel):
     model_config = ConfigDict(extra="forbid")
     version: int = Field(ge=1, le=MOST)
     expected: int | None = Field(default=None, ge=1, le=MOST)
-    force: bool = False
+    force: StrictBool = False
     reason: Text = ""
 
 
@@ -51,7 +51,7 @@ class Archival(BaseModel):
     """Whether a model or a version is to be archived: hidden from lists, and never promoted."""
 
     model_config = ConfigDict(extra="forbid")
-    archived: bool
+    archived: StrictBool
 
 
 @ROUTES.add("GET", "/models", Permission.MODELS_READ)

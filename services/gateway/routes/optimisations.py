@@ -1,7 +1,7 @@
 """Optimised versions of models: asked of trainer."""
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StrictBool
 
 from services.gateway.caller import CallerOf
 from services.gateway.routes.declare import PREFIX, Routes
@@ -20,7 +20,7 @@ class NewOptimisation(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     how: Optimisation
-    auto_promote: bool = False
+    auto_promote: StrictBool = False
 
 
 @ROUTES.add("POST", "/models/{model}/versions/{version}/optimisations", Permission.TASKS_WRITE, status_code=202)

@@ -1,7 +1,7 @@
 """Schedules: trainings that begin by the clock or by events."""
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from services.gateway.caller import CallerOf
 from services.gateway.routes.declare import Routes
@@ -28,8 +28,8 @@ class NewSchedule(BaseModel):
     cron: str | None = Field(default=None, max_length=200, examples=["30 3 * * MON"])
     on: Trigger | None = None
     task: NewTask
-    enabled: bool = True
-    overlap: bool = Field(default=False, description="begin also while the task of the last turn goes on")
+    enabled: StrictBool = True
+    overlap: StrictBool = Field(default=False, description="begin also while the task of the last turn goes on")
 
 
 @ROUTES.add("GET", "/schedules", Permission.TASKS_READ)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Header, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from services.gateway.caller import Caller, CallerOf
 from services.gateway.routes.declare import PREFIX, AsOfQuery, Routes
@@ -57,7 +57,7 @@ class NewTask(Terms):
     model: Slug
     config: dict[str, Any] = {}
     training: TrainingOptions = TrainingOptions()
-    auto_promote: bool = True
+    auto_promote: StrictBool = True
     dataset: Slug | None = None
 
 

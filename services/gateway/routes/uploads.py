@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from starlette.types import Scope
 
 from services.gateway.caller import CallerOf
@@ -39,7 +39,7 @@ class Collection(BaseModel):
     """Whether to count or to collect what nobody names, and how old it must be."""
 
     model_config = ConfigDict(extra="forbid")
-    dry_run: bool = True
+    dry_run: StrictBool = True
     grace_hours: float = Field(default=24, ge=1, le=24 * 365)
 
 

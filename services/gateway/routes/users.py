@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import FastAPI, Path, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -38,7 +38,7 @@ class UserChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     roles: list[Role] | None = Field(default=None, min_length=1, max_length=len(Role))
-    disabled: bool | None = None
+    disabled: StrictBool | None = None
 
 
 class PasswordChange(BaseModel):

@@ -19,6 +19,7 @@ from shared.db import Database
 from shared.errors import AimassError
 from shared.events.inference import DeliveryAbandoned
 from shared.outbox import Relay
+from shared.sealing import KeyFile
 
 POLL_SECONDS: Final = 1.0
 AT_ONCE: Final = 16
@@ -31,10 +32,16 @@ class Delivery:
     """One loop of a node; who takes a delivery has it for the time of one attempt, by the database's clock."""
 
     def __init__(
-        self, settings: Settings, database: Database, relay: Relay, bodies: BodyStore, outbound: Outbound
+        self,
+        settings: Settings,
+        database: Database,
+        relay: Relay,
+        bodies: BodyStore,
+        outbound: Outbound,
+        keys: KeyFile,
     ) -> None:
         self._settings, self._database, self._relay = settings, database, relay
-        self._bodies, self._outbound = bodies, outbound
+        self._bodies, self._outbound, self._keys = bodies, outbound, keys
         self._woken = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -80,15 +87,22 @@ class Delivery:
 
     async def _attempt(self, due: Due) -> tuple[str, bool]:
         """The problem, if there is one, and whether it lasts."""
-        if due.url is None or due.secret is None:
+        if due.url is None:
             return "the webhook was deleted", True
         body = domain.message(due.inference, await self._answer(due.inference))
-        headers = domain.signed(due.secret, due.inference.id, int(time.time()), body)
         try:
+            headers = domain.signed(self._secret(due), due.inference.id, int(time.time()), body)
             status = await self._outbound.post(due.url, headers, body)
         except AimassError as error:
             return error.message, False
         return ("", False) if 200 <= status < 300 else (f"the receiver answered {status}", status == GONE)
+
+    def _secret(self, due: Due) -> str:
+        """Raises NotOurs where its key is lost; one that still stands in clear is sealed soon."""
+        if due.sealed is None:
+            return due.clear or ""
+        purpose = domain.purpose(due.inference.project, due.inference.webhook or "")
+        return self._keys.sealer().open(due.sealed, purpose).decode()
 
     async def _answer(self, ended: Inference) -> bytes | None:
         return bytes(await self._bodies.fetch(ended.answer_name)) if domain.carries(ended) else None

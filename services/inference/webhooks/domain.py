@@ -72,6 +72,11 @@ def new_secret() -> str:
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
+def purpose(project: str, name: str) -> str:
+    """What a webhook's secret is sealed for; the same in SQL, in `store.SECRETS`."""
+    return f"webhook {project}/{name}"
+
+
 def signed(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
     """The headers that let a receiver know that the body is ours, and of now; timestamp in seconds."""
     key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))

@@ -13,7 +13,8 @@ async def create_webhook(request: CreateWebhook, work: Work[Parts]) -> WebhookCr
     if await store.count(work.tx, work.project) >= domain.MOST_WEBHOOKS:
         raise Conflict(f"a project has at most {domain.MOST_WEBHOOKS} webhooks: delete one first")
     secret = domain.new_secret()
-    made = await store.insert(work.tx, work.context, request.name, url, secret)
+    sealed = work.parts.seal_keys.sealer().seal(secret.encode(), domain.purpose(work.project, request.name))
+    made = await store.insert(work.tx, work.context, request.name, url, sealed)
     return WebhookCreated(**made.model_dump(), secret=secret)
 
 

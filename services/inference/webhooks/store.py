@@ -7,13 +7,16 @@ from services.inference.deferred.store import COLUMNS, inference_of
 from shared.context import Context
 from shared.db import Connection
 from shared.errors import Conflict, NotFound
+from shared.resealing import Sealed
 from shared.rpc.inference import WebhookView
 
+# Secrets, which were kept in clear before there were keys that seal.
+SECRETS = Sealed("webhooks", "sealed", "'webhook ' || project || '/' || name", clear="secret")
 # How many webhooks a project has.
 COUNT = "SELECT count(*) FROM webhooks WHERE project = $1"
 # Keep a webhook.
 INSERT = """
-INSERT INTO webhooks (project, name, url, secret, created_by) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO webhooks (project, name, url, sealed, created_by) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT DO NOTHING RETURNING name, url, created_by, created_at
 """
 # Webhooks of a project, as people see them.
@@ -31,7 +34,7 @@ WITH taken AS (
         ORDER BY deliveries, deliver_after LIMIT $2 FOR UPDATE SKIP LOCKED
     ) RETURNING {COLUMNS}
 )
-SELECT t.*, w.url, w.secret, extract(epoch FROM now() - t.ended_at)::float AS age
+SELECT t.*, w.url, w.sealed, w.secret, extract(epoch FROM now() - t.ended_at)::float AS age
 FROM taken t LEFT JOIN webhooks w ON w.project = t.project AND w.name = t.webhook
 """
 # Note what an attempt came to, unless another was begun since.
@@ -48,7 +51,8 @@ class Due:
 
     inference: Inference
     url: str | None
-    secret: str | None = field(repr=False)
+    sealed: bytes | None = field(repr=False)
+    clear: str | None = field(repr=False)
     age: float
 
 
@@ -56,9 +60,9 @@ async def count(tx: Connection, project: str) -> int:
     return int(await tx.fetchval(COUNT, project))
 
 
-async def insert(tx: Connection, context: Context, name: str, url: str, secret: str) -> WebhookView:
+async def insert(tx: Connection, context: Context, name: str, url: str, sealed: bytes) -> WebhookView:
     """Keep a webhook; raises Conflict where there is one of this name."""
-    row = await tx.fetchrow(INSERT, context.project, name, url, secret, context.actor)
+    row = await tx.fetchrow(INSERT, context.project, name, url, sealed, context.actor)
     if row is None:
         raise Conflict(f"there is a webhook '{name}' already: delete it first", field="name")
     return WebhookView(**dict(row))
@@ -80,7 +84,7 @@ async def delete(tx: Connection, project: str, name: str) -> None:
 
 async def claim_due(tx: Connection, lease_seconds: float, limit: int) -> list[Due]:
     rows = await tx.fetch(CLAIM_DUE, lease_seconds, limit)
-    return [Due(inference_of(row), row["url"], row["secret"], row["age"]) for row in rows]
+    return [Due(inference_of(row), row["url"], row["sealed"], row["secret"], row["age"]) for row in rows]
 
 
 async def settle(tx: Connection, due: Due, state: str, problem: str = "", rest_seconds: float | None = None) -> bool:
