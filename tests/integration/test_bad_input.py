@@ -91,6 +91,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /api/v1/models/{model}": {"archived": True},
     "PATCH /api/v1/models/{model}/versions/{version}": {"archived": True},
     "POST /api/v1/api-keys": {"name": "n", "roles": ["viewer"]},
+    "POST /api/v1/api-keys/{key_id}/rotate": {"overlap_seconds": 60},
     "POST /api/v1/extensions": {"name": "n", "hears": ["VersionPromoted"]},
     "PATCH /api/v1/extensions/{name}": {"disabled": True},
     "POST /api/v1/webhooks": {"name": "n", "url": "https://example.com/"},

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from deploy.embedded.ports import free_port
 from deploy.provision import provision_bus_over
@@ -36,6 +38,7 @@ class Two:
     """Two gateways with the same settings; their neighbours stand beside the first."""
 
     gateways: list[Gateway]
+    grpc_ports: list[int]
 
     async def make_key(self, key_id: str, role: Role = Role.ADMIN, **bounds: Any) -> str:
         """A key that both know, which is told by one that came after it, so that none of its requests is used."""
@@ -70,15 +73,17 @@ async def two_gateways(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings
         monkeypatch.setenv("GATEWAY_NATS_URL", server.servers)
         monkeypatch.setenv("GATEWAY_NATS_PASSWORD", "password")
         await provision_bus_over(server.url, [HANDLERS.declaration])
-        gateways = []
+        gateways, grpc_ports = [], []
         for neighbours in (ASKED_OF, ()):
             port = free_port()
+            monkeypatch.setenv("GATEWAY_GRPC_PORT", str(grpc_port := free_port()))
             monkeypatch.setenv("GATEWAY_PORT", str(port))
             running = running_gateway(server, f"http://127.0.0.1:{port}", neighbours)
             gateways.append(await stack.enter_async_context(running))
+            grpc_ports.append(grpc_port)
         gateways[0].neighbours.answers |= {"note_key_uses": _note, "list_models": ModelList()}
         await _have_met(gateways[0])
-        yield Two(gateways)
+        yield Two(gateways, grpc_ports)
 
 
 async def _have_met(gateway: Gateway) -> None:
@@ -116,6 +121,26 @@ async def test_many_at_once_get_no_more(two: Two) -> None:
         counted = Counter(answer.status_code for answer in answers)
         assert counted == {200: burst, 429: 60}
         assert all(answer.headers["ratelimit"] for answer in answers)
+
+
+async def test_grpc_counts_with_http(two: Two) -> None:
+    key = await two.make_key("grpc", rate=SLOW, burst=4)
+    elsewhere = await two.make_key("grpc-elsewhere", addresses=["192.0.2.0/24"])
+    assert await two.statuses(key, 2) == [200, 200]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{two.grpc_ports[1]}") as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+        async def ask(secret: str) -> tuple[Any, dict[str, Any]]:
+            call = stub.ServerMetadata(
+                service_pb2.ServerMetadataRequest(),
+                metadata=(("authorization", f"Bearer {secret}"), ("x-forwarded-for", "192.0.2.1")),
+            )
+            return await call.code(), dict(await call.trailing_metadata())
+
+        found = [await ask(key) for _ in range(3)]
+        assert [code.name for code, _ in found] == ["OK", "OK", "RESOURCE_EXHAUSTED"]
+        assert found[0][1]["ratelimit"].startswith('"requests";r=1') and "retry-after" in found[2][1]
+        assert (await ask(elsewhere))[0].name == "PERMISSION_DENIED"
 
 
 async def test_what_is_left_comes_with_every_answer(two: Two) -> None:

@@ -28,7 +28,7 @@ BEAT_SECONDS = 1.0
 ASK_SECONDS = 0.25
 LEASE_PART = 4
 LEASE_OF_A_SECOND = 20
-SWEEP_TICKS = 100
+SWEEP_SECONDS = 10.0
 LOST = (nats.errors.Error, TimeoutError, ValueError, OSError)
 
 
@@ -173,7 +173,7 @@ class Shares:
     async def run(self) -> None:
         """Say that this replica is there, notice who is not any more, and give back what is not used."""
         await self._listen()
-        beaten, ticks = 0.0, 0
+        beaten = swept = 0.0
         while True:
             self.day = int(time.time()) // DAY_SECONDS
             self._look_at_bus()
@@ -182,10 +182,10 @@ class Shares:
                 self.members.forget_silent()
                 await self._say(self.members.me)
             await self._give_back_unused()
-            ticks += 1
-            if ticks % SWEEP_TICKS == 0:
+            if time.monotonic() - swept >= SWEEP_SECONDS:
+                swept = time.monotonic()
                 self._sweep()
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(TICK_SECONDS if len(self.members) > 1 else BEAT_SECONDS)
 
     def _look_at_bus(self) -> None:
         is_away = not self._bus.is_connected()
