@@ -1,7 +1,9 @@
 """Looks at the streams and consumers of the bus, plans what the admin step would do to them, and does it."""
 
+import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +18,8 @@ from shared.drift import consumer_differences
 from shared.streams import STREAMS, Declaration, consumers
 
 PATIENCE_SECONDS = 30.0
+ERRAND_SECONDS = 90.0
+CLOSE_SECONDS = 2.0
 Wanted = list[tuple[str, ConsumerConfig]]
 
 
@@ -29,28 +33,38 @@ def wanted_consumers(declared: Iterable[Declaration]) -> Wanted:
 
 async def plan_bus(admin_url: str, wanted: Wanted, streams: Iterable[StreamConfig] = STREAMS) -> Plan:
     """What would be done; the bus is only looked at."""
-    connection = await nats.connect(admin_url)
-    try:
+    async with _connected(admin_url) as connection:
         return await _Bus(connection, list(streams), wanted).plan()
-    finally:
-        await connection.close()
 
 
 async def provision_bus(admin_url: str, wanted: Wanted, streams: Iterable[StreamConfig] = STREAMS) -> Plan:
     """Do what the plan says, and say what that was; doing it again does nothing.
 
-    Raises Refused, with nothing done, where the plan refuses a step.
+    Raises Refused, with nothing done, where the plan refuses a step, and TimeoutError where the bus goes away.
     """
-    connection = await nats.connect(admin_url)
-    try:
+    async with _connected(admin_url) as connection:
         bus = _Bus(connection, list(streams), wanted)
         plan = await bus.plan()
         if plan.refused:
             raise Refused(str(plan))
         await bus.apply(plan)
         return plan
-    finally:
-        await connection.close()
+
+
+@asynccontextmanager
+async def _connected(admin_url: str) -> AsyncIterator[Client]:
+    """A connection for one errand; closing one whose bus died meanwhile would never end by itself."""
+    try:
+        async with asyncio.timeout(ERRAND_SECONDS):
+            connection = await nats.connect(admin_url, connect_timeout=5)
+            try:
+                yield connection
+            finally:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_SECONDS):
+                        await connection.close()
+    except TimeoutError:
+        raise TimeoutError(f"the bus did not take it within {ERRAND_SECONDS:g} s: is it running?") from None
 
 
 class _Bus:

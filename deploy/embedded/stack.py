@@ -173,6 +173,8 @@ class Stack:
                 raise StackError(
                     f"the bus is left as it is, as messages or positions would be lost:\n{refused}"
                 ) from None
+            except TimeoutError as error:
+                raise StackError(str(error)) from None
 
     def planned(self) -> AdminPlan:
         """What `provision` would do to the running servers."""
