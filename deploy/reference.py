@@ -12,6 +12,7 @@ from deploy.compose import document
 from deploy.event_catalogue import events_page
 from deploy.graph import graph_page
 from deploy.markdown import code, table
+from deploy.permissions_page import permissions_page
 from deploy.provision import ROOT, declarations
 from shared.events import said_by
 from shared.settings import ServiceSettings
@@ -22,6 +23,7 @@ GRAPH = ROOT / "docs" / "graph.md"
 CATALOGUE = ROOT / "docs" / "library.md"
 EVENTS_PAGE = ROOT / "docs" / "events.md"
 ASYNCAPI = ROOT / "docs" / "asyncapi.json"
+PERMISSIONS_PAGE = ROOT / "docs" / "permissions.md"
 FOLDER = ROOT / "docs" / "reference"
 
 
@@ -86,6 +88,7 @@ def main() -> None:
     write(FOLDER / "settings.md", settings_page())
     write(GRAPH, graph_page(declarations()))
     write(CATALOGUE, catalogue_page())
+    write(PERMISSIONS_PAGE, permissions_page())
     whole = asyncapi.document(declarations())
     write(ASYNCAPI, asyncapi.lines(whole))
     write(EVENTS_PAGE, events_page(whole))

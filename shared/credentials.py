@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import ConfigDict
 
+from shared.grants import HeldGrant
 from shared.keys import Bounds
 from shared.names import DEFAULT_PROJECT, Slug
 from shared.permissions import Role
@@ -21,6 +22,7 @@ class Credential(Bounds):
     roles: tuple[Role, ...] = ()
     expires_at: datetime | None = None
     epoch: int | None = None
+    grants: tuple[HeldGrant, ...] = ()
 
 
 def key_digest(secret: str) -> str:

@@ -101,6 +101,13 @@ class TooManyPending(AimassError):
     status = 429
 
 
+class QuotaUsedUp(AimassError):
+    """A quota of this project is used up."""
+
+    code = "quota_used_up"
+    status = 429
+
+
 class ModelFailed(AimassError):
     """The model could not compute this request."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import cache
 
 
 class Permission(StrEnum):
@@ -28,10 +29,45 @@ class Permission(StrEnum):
     METRICS_READ = "metrics:read"
     OPS_READ = "ops:read"
     AUDIT_READ = "audit:read"
+    USAGE_READ = "usage:read"
+    PRICES_MANAGE = "prices:manage"
+    QUOTAS_MANAGE = "quotas:manage"
     INFER = "infer"
     KEYS_MANAGE = "keys:manage"
     USERS_MANAGE = "users:manage"
     PASSWORD_CHANGE = "password:change"  # noqa: S105
+
+
+DESCRIPTIONS: dict[Permission, str] = {
+    Permission.MODELS_READ: "see models, versions, their cards and the library",
+    Permission.MODELS_WRITE: "upload, import, archive and delete models and versions",
+    Permission.MODELS_PROMOTE: "point an alias at a version, approve steps of pipelines",
+    Permission.MODELS_FORCE: "make a version champion that passed no evaluation; needs models:promote too",
+    Permission.ARTIFACTS_COLLECT: "delete files that nothing names any more",
+    Permission.DATASETS_READ: "see data sets and indexes, and search in indexes",
+    Permission.DATASETS_WRITE: "upload data sets, build and delete indexes",
+    Permission.TASKS_READ: "see tasks, pipelines and schedules with their logs and metrics",
+    Permission.TASKS_WRITE: "start, pause and cancel trainings and other tasks",
+    Permission.EVALUATIONS_READ: "see evaluations and their verdicts",
+    Permission.DEPLOYMENTS_READ: "see which versions serve, and where",
+    Permission.DEPLOYMENTS_WRITE: "change what deployments may use",
+    Permission.PREDICTIONS_READ: "see the log of predictions and results of batches",
+    Permission.EVENTS_READ: "see and follow events",
+    Permission.LETTERS_READ: "see messages that could not be handled",
+    Permission.LETTERS_DECIDE: "replay or discard messages that could not be handled",
+    Permission.EXTENSIONS_READ: "see extensions",
+    Permission.EXTENSIONS_WRITE: "register, change and delete extensions",
+    Permission.METRICS_READ: "see measurements of hosts and services",
+    Permission.OPS_READ: "see the live pages of the services",
+    Permission.AUDIT_READ: "see the audit, and have it verified",
+    Permission.INFER: "ask models for predictions",
+    Permission.KEYS_MANAGE: "make, see and revoke API keys, rotate the key that signs tokens",
+    Permission.USERS_MANAGE: "manage users, groups, roles and grants",
+    Permission.USAGE_READ: "see what the project uses, its prices, invoices and quotas",
+    Permission.PRICES_MANAGE: "set the prices of the platform",
+    Permission.QUOTAS_MANAGE: "set the quotas of projects, and see the use of all",
+    Permission.PASSWORD_CHANGE: "change the own password",
+}
 
 
 class Role(StrEnum):
@@ -60,5 +96,10 @@ GRANTS: dict[Role, frozenset[Permission]] = {
 
 
 def granted(roles: Iterable[Role]) -> frozenset[Permission]:
-    """All that these roles permit together."""
+    """All that these roles permit together; the same set for all that have the same roles."""
+    return _granted(tuple(roles))
+
+
+@cache
+def _granted(roles: tuple[Role, ...]) -> frozenset[Permission]:
     return frozenset().union(*(GRANTS[role] for role in roles))

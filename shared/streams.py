@@ -64,6 +64,7 @@ STREAMS: tuple[StreamConfig, ...] = (
     _stream("EVT", "evt.>", 512, 30, DiscardPolicy.NEW, False, SUBJECT_EVENTS),
     _stream("CMD", "cmd.>", 64, 30, DiscardPolicy.NEW, True),
     _stream("PRED", "pred.>", 256, 7, DiscardPolicy.OLD, False),
+    _stream("USAGE", "usage.*", 256, 90, DiscardPolicy.OLD, False),
     _stream(DLQ, "dlq.>", 64, 90, DiscardPolicy.NEW, False),
     _stream(RETRY, "retry.>", 64, 30, DiscardPolicy.NEW, True),
     _stream("LOG", "log.>", 256, 30, DiscardPolicy.OLD, False),

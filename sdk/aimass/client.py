@@ -9,6 +9,7 @@ from aimass.asking import Asking
 from aimass.calls import Items, Steps, call
 from aimass.connection import AsyncConnection, Connection
 from aimass.extensions import Extensions
+from aimass.granting import Granting
 from aimass.insight import Insight
 from aimass.later import Later
 from aimass.methods import Awaiting, Waiting
@@ -22,12 +23,26 @@ from aimass.searching import Searching
 from aimass.sending import headers_of
 from aimass.tasks import Tasks
 from aimass.tuning import Studies
+from aimass.usage import Usage
 
 T = TypeVar("T")
 
 
 class Methods(
-    Tasks, Models, Insight, People, Asking, Later, Searching, Scheduling, Studies, Pipelines, Operating, Extensions
+    Tasks,
+    Models,
+    Insight,
+    People,
+    Granting,
+    Asking,
+    Later,
+    Searching,
+    Scheduling,
+    Studies,
+    Pipelines,
+    Operating,
+    Extensions,
+    Usage,
 ):
     """All that a client can do."""
 

@@ -13,12 +13,14 @@ import nats.js.errors
 from nats.js import JetStreamContext
 
 from services.auth import domain, entries, store
+from services.auth.grants import store as grants_store
 from services.auth.keys import store as keys
 from shared import observe
 from shared.context import Context
 from shared.credentials import credential_subject
 from shared.errors import Unavailable
 from shared.events.identity import ApiKeyCreated
+from shared.grants import role_entry_name
 from shared.keys import new_secret
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import Role
@@ -60,7 +62,7 @@ class AdminKey:
             now=datetime.now(UTC),
         )
         await store.insert(work.tx, key)
-        entries.put_api_key(work, key)
+        await entries.put_api_key(work, key)
         work.say(ApiKeyCreated(key_id=key.id, name=key.name, roles=key.roles, actor="auth"))
         await asyncio.to_thread(write_private, self._file, secret + "\n")
         observe.log().info("admin key made", key_id=key.id, file=str(self._file))
@@ -104,14 +106,17 @@ class BucketKeeper:
 
     async def _put(self, work: Work[None], names: list[str]) -> None:
         for key in await store.lock_active(work.tx, names):
-            entries.put_api_key(work, key)
+            await entries.put_api_key(work, key)
         for rotated in await keys.lock_counting(work.tx, names):
-            entries.put_api_key(work, rotated)
+            await entries.put_api_key(work, rotated)
         for user in await store.lock_enabled(work.tx, names):
-            entries.put_user(work, user)
+            await entries.put_user(work, user)
         for signing_key in await store.signing_keys(work.tx):
             if signing_key_name(signing_key.kid) in names:
                 entries.put_signing_key(work, signing_key)
+        for role in await grants_store.all_roles(work.tx):
+            if role_entry_name(role.project, role.name) in names:
+                entries.put_role(work, role.entry())
 
     async def _missing(self) -> list[str]:
         async with self._transaction(Context(actor="auth")) as work:

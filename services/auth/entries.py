@@ -1,20 +1,24 @@
-"""Entries of the bucket that every gateway reads: API keys, users and the keys that sign tokens."""
+"""Entries of the bucket that every gateway reads: API keys, users, custom roles and the keys that sign tokens."""
 
 import json
 from typing import Any
 
 from services.auth.domain import ApiKey
+from services.auth.grants import store as grants_store
 from services.auth.tokens import SigningKey
 from services.auth.users import User
-from shared.credentials import credential_subject
+from shared.credentials import Credential, credential_subject
+from shared.grants import RoleEntry, role_entry_name
 from shared.tokens import signing_key_name, user_name
 from shared.work import Work
 
 KV_DELETE = {"KV-Operation": "DEL"}
 
 
-def put_api_key(work: Work[Any], key: ApiKey) -> None:
-    work.send(f"key/{key.id}", credential_subject(key.digest), key.credential().model_dump_json().encode(), {})
+async def put_api_key(work: Work[Any], key: ApiKey) -> None:
+    """Hold the key's row: what it is granted is read here."""
+    body = await _with_grants(work, "key", key.credential())
+    work.send(f"key/{key.id}", credential_subject(key.digest), body, {})
 
 
 def remove_api_key(work: Work[Any], key: ApiKey) -> None:
@@ -26,10 +30,26 @@ def remove_digest(work: Work[Any], key: ApiKey, digest: str) -> None:
     work.send(f"key/{key.id}", credential_subject(digest), b"", KV_DELETE)
 
 
-def put_user(work: Work[Any], user: User) -> None:
-    """Nobody is found in the bucket who is disabled."""
-    body, headers = (user.credential().model_dump_json().encode(), {}) if user.disabled_at is None else (b"", KV_DELETE)
-    work.send(f"user/{user.id}", credential_subject(user_name(user.id)), body, headers)
+async def put_user(work: Work[Any], user: User) -> None:
+    """Nobody is found in the bucket who is disabled. Hold the user's row: what he is granted is read here."""
+    enabled = user.disabled_at is None
+    body = await _with_grants(work, "user", user.credential()) if enabled else b""
+    work.send(f"user/{user.id}", credential_subject(user_name(user.id)), body, {} if enabled else KV_DELETE)
+
+
+async def _with_grants(work: Work[Any], kind: str, credential: Credential) -> bytes:
+    grants = await grants_store.held(work.tx, kind, credential.key_id)
+    return credential.model_copy(update={"grants": grants}).model_dump_json().encode()
+
+
+def put_role(work: Work[Any], role: RoleEntry) -> None:
+    name = role_entry_name(role.project, role.name)
+    work.send(f"role/{name}", credential_subject(name), role.model_dump_json().encode(), {})
+
+
+def remove_role(work: Work[Any], role: RoleEntry) -> None:
+    name = role_entry_name(role.project, role.name)
+    work.send(f"role/{name}", credential_subject(name), b"", KV_DELETE)
 
 
 def put_signing_key(work: Work[Any], key: SigningKey) -> None:

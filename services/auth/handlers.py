@@ -7,6 +7,10 @@ from datetime import UTC, datetime
 from services.auth import domain, entries, store, tokens, users
 from services.auth.extensions.handlers import EXTENSION_RPC
 from services.auth.extensions.office import Office
+from services.auth.grants import desk
+from services.auth.grants.granting import GRANTING_RPC
+from services.auth.grants.groups import GROUP_RPC
+from services.auth.grants.roles import ROLE_RPC
 from services.auth.keyring import SigningKeys
 from services.auth.keys.handlers import KEY_RPC, forget_rotated
 from services.auth.login import Doorman
@@ -64,8 +68,9 @@ async def create_api_key(request: rpc.CreateApiKey, work: Work[Parts]) -> rpc.Ap
         expires_at=request.expires_at,
         bounds=bounds_of(request),
     )
+    await desk.check_may_give(work, key.roles)
     await store.insert(work.tx, key)
-    entries.put_api_key(work, key)
+    await entries.put_api_key(work, key)
     work.say(ApiKeyCreated(key_id=key.id, name=key.name, roles=key.roles, actor=key.created_by))
     return rpc.ApiKeyCreated(**key.view().model_dump(), secret=secret)
 
@@ -76,11 +81,13 @@ async def list_api_keys(_: rpc.ListApiKeys, work: Work[Parts]) -> rpc.ApiKeyList
 
 async def revoke_api_key(request: rpc.RevokeApiKey, work: Work[Parts]) -> rpc.ApiKeyView:
     """A repeat tells the gateways again, which is harmless."""
-    admins = await store.lock_admins(work.tx, work.project)
-    key = await store.lock(work.tx, work.project, request.key_id)
-    revoked = domain.revoke(key, admins, datetime.now(UTC))
+    async with desk.keeping_admins(work.tx):
+        admins = await store.lock_admins(work.tx, work.project)
+        key = await store.lock(work.tx, work.project, request.key_id)
+        revoked = domain.revoke(key, admins, datetime.now(UTC))
+        if key.revoked_at is None:
+            await store.save_revoked(work.tx, revoked)
     if key.revoked_at is None:
-        await store.save_revoked(work.tx, revoked)
         work.say(ApiKeyRevoked(key_id=key.id, name=key.name, actor=work.context.actor))
     entries.remove_api_key(work, key)
     digests = [key.digest, *await forget_rotated(work, key)]
@@ -88,9 +95,9 @@ async def revoke_api_key(request: rpc.RevokeApiKey, work: Work[Parts]) -> rpc.Ap
     return revoked.view()
 
 
-def put_user(work: Work[Parts], user: User) -> None:
+async def put_user(work: Work[Parts], user: User) -> None:
     """Give the user to the gateways, and let them look at once."""
-    entries.put_user(work, user)
+    await entries.put_user(work, user)
     work.then(lambda: work.parts.broadcast(CHANGED_SUBJECT, b""))
 
 
@@ -98,8 +105,9 @@ async def create_user(request: rpc.CreateUser, work: Work[Parts]) -> rpc.UserWit
     password, by, now = users.make_password(), work.context.actor, datetime.now(UTC)
     password_hash = await work.parts.passwords.hash(password)
     user = users.draft(request.name, request.roles, password_hash, project=work.project, by=by, now=now)
+    await desk.check_may_give(work, user.roles)
     await store.insert_user(work.tx, user)
-    put_user(work, user)
+    await put_user(work, user)
     work.say(UserCreated(user_id=user.id, name=user.name, roles=user.roles, actor=by))
     return rpc.UserWithPassword(**user.view().model_dump(), password=password)
 
@@ -109,12 +117,14 @@ async def list_users(_: rpc.ListUsers, work: Work[Parts]) -> rpc.UserList:
 
 
 async def update_user(request: rpc.UpdateUser, work: Work[Parts]) -> rpc.UserView:
-    user = await store.lock_user(work.tx, work.project, request.user_id)
-    changed = replace(user, roles=users.ordered(request.roles or user.roles))
-    if request.disabled is not None:
-        changed = users.disabled(changed, datetime.now(UTC)) if request.disabled else users.enabled(changed)
-    await store.save_user(work.tx, changed)
-    put_user(work, changed)
+    async with desk.keeping_admins(work.tx):
+        user = await store.lock_user(work.tx, work.project, request.user_id)
+        changed = replace(user, roles=users.ordered(request.roles or user.roles))
+        await desk.check_may_give(work, {*user.roles, *changed.roles})
+        if request.disabled is not None:
+            changed = users.disabled(changed, datetime.now(UTC)) if request.disabled else users.enabled(changed)
+        await store.save_user(work.tx, changed)
+    await put_user(work, changed)
     say_changes(work, user, changed)
     return changed.view()
 
@@ -132,9 +142,11 @@ def say_changes(work: Work[Parts], before: User, after: User) -> None:
 async def reset_password(request: rpc.ResetPassword, work: Work[Parts]) -> rpc.UserWithPassword:
     password = users.make_password()
     password_hash = await work.parts.passwords.hash(password)
-    user = users.with_password(await store.lock_user(work.tx, work.project, request.user_id), password_hash)
+    found = await store.lock_user(work.tx, work.project, request.user_id)
+    await desk.check_may_stand_for(work, found)
+    user = users.with_password(found, password_hash)
     await store.save_user(work.tx, user)
-    put_user(work, user)
+    await put_user(work, user)
     work.say(PasswordChanged(user_id=user.id, name=user.name, actor=work.context.actor))
     return rpc.UserWithPassword(**user.view().model_dump(), password=password)
 
@@ -171,6 +183,9 @@ HANDLERS = Handlers(
         rpc.RotateSigningKey: rotate_signing_key,
         **EXTENSION_RPC,
         **KEY_RPC,
+        **ROLE_RPC,
+        **GROUP_RPC,
+        **GRANTING_RPC,
     },
     memory_rpc={rpc.Login: login, rpc.ChangePassword: change_password},
     publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT, EXTENSION_EVENTS, *CONSUMERS),

@@ -78,7 +78,7 @@ class Doorman:
             changed = users.with_password(current, password_hash)
             await store.save_user(work.tx, changed)
             await store.forget_attempts(work.tx, key_digest(user.name))
-            entries.put_user(work, changed)
+            await entries.put_user(work, changed)
             work.say(PasswordChanged(user_id=user.id, name=user.name, actor=user.id))
         await self._published(work.written)
         return Done()

@@ -43,9 +43,15 @@ UNION ALL SELECT r.digest FROM rotated_secrets r JOIN api_keys k ON k.id = r.key
           WHERE r.counts_until > now() AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
 UNION ALL SELECT 'user.' || id FROM users WHERE disabled_at IS NULL
 UNION ALL SELECT 'signing.' || kid FROM signing_keys WHERE retires_at IS NULL OR retires_at > now()
+UNION ALL SELECT 'role.' || CASE project WHEN '*' THEN 'ALL' ELSE project END || '.' || name FROM custom_roles
 """
 # Keys by digest that still count, held, so that a revoke comes before or after but not in between.
 LOCK_ACTIVE = f"SELECT {COLUMNS} FROM api_keys WHERE digest = ANY($1) AND revoked_at IS NULL ORDER BY id FOR UPDATE"
+# The same by their ids.
+LOCK_ACTIVE_IDS = f"""
+SELECT {COLUMNS} FROM api_keys WHERE id = ANY($1) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+ORDER BY id FOR UPDATE
+"""
 
 USER_COLUMNS = "id, project, name, roles, password_hash, epoch, created_by, created_at, disabled_at"
 # Keep a new user.
@@ -130,6 +136,10 @@ async def active_names(tx: Connection) -> set[str]:
 
 async def lock_active(tx: Connection, digests: Sequence[str]) -> list[ApiKey]:
     return [key_of(row) for row in await tx.fetch(LOCK_ACTIVE, list(digests))]
+
+
+async def lock_active_ids(tx: Connection, ids: Sequence[str]) -> list[ApiKey]:
+    return [key_of(row) for row in await tx.fetch(LOCK_ACTIVE_IDS, list(ids))]
 
 
 def _user(row: asyncpg.Record) -> User:

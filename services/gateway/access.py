@@ -9,6 +9,7 @@ from services.gateway.credentials import CredentialCache, Principal
 from services.gateway.tokens import LONGEST_TOKEN, Tokens
 from shared.credentials import key_digest
 from shared.errors import Forbidden, Unauthenticated, Unavailable
+from shared.grants import NO_MODEL, HeldGrant
 from shared.keys import KEY_PREFIX, is_mistyped
 from shared.permissions import Permission
 from shared.tokens import user_name
@@ -49,8 +50,8 @@ class Gatekeeper:
             claims = self._tokens.read(token)
         except Unauthenticated as error:
             raise _refused("token", error.message) from None
-        user = self._cache.find(user_name(claims.sub))
-        if user is None or user.project != claims.project or (user.epoch or 0) > claims.epoch:
+        user = self._cache.find(user_name(claims.sub), claims.project)
+        if user is None or (user.epoch or 0) > claims.epoch:
             raise _refused("ended", "this session has ended: log in again")
         return replace(user, expires=claims.exp, epoch=claims.epoch)
 
@@ -63,21 +64,45 @@ class Gatekeeper:
             raise Unavailable(f"the keys that sign tokens are not known now: {problem}")
         return [key.document for key in self._cache.signing_keys()]
 
+    def known(self, name: str, project: str) -> Principal | None:
+        """Who has this entry of the bucket, working in a project; None for who counts no more."""
+        found = self._cache.find(name, project)
+        return None if found is None or (found.expires is not None and found.expires <= time.time()) else found
+
     def is_valid(self, principal: Principal) -> bool:
         """Whether the key or the session still counts; for answers that last."""
-        current = self._cache.find(principal.name)
+        current = self._cache.find(principal.name, principal.project)
         if current is None or (current.epoch or 0) > (principal.epoch or 0):
             return False
         return principal.expires is None or principal.expires > time.time()
 
 
-def authorise(principal: Principal, permission: Permission) -> None:
-    """Raises Forbidden when none of the caller's roles grants the permission."""
-    if permission not in principal.permissions:
-        metrics.REFUSED.labels("forbidden").inc()
-        raise Forbidden(f"this needs the permission '{permission.value}', which your roles do not grant")
+def authorise(principal: Principal, permission: Permission, model: str = "", alias: str = "") -> None:
+    """Raises Forbidden when neither a role nor a grant of the caller permits this, with this model and this alias."""
+    if permission in principal.permissions or (
+        principal.held and any(held.allows(permission, model, alias) for held in principal.held)
+    ):
+        if principal.rules is not None:
+            principal.rules.check(permission, model)
+        return
+    metrics.REFUSED.labels("forbidden").inc()
     if principal.rules is not None:
         principal.rules.check_scope(permission)
+    raise Forbidden(refusal(principal, permission, model, alias))
+
+
+def refusal(principal: Principal, permission: Permission, model: str = "", alias: str = "") -> str:
+    """Why somebody may not do this, in a sentence."""
+    needed = f"this needs the permission '{permission.value}', which "
+    limited = [held.grant for held in principal.held if permission in held.permissions]
+    if not limited:
+        return needed + "your roles do not grant"
+    asked = (f"model '{model[:64]}'" if model else NO_MODEL) + (f" and alias '{alias}'" if alias else "")
+    return needed + f"you have for {'; or for '.join(_limits(grant) for grant in limited[:5])}; asked was {asked}"
+
+
+def _limits(grant: HeldGrant) -> str:
+    return f"{grant.condition} (grant {grant.id})"
 
 
 def _bearer(headers: dict[bytes, bytes]) -> str:

@@ -12,6 +12,7 @@ from services.gateway.handlers import HANDLERS
 from services.gateway.limits.limits import Limits
 from services.gateway.limits.shares import Shares
 from services.gateway.limits.uses import Uses
+from services.gateway.metering import Meter
 from services.gateway.open_inference.bodies import InferenceBodies
 from services.gateway.open_inference.data_plane import DataPlane
 from services.gateway.open_inference.deferral import Deferral
@@ -49,11 +50,12 @@ def build() -> Service:
     shares = Shares(service.bus, uses.want)
     uses.learn = shares.learn
     limits = Limits(settings, shares, uses)
-    protocol = InferenceProtocol(inference.routes(), gatekeeper, limits)
+    meter = Meter(service.bus, cache, settings.usage_seconds)
+    protocol = InferenceProtocol(inference.routes(), gatekeeper, limits, meter)
     ops = OpsPorts(settings.ops_urls)
     phonemes = Phonemes()
     edges = Edges(service.bus, gatekeeper, followers, *readers, uploads, ops, deferred, Predictor(protocol), phonemes)
-    control = ControlEdge(control_app(edges), gatekeeper, limits)
+    control = ControlEdge(control_app(edges), gatekeeper, limits, meter)
     server = HttpServer(settings, Edge(control, protocol), followers)
     service.handle(HANDLERS, None)
     service.add_loop("http", server.serve, early=True)
@@ -62,6 +64,7 @@ def build() -> Service:
     service.add_loop("limits", shares.run)
     service.add_loop("uses of keys", uses.run)
     service.add_loop("claims", bodies.sweep)
+    service.add_loop("metering", meter.run)
     service.add_check("data plane", plane.problem)
     service.add_check("credentials", cache.report)
     closing: list[Loop] = [server.close]
@@ -69,6 +72,7 @@ def build() -> Service:
         closing.append(_serve_grpc(service, settings, protocol))
     service.add_closing(partial(_close_all, closing))
     service.add_closing(limits.close)
+    service.add_closing(meter.publish)
     service.add_closing(plane.close)
     service.add_closing(phonemes.close)
     return service

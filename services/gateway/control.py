@@ -15,6 +15,7 @@ from services.gateway.bodies import read_body, replayed
 from services.gateway.caller import Edges
 from services.gateway.credentials import ANONYMOUS, Principal
 from services.gateway.limits.limits import Limits
+from services.gateway.metering import API, Meter
 from services.gateway.mlflow import artifacts, tracking
 from services.gateway.mlflow import models as mlflow_models
 from services.gateway.routes import (
@@ -28,6 +29,8 @@ from services.gateway.routes import (
     deployments,
     events,
     extensions,
+    grants,
+    groups,
     indexes,
     inferences,
     insight,
@@ -37,12 +40,15 @@ from services.gateway.routes import (
     openai,
     operators,
     optimisations,
+    permissions,
     pipelines,
     predict,
+    roles,
     schedules,
     tasks,
     trainings,
     uploads,
+    usage,
     users,
     webhooks,
 )
@@ -73,7 +79,8 @@ THEMES = (
         models,
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
-    *(insight, deployments, events, dead_letters, audit, keys, users, extensions, operators),
+    *(insight, deployments, events, dead_letters, audit, usage, keys, users),
+    *(permissions, roles, groups, grants, extensions, operators),
 )
 
 
@@ -106,7 +113,7 @@ class Sender:
     def __init__(self, send: Send, correlation_id: str) -> None:
         self._send = send
         self._headers = [(b"x-correlation-id", correlation_id.encode()), (b"x-content-type-options", b"nosniff")]
-        self.status = 0
+        self.status = self.size = 0
 
     def add(self, headers: list[tuple[bytes, bytes]]) -> None:
         self._headers += headers
@@ -115,15 +122,17 @@ class Sender:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": [*message["headers"], *self._headers]}
+        else:
+            self.size += len(message.get("body", b""))
         await self._send(message)
 
 
 class ControlEdge:
     """What happens around every request of the control API; who has no key sees public paths only."""
 
-    def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper, limits: Limits, meter: Meter) -> None:
         self._app = app
-        self._gatekeeper, self._limits = gatekeeper, limits
+        self._gatekeeper, self._limits, self._meter = gatekeeper, limits, meter
         self._sockets = Sockets(app, gatekeeper, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,7 +152,10 @@ class ControlEdge:
             await self._answer(scope, receive, sender, headers)
             route = _route_of(scope)
             _describe(span, scope["method"], route, sender.status)
-        metrics.HTTP_SECONDS.observe((route, scope["method"], sender.status), time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        metrics.HTTP_SECONDS.observe((route, scope["method"], sender.status), seconds)
+        caller, taken = scope["state"].get("principal", ANONYMOUS), int(headers.get(b"content-length", b"0"))
+        self._meter.count(caller, "", API, sender.status, seconds, taken, sender.size)
 
     def _principal(self, path: str, headers: dict[bytes, bytes]) -> Principal:
         if path in PUBLIC_PATHS:

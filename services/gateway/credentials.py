@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -19,12 +19,15 @@ from nats.js.api import StreamInfo
 
 from services.gateway import metrics
 from services.gateway.limits.rules import Rules
+from services.gateway.rights import Held, RoleBook, rights_of
 from shared import observe
 from shared.bus import Bus
 from shared.credentials import Credential
 from shared.errors import Unavailable
+from shared.grants import EVERYWHERE, ROLE, HeldGrant, RoleEntry
 from shared.names import DEFAULT_PROJECT
-from shared.permissions import Permission, granted
+from shared.permissions import Permission, Role, granted
+from shared.quotas import QUOTA, ProjectState, UsedUp, quota_name
 from shared.reading import Stored, StreamReader
 from shared.streams import CHANGED_SUBJECT, CREDENTIAL_SUBJECT, CREDENTIALS, REVOKED_SUBJECT
 from shared.tokens import ALGORITHM, SIGNING_KEY, PublicJwk, signing_key_name
@@ -43,7 +46,11 @@ class PublicKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The owner of an API key, or a user, and what it may do. `name` is the entry's in the bucket."""
+    """The owner of an API key, or a user, and what it may do. `name` is the entry's in the bucket.
+
+    `permissions` need no look further; `held` are the grants that count, of which some may have conditions. Both count
+    `until` a time, and as long as the `edition` of the roles is the same.
+    """
 
     name: str
     key_id: str
@@ -51,16 +58,45 @@ class Principal:
     permissions: frozenset[Permission]
     expires: float | None = None
     epoch: int | None = None
+    roles: tuple[Role, ...] = ()
+    grants: tuple[HeldGrant, ...] = ()
+    held: tuple[Held, ...] = ()
+    edition: int = -1
+    until: float = 0.0
     rules: Rules | None = None
 
     @classmethod
     def of(cls, name: str, credential: Credential) -> "Principal":
         expires = credential.expires_at.timestamp() if credential.expires_at else None
-        permissions, rules = granted(credential.roles), Rules.of(credential)
-        return cls(name, credential.key_id, credential.project, permissions, expires, credential.epoch, rules)
+        rules, permissions = Rules.of(credential), granted(credential.roles)
+        who = (name, credential.key_id, credential.project, rules.within(permissions) if rules else permissions)
+        return cls(*who, expires, credential.epoch, credential.roles, credential.grants, rules=rules)
+
+    def working_in(self, project: str) -> "Principal | None":
+        """The same in another project, where the roles do not count; None without a grant that may count there."""
+        if project == self.project:
+            return self
+        if not any(grant.project in (project, EVERYWHERE) for grant in self.grants):
+            return None
+        return replace(self, project=project, permissions=frozenset(), roles=(), edition=-1)
 
 
-Entry = Principal | PublicKey
+@dataclass(frozen=True, slots=True)
+class CustomRole:
+    """A custom role, under its entry's name in the bucket."""
+
+    name: str
+    entry: RoleEntry
+
+
+class UsedUpQuotas(NamedTuple):
+    """The quotas that refuse predictions of a project now. `name` is the entry's in the bucket."""
+
+    name: str
+    quotas: tuple[UsedUp, ...]
+
+
+Entry = Principal | PublicKey | CustomRole | UsedUpQuotas
 ANONYMOUS = Principal("", "", DEFAULT_PROJECT, frozenset())
 
 
@@ -72,10 +108,38 @@ class CredentialCache:
         self._clock = clock
         self._checked: float | None = None
         self._entries: dict[str, Entry] = {}
+        self._roles = RoleBook()
 
-    def find(self, name: str) -> Principal | None:
+    def find(self, name: str, project: str = "") -> Principal | None:
+        """Who has this entry, with what counts now; in another project than that of the entry where one is named."""
         found = self._entries.get(name)
-        return found if isinstance(found, Principal) else None
+        if not isinstance(found, Principal):
+            return None
+        if project and project != found.project:
+            elsewhere = found.working_in(project)
+            return None if elsewhere is None else self._resolved(elsewhere, time.time())
+        return self._current(found) if found.grants else found
+
+    def _current(self, principal: Principal) -> Principal:
+        now = time.time()
+        if principal.edition == self._roles.edition and now < principal.until:
+            return principal
+        resolved = self._resolved(principal, now)
+        self._entries[principal.name] = resolved
+        return resolved
+
+    def _resolved(self, principal: Principal, now: float) -> Principal:
+        own, permissions = granted(principal.roles), self._roles.permissions
+        found = rights_of(own, principal.grants, principal.project, now, permissions)
+        edition = self._roles.edition
+        if (rules := principal.rules) is not None:
+            held = tuple(Held(each.grant, rules.within(each.permissions)) for each in found.held)
+            found = found._replace(free=rules.within(found.free), held=held)
+        return replace(principal, permissions=found.free, held=found.held, until=found.until, edition=edition)
+
+    def used_up(self, project: str) -> tuple[UsedUp, ...]:
+        found = self._entries.get(quota_name(project))
+        return found.quotas if isinstance(found, UsedUpQuotas) else ()
 
     def signing_key(self, kid: str) -> PublicKey | None:
         found = self._entries.get(signing_key_name(kid))
@@ -86,12 +150,19 @@ class CredentialCache:
 
     def put(self, entry: Entry) -> None:
         self._entries[entry.name] = entry
+        if isinstance(entry, CustomRole):
+            self._roles.put(entry.entry.project, entry.entry.name, entry.entry.known())
 
     def remove(self, name: str) -> None:
-        self._entries.pop(name, None)
+        gone = self._entries.pop(name, None)
+        if isinstance(gone, CustomRole):
+            self._roles.remove(gone.entry.project, gone.entry.name)
 
     def replace(self, entries: dict[str, Entry]) -> None:
-        self._entries = entries
+        self._entries = {}
+        self._roles.clear()
+        for entry in entries.values():
+            self.put(entry)
 
     def confirm(self) -> None:
         """What is here equals the bucket now."""
@@ -197,6 +268,10 @@ def _entry(stored: Stored) -> Entry | None:
     try:
         if name.startswith(f"{SIGNING_KEY}."):
             return _public_key(name, stored.data)
+        if name.startswith(f"{QUOTA}."):
+            return UsedUpQuotas(name, ProjectState.model_validate_json(stored.data).used_up)
+        if name.startswith(f"{ROLE}."):
+            return CustomRole(name, RoleEntry.model_validate_json(stored.data))
         return Principal.of(name, Credential.model_validate_json(stored.data))
     except (ValueError, jwt.PyJWTError) as error:
         observe.log().error("unreadable entry refused", sequence=stored.sequence, error=type(error).__name__)

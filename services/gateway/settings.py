@@ -43,6 +43,7 @@ class Settings(ServiceSettings):
     max_followers: int = Field(default=100, ge=1, description="event streams open at once")
     ops_urls: dict[Slug, OpsUrl] = Field(default={}, description="ops ports by service; no other is ever asked")
     credentials_stale_seconds: float = Field(default=5, gt=0)
+    usage_seconds: float = Field(default=5, gt=0, description="between two tellings of what was used")
     upload_bytes: int = Field(default=256 * 1024**2, ge=1, description="size of a file that somebody brings")
     upload_seconds: float = Field(default=300, gt=0)
     max_uploads: int = Field(default=2, ge=1, description="files that come in at once")

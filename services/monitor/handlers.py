@@ -12,9 +12,12 @@ from services.monitor.engine import Host
 from services.monitor.forecasting.domain import GOES_ON, forecast_of, with_forecast
 from services.monitor.forecasting.forecasts import Forecasts
 from services.monitor.history.handlers import HISTORY_RPC
+from services.monitor.quotas.handlers import QUOTA_RPC
 from services.monitor.rows import event_row, task_row
 from services.monitor.tracing.handlers import TRACE_RPC
+from services.monitor.usage.handlers import USAGE_RPC, count_attempt, on_usage_counted
 from shared import observe
+from shared.credentials import credential_subject
 from shared.envelope import Envelope
 from shared.events import EVENTS
 from shared.events.alarms import BusAccessDenied
@@ -22,7 +25,9 @@ from shared.events.base import Event
 from shared.events.bus import AuditAdvanced
 from shared.events.predictions import PredictionsLogged
 from shared.events.tasks import TaskChanged
+from shared.events.usage import UsageCounted
 from shared.handlers import EventHandler, Handlers
+from shared.quotas import quota_name
 from shared.reading import StreamReader
 from shared.rpc.monitor import (
     Forecast,
@@ -87,6 +92,7 @@ async def on_task_changed(event: TaskChanged, work: Work) -> None:
     envelope, at = _heard(work)
     row = task_row(event, envelope.sequence, work.project, work.context.correlation_id, at)
     work.together(store.project_tasks, row)
+    count_attempt(event, work, at)
 
 
 async def on_predictions_logged(event: PredictionsLogged, work: Work) -> None:
@@ -136,6 +142,7 @@ OWN_WAYS: dict[type[Event], EventHandler] = {
     BusAccessDenied: on_bus_access_denied,
     PredictionsLogged: on_predictions_logged,
     TaskChanged: on_task_changed,
+    UsageCounted: on_usage_counted,
 }
 HANDLERS = Handlers(
     "monitor",
@@ -151,10 +158,12 @@ HANDLERS = Handlers(
         **TRACE_RPC,
         **DEAD_LETTER_RPC,
         **AUDIT_RPC,
+        **USAGE_RPC,
+        **QUOTA_RPC,
     },
     memory_rpc={GetHostMetrics: get_host_metrics},
     asks=(GetQueues.subject(),),
-    publishes=(retry_subject("*"),),
+    publishes=(retry_subject("*"), credential_subject(quota_name("*"))),
     reads=("DLQ", "EVT"),
     in_batches=True,
 )

@@ -15,4 +15,5 @@ class Settings(ServiceSettings):
     timeline_days: float = Field(default=30, gt=0)
     dead_letter_days: float = Field(default=90, gt=0)
     prune_seconds: float = Field(default=600, gt=0)
+    quota_seconds: float = Field(default=2, gt=0, description="between two looks at what projects have used")
     host_seconds: float = Field(default=2, gt=0)

@@ -7,11 +7,12 @@ from library.base import Model
 from services.trainer import store
 from services.trainer.acceptance import accept_optimisation, accept_training
 from services.trainer.admission.desk import decide, queues
-from services.trainer.domain import KIND, alike, brought, ordered
+from services.trainer.domain import KIND, OPTIMISE, alike, brought, ordered
 from services.trainer.looking import LOOKING_RPC
 from services.trainer.parts import Parts, Work
 from services.trainer.pipelines.handlers import PIPELINE_RPC, TOLD, keep_fact
 from services.trainer.preparation import PrepareJob
+from services.trainer.quotas import check_quota
 from services.trainer.runs.handlers import RUN_RPC
 from services.trainer.schedules.handlers import SCHEDULE_RPC, TRIGGERS, on_trigger
 from services.trainer.tuning.handlers import TUNING_RPC
@@ -37,6 +38,7 @@ from shared.rpc.trainer import (
     SubmitTask,
     TaskAccepted,
 )
+from shared.rpc.usage import CheckTaskQuota
 from shared.tasks import store as tasks
 from shared.tasks.handlers import TASK_RPC
 from shared.tasks.run import accept
@@ -44,6 +46,7 @@ from shared.tasks.store import new_task_id
 
 
 async def submit_task(request: SubmitTask, work: Work) -> TaskAccepted:
+    await check_quota(work, KIND)
     task = await accept_training(work, new_task_id(KIND), request)
     return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
 
@@ -67,6 +70,7 @@ async def on_train_model(command: TrainModel, work: Work) -> None:
     if not command.request_id:
         raise InvalidInput("a command needs a request_id, which makes its repeat harmless", field="request_id")
     task_id = new_task_id(KIND)
+    await check_quota(work, KIND)
     if await store.take_request(work.tx, work.project, command.request_id, task_id):
         await accept_training(work, task_id, ordered(command))
 
@@ -79,6 +83,7 @@ async def on_happened(event: Event, work: Work) -> None:
 
 
 async def submit_dataset(request: SubmitDataset, work: Work) -> TaskAccepted:
+    await check_quota(work, PrepareJob.kind)
     made = brought(request.name, request.like, request.digest, request.format)
     task = await accept(work, PrepareJob.kind, "", made.model_dump(mode="json"))
     work.then(work.parts.runner.wake)
@@ -86,6 +91,7 @@ async def submit_dataset(request: SubmitDataset, work: Work) -> TaskAccepted:
 
 
 async def submit_optimisation(request: SubmitOptimisation, work: Work) -> TaskAccepted:
+    await check_quota(work, OPTIMISE)
     task = await accept_optimisation(work, request)
     return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
 
@@ -139,6 +145,7 @@ HANDLERS = Handlers(
     },
     memory_rpc={ListLibrary: list_library},
     asks=(
+        CheckTaskQuota.subject(),
         GetDataset.subject(),
         GetVersion.subject(),
         RegisterDataset.subject(),

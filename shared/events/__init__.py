@@ -10,8 +10,10 @@ from shared.events import (
     models,
     pipelines,
     predictions,
+    quotas,
     tasks,
     training,
+    usage,
 )
 from shared.events.base import Event, events_of
 
@@ -27,12 +29,14 @@ DOMAINS: dict[str, tuple[str, ...]] = {
     "tasks": ("trainer", "evaluator", "inference"),
     "predictions": ("inference",),
     "bus": ("monitor",),
+    "usage": ("gateway",),
+    "quotas": ("monitor",),
     "alarms": (EVERY_SERVICE,),
 }
 
 _MODULES = (
     *(identity, models, training, pipelines, deployment, inference, evaluation),
-    *(tasks, predictions, bus, alarms),
+    *(tasks, predictions, bus, usage, quotas, alarms),
 )
 EVENTS: dict[str, type[Event]] = {event.type_name(): event for module in _MODULES for event in events_of(module)}
 

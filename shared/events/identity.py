@@ -141,3 +141,106 @@ class ExtensionDeleted(Event):
     extension_id: str = ""
     name: str = ""
     actor: str = ""
+
+
+class RoleCreated(Event):
+    """A role can be granted, in a project or ('*') everywhere."""
+
+    about: ClassVar[str] = "name"
+    audited: ClassVar[bool] = True
+    name: str = ""
+    scope: str = ""
+    permissions: tuple[str, ...] = ()
+    actor: str = ""
+
+
+class RoleChanged(Event):
+    """A role permits this from now on, also to who has it."""
+
+    about: ClassVar[str] = "name"
+    audited: ClassVar[bool] = True
+    name: str = ""
+    scope: str = ""
+    permissions: tuple[str, ...] = ()
+    actor: str = ""
+
+
+class RoleDeleted(Event):
+    """A role that nobody had can be granted no more."""
+
+    about: ClassVar[str] = "name"
+    audited: ClassVar[bool] = True
+    name: str = ""
+    scope: str = ""
+    actor: str = ""
+
+
+class GroupCreated(Event):
+    """There is a group of users."""
+
+    about: ClassVar[str] = "group_id"
+    audited: ClassVar[bool] = True
+    group_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class GroupDeleted(Event):
+    """There is no such group any more, and what was granted to it counts no more."""
+
+    about: ClassVar[str] = "group_id"
+    audited: ClassVar[bool] = True
+    group_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class GroupMemberAdded(Event):
+    """A user has what is granted to the group."""
+
+    about: ClassVar[str] = "group_id"
+    audited: ClassVar[bool] = True
+    group_id: str = ""
+    name: str = ""
+    user_id: str = ""
+    actor: str = ""
+
+
+class GroupMemberRemoved(Event):
+    """A user has no more what is granted to the group."""
+
+    about: ClassVar[str] = "group_id"
+    audited: ClassVar[bool] = True
+    group_id: str = ""
+    name: str = ""
+    user_id: str = ""
+    actor: str = ""
+
+
+class GrantAdded(Event):
+    """Somebody has a role, in a project or ('*') everywhere, maybe until a time, or for some models or aliases."""
+
+    about: ClassVar[str] = "grant_id"
+    audited: ClassVar[bool] = True
+    grant_id: str = ""
+    role: str = ""
+    scope: str = ""
+    subject_kind: str = ""
+    subject_id: str = ""
+    ends_at: Timestamp | None = None
+    models: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    actor: str = ""
+
+
+class GrantRevoked(Event):
+    """A grant counts no more."""
+
+    about: ClassVar[str] = "grant_id"
+    audited: ClassVar[bool] = True
+    grant_id: str = ""
+    role: str = ""
+    scope: str = ""
+    subject_kind: str = ""
+    subject_id: str = ""
+    actor: str = ""

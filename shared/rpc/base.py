@@ -1,5 +1,6 @@
 """Request: a question or an order to one service, answered with its reply model over `rpc.<service>.<verb>`."""
 
+import sys
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict
@@ -39,7 +40,9 @@ class Request(BaseModel, Generic[Reply_co]):
 
     @classmethod
     def service(cls) -> str:
-        return cls.__module__.rpartition(".")[2]
+        """The module's SERVICE, or else its name."""
+        named: str | None = getattr(sys.modules[cls.__module__], "SERVICE", None)
+        return named or cls.__module__.rpartition(".")[2]
 
     @classmethod
     def subject(cls, service: str | None = None) -> str:

@@ -6,9 +6,10 @@ import pytest
 
 from deploy.catalogue import catalogue_page, own_members
 from deploy.graph import graph_page
+from deploy.permissions_page import permissions_page
 from deploy.provision import declarations
 from deploy.readmes import LISTS, corrected, listed, truth
-from deploy.reference import CATALOGUE, GRAPH, bus_page, settings_page
+from deploy.reference import CATALOGUE, GRAPH, PERMISSIONS_PAGE, bus_page, settings_page
 from shared.events import EVENTS
 from shared.streams import SERVICES, Declaration
 from tests.contract.tree import ROOT
@@ -33,6 +34,11 @@ def test_the_graph_can_be_drawn_and_leaves_nobody_out() -> None:
 def test_the_catalogue_is_fresh() -> None:
     fresh = "\n".join(catalogue_page()).rstrip("\n") + "\n"
     assert CATALOGUE.read_text() == fresh, "run ./justw docs and commit docs/library.md"
+
+
+def test_the_table_of_permissions_is_fresh() -> None:
+    fresh = "\n".join(permissions_page()).rstrip("\n") + "\n"
+    assert PERMISSIONS_PAGE.read_text() == fresh, "run ./justw docs and commit docs/permissions.md"
 
 
 def test_the_catalogue_shows_each_member_once() -> None:

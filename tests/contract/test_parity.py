@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import shared.commands.trainer
-from shared.events import EVENTS, common, predictions
+from shared.events import EVENTS, common, predictions, quotas, usage
 from shared.events.base import Command, Message
 from shared.names import snake
 
@@ -31,6 +31,8 @@ MESSAGES = {
     },
     "aimass.predictions.v1.Prediction": predictions.Prediction,
     "aimass.predictions.v1.PredictionColumns": predictions.PredictionColumns,
+    "aimass.usage.v1.UsageCount": usage.UsageCount,
+    "aimass.quotas.v1.QuotaLimit": quotas.QuotaLimit,
     **{
         kind.type_name(): kind
         for _, kind in inspect.getmembers(shared.commands.trainer, inspect.isclass)

@@ -1,6 +1,6 @@
 """The golden matrix of roles and permissions: every grant shows in review."""
 
-from shared.permissions import GRANTS, Permission, Role
+from shared.permissions import DESCRIPTIONS, GRANTS, Permission, Role
 
 ADMIN, ENGINEER, OPERATOR, VIEWER = Role.ADMIN, Role.ENGINEER, Role.OPERATOR, Role.VIEWER
 
@@ -26,11 +26,18 @@ GOLDEN: dict[Permission, set[Role]] = {
     Permission.METRICS_READ: {ADMIN, ENGINEER, OPERATOR, VIEWER},
     Permission.OPS_READ: {ADMIN, ENGINEER, OPERATOR},
     Permission.AUDIT_READ: {ADMIN},
+    Permission.USAGE_READ: {ADMIN, ENGINEER, OPERATOR, VIEWER},
+    Permission.PRICES_MANAGE: {ADMIN},
+    Permission.QUOTAS_MANAGE: {ADMIN},
     Permission.INFER: {ADMIN, ENGINEER, OPERATOR},
     Permission.KEYS_MANAGE: {ADMIN},
     Permission.USERS_MANAGE: {ADMIN},
     Permission.PASSWORD_CHANGE: {ADMIN, ENGINEER, OPERATOR, VIEWER},
 }
+
+
+def test_each_permission_says_what_it_is_for() -> None:
+    assert set(DESCRIPTIONS) == set(Permission)
 
 
 def test_the_table_grants_what_was_reviewed() -> None:

@@ -5,12 +5,14 @@ import typing
 from pathlib import Path
 
 import pytest
-from aimass import extensions, insight, operating, people, pipelines, scheduling, searching, tuning, types
+from aimass import extensions, granting, insight, operating, people, pipelines, scheduling, searching, tuning, types
+from aimass import usage as sdk_usage
 from pydantic import BaseModel
 
-from services.gateway.routes import predict, users
+from services.gateway.routes import permissions, predict, users
 from services.gateway.routes.logs import LogLine
-from shared.rpc import auth, evaluator, inference, monitor, registry, tasks, trainer
+from shared.grants import Condition
+from shared.rpc import auth, evaluator, grants, inference, monitor, registry, tasks, trainer, usage
 from shared.rpc import pipelines as rpc_pipelines
 
 SDK = Path(__file__).resolve().parents[2] / "sdk" / "aimass"
@@ -59,6 +61,18 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (extensions.Credentials, auth.ExtensionCredentials),
     (extensions.Lag, auth.Lag),
     (people.Me, users.Me),
+    (sdk_usage.UsageRow, usage.UsageRow),
+    (sdk_usage.PriceList, usage.PriceList),
+    (sdk_usage.Invoice, usage.Invoice),
+    (sdk_usage.InvoiceLine, usage.InvoiceLine),
+    (sdk_usage.Quota, usage.QuotaView),
+    (granting.Permission, permissions.PermissionView),
+    (granting.Source, permissions.Source),
+    (granting.Verdict, permissions.Verdict),
+    (granting.Role, grants.RoleView),
+    (granting.Group, grants.GroupView),
+    (granting.Grant, grants.GrantView),
+    (granting.Condition, Condition),
     (scheduling.Schedule, trainer.ScheduleView),
     (pipelines.Pipeline, rpc_pipelines.PipelineView),
     (pipelines.Step, rpc_pipelines.StepView),

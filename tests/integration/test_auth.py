@@ -33,6 +33,7 @@ from shared.tokens import signing_key_name, user_name
 
 DEADLINE = 60
 ADMIN = Context(actor="key-of-admin")
+NAME_ADMIN = "UPDATE api_keys SET id = $1 WHERE name = 'first admin key'"
 
 
 @pytest.fixture
@@ -73,6 +74,9 @@ def start(
         service = build()
         task = asyncio.create_task(service.run())
         await until(lambda: task.done() or not service.readiness.problems())
+        if service.database and not task.done():
+            async with service.database.connection() as connection:
+                await connection.execute(NAME_ADMIN, ADMIN.actor)
         yield service
         service.stop()
         await task

@@ -16,6 +16,7 @@ from deploy.embedded.testing_servers import PostgresServer
 from services.gateway.control import BODY_LIMIT
 from shared.names import new_id
 from tests.conftest import fresh_database
+from tests.integration.good_bodies import BODIES, OTHERWISE_REFUSED
 from tests.integration.whole_gateway import MODEL, Whole, whole_gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -32,6 +33,7 @@ UNKNOWN = {
     "inference_id": new_id(),
     "key_id": new_id(),
     "user_id": new_id(),
+    "grant_id": new_id(),
     "page": "status",
     "letter_id": "registry-EVT-17",
     "id": new_id(),
@@ -74,38 +76,6 @@ NAMES = st.one_of(st.sampled_from(HOSTILE), st.text(min_size=1, max_size=300).fi
 VALUES = st.recursive(st.sampled_from(NASTY), lambda inner: st.lists(inner, max_size=3), max_leaves=4)
 PIXELS = {"name": "pixels", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
 READ_TOO = ("", "text/plain")
-LOGIN = "POST /api/v1/login"
-PASSWORD = "PUT /api/v1/me/password"
-OTHERWISE_REFUSED = {LOGIN: (401, 429), PASSWORD: (403,)}
-BODIES: dict[str, dict[str, Any]] = {
-    "POST /api/v1/tasks": {"kind": "train", "model": "unknown"},
-    "POST /api/v1/dead-letter-replays": {"service": "unknown"},
-    "POST /api/v1/dead-letters/{letter_id}/discard": {"reason": "nobody wants it"},
-    "POST /api/v1/tasks/{task_id}/clone": {"config": {}},
-    "PATCH /api/v1/tasks/{task_id}": {"remark": "a remark"},
-    "POST /api/v1/pipelines": {"steps": [{"name": "train", "kind": "train", "model": "unknown"}]},
-    "POST /api/v1/pipelines/{pipeline_id}/clone": {"steps": {"train": {"config": {}}}},
-    "PUT /api/v1/schedules/{name}": {"cron": "0 3 * * *", "task": {"kind": "train", "model": "unknown"}},
-    "PUT /api/v1/models/{model}/aliases/{alias}": {"version": 1},
-    "PUT /api/v1/models/{model}/resources": {"instances_max": 2, "pinned": True},
-    "PATCH /api/v1/models/{model}": {"archived": True},
-    "PATCH /api/v1/models/{model}/versions/{version}": {"archived": True},
-    "POST /api/v1/api-keys": {"name": "n", "roles": ["viewer"]},
-    "POST /api/v1/api-keys/{key_id}/rotate": {"overlap_seconds": 60},
-    "POST /api/v1/extensions": {"name": "n", "hears": ["VersionPromoted"]},
-    "PATCH /api/v1/extensions/{name}": {"disabled": True},
-    "POST /api/v1/webhooks": {"name": "n", "url": "https://example.com/"},
-    "POST /api/v1/users": {"name": "ada", "roles": ["viewer"]},
-    "PATCH /api/v1/users/{user_id}": {"roles": ["viewer"]},
-    LOGIN: {"name": "nobody", "password": "a password of nobody"},
-    PASSWORD: {"current_password": "one", "new_password": "a password of nobody"},
-    "POST /api/v1/artifacts/collection": {"dry_run": True},
-    "POST /api/v1/predict/{model}": {"items": [[1, 2]]},
-    "POST /api/v1/predict/{model}/versions/{version}": {"items": [{"pixels": [1, 2]}]},
-    "POST /v1/embeddings": {"model": "unknown", "input": "a text"},
-    "POST /v1/audio/speech": {"model": "unknown", "input": "a text", "voice": "joe"},
-    "POST /api/v1/models/{model}/versions/{version}/optimisations": {"how": {"method": "graph"}},
-}
 
 
 class Operation(NamedTuple):

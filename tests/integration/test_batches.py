@@ -104,7 +104,8 @@ async def house(
         bodies = BodyStore(settings.artifacts_url, settings.home_dir)
         runner.add(BatchJob(Caller(service.bus, bodies, settings), settings))
         nobody: Any = None
-        parts = Parts(Routing(), nobody, nobody, nobody, nobody, nobody, runner, nobody, service.bus, settings)
+        within = (nobody, nobody, runner, nobody, service.bus, settings, nobody)
+        parts = Parts(Routing(), nobody, nobody, nobody, *within)
         service.handle(HANDLERS, parts)
         service.add_loop("tasks", runner.run)
         service.add_closing(runner.drain)

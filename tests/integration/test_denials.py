@@ -40,7 +40,7 @@ SAYS = {
     "trainer": ("training", "pipelines", "tasks"),
     "inference": ("deployment", "inference", "predictions", "tasks"),
     "evaluator": ("evaluation", "tasks"),
-    "monitor": ("bus",),
+    "monitor": ("bus", "quotas"),
 }
 ASKS = {
     "registry": (
@@ -50,7 +50,7 @@ ASKS = {
     "trainer": (
         *("registry.get_dataset", "registry.get_version", "registry.register_dataset", "registry.promote_version"),
         *("inference.submit_batch", "inference.get_task", "inference.cancel_task"),
-        *("evaluator.get_task", "evaluator.cancel_task"),
+        *("evaluator.get_task", "evaluator.cancel_task", "monitor.check_task_quota"),
     ),
     "inference": (
         *("registry.get_dataset", "registry.get_model"),
@@ -65,7 +65,7 @@ CONSUMES = {
     "trainer": ("EVT", "CMD", "RETRY"),
     "inference": ("EVT", "RETRY"),
     "evaluator": ("EVT", "RETRY"),
-    "monitor": ("EVT", "PRED", "RETRY"),
+    "monitor": ("EVT", "PRED", "USAGE", "RETRY"),
     EXTENSION: ("EVT",),
 }
 READS = {
@@ -75,15 +75,21 @@ READS = {
 }
 FURTHER = {
     "auth": (
-        *("auth.revoked", "auth.changed", "$KV.credentials.x", "evt.default.ext-x.v1.said"),
+        *(
+            "auth.revoked",
+            "auth.changed",
+            "$KV.credentials.x",
+            "$KV.credentials.quota.default",
+            "evt.default.ext-x.v1.said",
+        ),
         *("$JS.API.CONSUMER.CREATE.EVT.ext:default:x", "$JS.API.CONSUMER.DELETE.EVT.ext:default:x"),
         *("$JS.API.CONSUMER.LIST.EVT", "$JS.API.CONSUMER.INFO.EVT.*"),
         *("$JS.API.CONSUMER.CREATE.EVT.auth", "$JS.API.CONSUMER.DELETE.EVT.auth"),
     ),
     "inference": ("infer.default.m", "inferred.gateway.x", "infer.default.m.withdrawn"),
     "evaluator": ("infer.default.m", "infer.default.m.withdrawn"),
-    "gateway": ("infer.default.m", "infer.default.m.withdrawn"),
-    "monitor": tuple(f"retry.{service}" for service in SERVICES),
+    "gateway": ("infer.default.m", "infer.default.m.withdrawn", "usage.default"),
+    "monitor": (*(f"retry.{service}" for service in SERVICES), "$KV.credentials.quota.default"),
     EXTENSION: ("cmd.default.trainer.v1.train_model",),
 }
 LISTENS = {

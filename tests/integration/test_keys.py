@@ -125,3 +125,26 @@ async def test_no_secret_stands_in_a_database_or_a_log(whole: Whole, capfd: pyte
             rows = [row["row"] for row in await connection.fetch(f"SELECT t::text AS row FROM {table} t")]
             assert not [row for row in rows if any(secret in row for secret in secrets)], table
     assert not any(secret in "".join(capfd.readouterr()) for secret in secrets)
+
+
+async def test_what_is_granted_counts_for_the_secret_before_too_and_within_scopes(whole: Whole) -> None:
+    made = await make(whole, scopes=["models:read", "audit:read"])
+    await rotate(whole, made)
+    body = {"role": "admin", "subject_kind": "key", "subject_id": made["id"]}
+    grant = await whole.send("POST", f"{API}/grants", json=body)
+    assert grant.status_code == 201, grant.text
+
+    async def becomes_status(path: str, status: int) -> None:
+        async def is_so() -> bool:
+            return (await whole.send("GET", API + path, headers=bearer(made["secret"]))).status_code == status
+
+        await until(is_so)
+
+    await becomes_status("/audit", 200)
+    mine = (await whole.send("GET", f"{API}/me/permissions", headers=bearer(made["secret"]))).json()["permissions"]
+    assert {found["permission"] for found in mine} == {"models:read", "audit:read"}
+    asked = {"permission": "users:manage", "subject": made["id"]}
+    answer = (await whole.send("POST", f"{API}/permissions/check", json=asked)).json()
+    assert answer["allowed"] is False and "its scopes are" in answer["why"]
+    assert (await whole.send("DELETE", f"{API}/grants/{grant.json()['id']}")).status_code < 300
+    await becomes_status("/audit", 403)

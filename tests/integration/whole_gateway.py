@@ -94,9 +94,8 @@ def inference() -> Service:
     assert service.database
     nobody: Any = None
     searcher = Searcher(service.database, nobody)
-    service.handle(
-        INFERENCE, InferenceParts(Routing(), *[nobody] * 6, searcher, nobody, settings, KeyFile(settings.seal_keys))
-    )
+    keys = KeyFile(settings.seal_keys)
+    service.handle(INFERENCE, InferenceParts(Routing(), *[nobody] * 6, searcher, nobody, settings, keys))
     return service
 
 

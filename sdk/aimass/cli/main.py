@@ -11,8 +11,10 @@ from aimass.cli import (
     deploying,
     exits,
     extending,
+    granting,
     happenings,
     keys,
+    metering,
     models,
     operating,
     pipelines,
@@ -27,15 +29,26 @@ from aimass.cli import (
 from aimass.cli.session import Wanted
 
 COMMANDS = (
-    *(access.login, access.logout, access.whoami),
+    *(access.login, access.logout, access.whoami, granting.can),
     *(models.library, models.data),
     *(training.train, tuning.tune, tuning.study, tasks.tasks, tasks.logs, tasks.metrics, tasks.curves),
     *(tasks.cancel, tasks.pause, tasks.resume, training.clone, training.reproduce, tasks.note),
     *(scheduling.schedule, scheduling.schedules, scheduling.unschedule),
     *(models.models, models.versions, models.promote, deploying.deploy, models.deployments),
     *(predicting.predict, happenings.events, tracing.trace),
+    *(metering.usage, metering.invoice),
 )
-GROUPS = (keys.app, pipelines.app, extending.app, operating.letters, operating.audit)
+GROUPS = (
+    keys.app,
+    granting.roles,
+    granting.groups,
+    granting.grants,
+    pipelines.app,
+    extending.app,
+    operating.letters,
+    operating.audit,
+    metering.quota,
+)
 
 
 class Commands(TyperGroup):

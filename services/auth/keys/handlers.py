@@ -6,6 +6,7 @@ from typing import Any
 from services.auth import entries
 from services.auth import store as stored
 from services.auth.domain import ApiKey
+from services.auth.grants import desk
 from services.auth.keys import domain, store
 from shared.events.identity import ApiKeyRotated
 from shared.handlers import RpcHandler
@@ -20,11 +21,12 @@ from shared.work import Work
 async def rotate_api_key(request: rpc.RotateApiKey, work: Work[Any]) -> ApiKeyCreated:
     secret, overlap = new_secret(), timedelta(seconds=request.overlap_seconds)
     key = await stored.lock(work.tx, work.project, request.key_id)
+    await desk.check_may_stand_for_key(work, key)
     rotated = domain.rotate(key, secret, datetime.now(UTC), overlap)
     await store.save_rotated(work.tx, rotated.new, rotated.old, rotated.counts_until)
-    entries.put_api_key(work, rotated.new)
+    await entries.put_api_key(work, rotated.new)
     if overlap:
-        entries.put_api_key(work, rotated.old)
+        await entries.put_api_key(work, rotated.old)
         work.then(lambda: work.parts.broadcast(CHANGED_SUBJECT, b""))
     else:
         entries.remove_api_key(work, rotated.old)

@@ -14,11 +14,11 @@ KEEP_ROTATED = "INSERT INTO rotated_secrets (digest, key_id, counts_until) VALUE
 PRUNE_ROTATED = "DELETE FROM rotated_secrets WHERE counts_until < now()"
 # Let no secret before count any more.
 FORGET_ROTATED = "DELETE FROM rotated_secrets WHERE key_id = $1 RETURNING digest"
-# Secrets before, by digest, that still count: each as its key with its own digest and end, held as keys are.
+# Secrets before that still count, by digest or by key: each as its key with its own digest and end, held as keys are.
 LOCK_COUNTING = f"""
 SELECT {COLUMNS}, rotated.old_digest, rotated.counts_until
 FROM (SELECT digest AS old_digest, key_id, counts_until FROM rotated_secrets
-      WHERE digest = ANY($1) AND counts_until > now()) rotated
+      WHERE (digest = ANY($1) OR key_id = ANY($1)) AND counts_until > now()) rotated
 JOIN api_keys ON api_keys.id = rotated.key_id WHERE revoked_at IS NULL ORDER BY id FOR UPDATE OF api_keys
 """
 # When keys were last used.
@@ -49,9 +49,9 @@ async def forget_rotated(tx: Connection, key_id: str) -> list[str]:
     return [row["digest"] for row in await tx.fetch(FORGET_ROTATED, key_id)]
 
 
-async def lock_counting(tx: Connection, digests: Sequence[str]) -> list[ApiKey]:
+async def lock_counting(tx: Connection, names: Sequence[str]) -> list[ApiKey]:
     found = []
-    for row in await tx.fetch(LOCK_COUNTING, list(digests)):
+    for row in await tx.fetch(LOCK_COUNTING, list(names)):
         facts = dict(row)
         digest, until = facts.pop("old_digest"), facts.pop("counts_until")
         found.append(key_of(facts | {"digest": digest, "expires_at": until}))

@@ -33,6 +33,14 @@ class Rules:
         found = cls(scopes, given.models, given.addresses, own, given.daily_requests or 0)
         return None if found == NONE else found
 
+    def within(self, permissions: frozenset[Permission]) -> frozenset[Permission]:
+        return permissions if self.scopes is None else permissions & self.scopes
+
+    def check(self, permission: Permission, model: str) -> None:
+        self.check_scope(permission)
+        if model:
+            self.check_model(model)
+
     def check_scope(self, permission: Permission) -> None:
         """Raises Forbidden for what the key is not for, even where its roles permit it."""
         if self.scopes is not None and permission not in self.scopes:

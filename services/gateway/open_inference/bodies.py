@@ -57,6 +57,7 @@ class InferenceBodies:
     async def _take_whole(self, call: Call, data: bytes, header_length: int | None) -> Body:
         self._check(len(data), header_length)
         _check_header(header_length, len(data))
+        call.input_bytes = len(data)
         if len(data) <= self._most_in_memory(header_length):
             return Body(data, header_length)
         await self._store.keep(frames.request_claim(call.prediction_id), data)
@@ -87,6 +88,7 @@ class InferenceBodies:
             more = message.get("more_body", False)
             yield chunk
         _check_header(header_length, size)
+        call.input_bytes = size
 
     def _most_in_memory(self, header_length: int | None) -> int:
         """JSON goes over the bus as long as it can, since all of it must be at hand to be understood."""

@@ -18,6 +18,7 @@ from services.gateway.access import Gatekeeper, authorise
 from services.gateway.corked import WHOLE, CancelledWhenGone, respond
 from services.gateway.credentials import ANONYMOUS, Principal
 from services.gateway.limits.limits import Limits, Ticket
+from services.gateway.metering import INFER, Meter
 from services.gateway.problems import MethodNotAllowed
 from shared import observe
 from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated, Withdrawn
@@ -64,6 +65,7 @@ class Call:
     traceparent: str = ""
     address: str = ""
     ticket: Ticket | None = None
+    input_bytes: int = 0
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
@@ -98,10 +100,10 @@ def error_answer(error: AimassError) -> Answer:
 class InferenceProtocol:
     """The ASGI app of everything under /v2."""
 
-    def __init__(self, routes: list[ProtocolRoute], gatekeeper: Gatekeeper, limits: Limits) -> None:
+    def __init__(self, routes: list[ProtocolRoute], gatekeeper: Gatekeeper, limits: Limits, meter: Meter) -> None:
         self.routes = {(route.method, route.template): route for route in routes}
         self._templates = {route.template for route in routes}
-        self._gatekeeper, self.limits = gatekeeper, limits
+        self._gatekeeper, self.limits, self._meter = gatekeeper, limits, meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -124,7 +126,7 @@ class InferenceProtocol:
 
     async def _predict(self, route: ProtocolRoute, call: Call) -> Answer:
         """Every answer carries the prediction's id, a refusal too."""
-        prediction_id = uuid_utils.uuid7()
+        started, prediction_id = time.perf_counter(), uuid_utils.uuid7()
         call.prediction_id = prediction_id.bytes
         call.traceparent, is_recorded = observe.begun(call.header(b"traceparent"), prediction_id.bytes)
         if is_recorded:
@@ -132,6 +134,8 @@ class InferenceProtocol:
         else:
             answer = await self._answer(route, call, route.method)
         answer.headers.append((b"x-prediction-id", str(prediction_id).encode()))
+        seconds, sizes = time.perf_counter() - started, (call.input_bytes, len(answer.body))
+        self._meter.count(call.principal, call.model, INFER, answer.status, seconds, *sizes)
         return answer
 
     async def _recorded(self, route: ProtocolRoute, call: Call) -> Answer:
@@ -182,10 +186,10 @@ class InferenceProtocol:
     def _permitted(self, route: ProtocolRoute | None, call: Call, method: str) -> Awaitable[Answer]:
         if route is None or route.permission is None:
             raise self._unknown(call.template, method)
-        authorise(call.principal, route.permission)
+        authorise(call.principal, route.permission, call.model)
         _check_names(call)
-        if call.principal.rules is not None and call.model:
-            call.principal.rules.check_model(call.model)
+        if route.predicts:
+            self._meter.admit(call.principal)
         return route.handler(call)
 
     def _unknown(self, template: str, method: str) -> AimassError:

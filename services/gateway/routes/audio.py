@@ -19,7 +19,7 @@ from services.gateway.open_inference.routes import TIMEOUT
 from services.gateway.openai import speech, transcriptions
 from services.gateway.openai.transcriptions import Segment, sound, text_of
 from services.gateway.predict.predictor import Predicted, Translation
-from services.gateway.routes.declare import Routes
+from services.gateway.routes.declare import NAMES_MODEL, Routes
 from shared.errors import InvalidInput, NotFound
 from shared.names import is_slug
 from shared.permissions import Permission
@@ -74,7 +74,7 @@ class SpeechOrder(BaseModel):
     stream_format: Literal["audio"] = "audio"
 
 
-@ROUTES.add("POST", "/audio/speech", Permission.INFER, response_class=Response, extra=SOUND)
+@ROUTES.add("POST", "/audio/speech", Permission.INFER, {**SOUND, **NAMES_MODEL}, response_class=Response)
 async def create_speech(order: SpeechOrder, request: Request, caller: CallerOf) -> Response:
     """A text read aloud in English by a model that speaks; it comes sentence by sentence, as they are made."""
     check_name(order.model)

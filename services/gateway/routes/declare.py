@@ -1,5 +1,6 @@
 """How a route is declared: never without the permission that it needs."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,13 +12,15 @@ from fastapi.security import HTTPBearer
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.access import authorise
-from services.gateway.credentials import Principal
+from services.gateway.bodies import read_body, replayed
 from shared.moments import Moment
 from shared.permissions import Permission
 
 PREFIX = "/api/v1"
 PERMISSION = "x-permission"
 PUBLIC = "public"
+MODEL_IN_BODY = "x-model-in-body"
+NAMES_MODEL: Mapping[str, Any] = MappingProxyType({MODEL_IN_BODY: True})
 BEARER = Security(
     HTTPBearer(auto_error=False, description="an API key, aim_..., or an access token from /api/v1/login")
 )
@@ -32,19 +35,33 @@ class GuardedRoute(APIRoute):
     """A route that lets nobody in who lacks its permission, or says that it is public; no other can be made."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        declared = (options.get("openapi_extra") or {}).get(PERMISSION)
+        documented = options.get("openapi_extra") or {}
+        declared = documented.get(PERMISSION)
         if declared is None:
             raise TypeError(f"the route {path} declares no permission")
         self.permission = None if declared == PUBLIC else Permission(declared)
+        self.asks_in_body = bool(documented.get(MODEL_IN_BODY))
         super().__init__(path, endpoint, **options)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.permission is not None:
-            principal: Principal = scope["state"]["principal"]
-            authorise(principal, self.permission)
-            if principal.rules is not None and (model := scope["path_params"].get("model")):
-                principal.rules.check_model(model)
+            named = scope["path_params"]
+            model = named.get("model", "")
+            if self.asks_in_body and self.permission not in scope["state"]["principal"].permissions:
+                model, receive = await model_in_body(receive)
+            authorise(scope["state"]["principal"], self.permission, model, named.get("alias", ""))
         await super().handle(scope, receive, send)
+
+
+async def model_in_body(receive: Receive) -> tuple[str, Receive]:
+    """The model that a JSON body names, for grants that have conditions; the body can be read again."""
+    body = await read_body(receive, {}, LONGEST)
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    model = document.get("model") if isinstance(document, dict) else None
+    return model if isinstance(model, str) else "", replayed(body, receive)
 
 
 @dataclass

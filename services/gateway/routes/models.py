@@ -95,7 +95,7 @@ async def set_alias(model: Slug, alias: Slug, body: AliasTarget, caller: CallerO
     """Point an alias at a version; `champion` only at one that passed its evaluation, unless forced, which needs the
     permission 'models:force' too."""
     if body.force:
-        authorise(caller.principal, Permission.MODELS_FORCE)
+        authorise(caller.principal, Permission.MODELS_FORCE, model, alias)
     return await caller.ask(SetAlias(model=model, alias=alias, **body.model_dump()))
 
 

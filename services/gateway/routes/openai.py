@@ -14,7 +14,7 @@ from services.gateway.openai.embeddings import Encoding, check_embeds, embedding
 from services.gateway.predict.facts import Facts
 from services.gateway.predict.predictor import Predicted, Translation
 from services.gateway.predict.values import Item, tensors
-from services.gateway.routes.declare import Routes
+from services.gateway.routes.declare import NAMES_MODEL, Routes
 from shared.errors import NotFound
 from shared.names import is_slug
 from shared.permissions import Permission
@@ -84,7 +84,7 @@ def _seconds(moment: datetime | None) -> int:
     return int(moment.timestamp()) if moment else 0
 
 
-@ROUTES.add("POST", "/embeddings", Permission.INFER, response_model=None)
+@ROUTES.add("POST", "/embeddings", Permission.INFER, NAMES_MODEL, response_model=None)
 async def create_embeddings(
     order: EmbeddingsOrder, request: Request, response: Response, caller: CallerOf
 ) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from fastapi import Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from services.gateway.caller import Caller, CallerOf
-from services.gateway.routes.declare import PREFIX, AsOfQuery, Routes
+from services.gateway.routes.declare import NAMES_MODEL, PREFIX, AsOfQuery, Routes
 from shared.errors import DeadlineExceeded, NotFound, Unavailable
 from shared.names import Slug
 from shared.permissions import Permission
@@ -115,7 +115,7 @@ async def show_member(name: Slug, caller: CallerOf) -> LibraryMember:
     return found
 
 
-@ROUTES.add("POST", "/tasks", Permission.TASKS_WRITE, status_code=202)
+@ROUTES.add("POST", "/tasks", Permission.TASKS_WRITE, NAMES_MODEL, status_code=202)
 async def submit_task(
     body: Annotated[NewTask | NewStudy, Field(discriminator="kind")],
     caller: CallerOf,

@@ -22,6 +22,11 @@ LEFT_OUT = {
     "dead_letters": "decisions of people about the stream of dead letters, which monitor itself makes",
     "task_edge": "tasks as they were before the oldest event that is kept: this is where a rebuilding begins",
     "history": "since when all changes are kept",
+    "usage_counts": "from the stream of usage, which keeps fewer days; what it holds may be heard again at any time",
+    "usage_attempts": "when tasks ran, as far back as nobody keeps events",
+    "prices": "decisions of people",
+    "quotas": "decisions of people",
+    "quota_states": "what was last said of quotas",
     "replays": "how far this rebuilding is",
 }
 

@@ -17,6 +17,7 @@ from services.trainer.pipelines.domain import (
     within,
 )
 from services.trainer.pipelines.store import Pipeline, Step
+from services.trainer.quotas import check_quota
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.events.base import Event
 from shared.events.deployment import DeploymentFailed, TrafficSwitched
@@ -61,6 +62,7 @@ async def keep_fact(event: Event, work: Work) -> None:
 
 
 async def submit_pipeline(request: SubmitPipeline, work: Work) -> PipelineView:
+    await check_quota(work, "pipeline")
     return await _accept(work, request.definition)
 
 

@@ -7,6 +7,7 @@ import library
 from services.trainer.domain import fits
 from services.trainer.on_ray.ground import check_place
 from services.trainer.parts import Work
+from services.trainer.quotas import check_quota
 from services.trainer.tuning import charts, store
 from services.trainer.tuning.domain import KIND, STUDY_TERMS, StudyPlan, Trial, planned, settled
 from services.trainer.tuning.trials import read_trial
@@ -25,6 +26,7 @@ from shared.tuning import Objective
 
 
 async def submit_study(request: SubmitStudy, work: Work) -> TaskAccepted:
+    await check_quota(work, KIND)
     task = await accept_study(work, request)
     return TaskAccepted(id=task.id, correlation_id=work.context.correlation_id)
 

@@ -1,0 +1,1 @@
+"""Roles that people make, groups, and grants of roles."""

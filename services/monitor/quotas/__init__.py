@@ -1,0 +1,1 @@
+"""What projects may use: judged, told, and refused."""

@@ -1,0 +1,1 @@
+"""What projects used, what it costs and what they may use."""
