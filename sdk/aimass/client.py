@@ -17,6 +17,7 @@ from aimass.models import Models
 from aimass.operating import Operating
 from aimass.people import People
 from aimass.pipelines import Pipelines
+from aimass.projects import Projects
 from aimass.retrying import Policy
 from aimass.scheduling import Scheduling
 from aimass.searching import Searching
@@ -42,6 +43,7 @@ class Methods(
     Pipelines,
     Operating,
     Extensions,
+    Projects,
     Usage,
 ):
     """All that a client can do."""
@@ -136,6 +138,6 @@ class AsyncClient(Awaiting, Methods):
         await self.close()
 
 
-def log_in(name: str, password: str) -> Steps[t.Session]:
-    """Begin a session."""
-    return call("POST", "login", json={"name": name, "password": password})
+def log_in(name: str, password: str, project: str | None = None) -> Steps[t.Session]:
+    """Begin a session, in the user's own project where none is named."""
+    return call("POST", "login", json={"name": name, "password": password, "project": project})

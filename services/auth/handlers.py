@@ -15,6 +15,7 @@ from services.auth.keyring import SigningKeys
 from services.auth.keys.handlers import KEY_RPC, forget_rotated
 from services.auth.login import Doorman
 from services.auth.passwords import Passwords
+from services.auth.projects.handlers import PROJECT_RPC
 from services.auth.users import User
 from shared.callout import CALLOUT_SUBJECT
 from shared.events.identity import (
@@ -186,6 +187,7 @@ HANDLERS = Handlers(
         **ROLE_RPC,
         **GROUP_RPC,
         **GRANTING_RPC,
+        **PROJECT_RPC,
     },
     memory_rpc={rpc.Login: login, rpc.ChangePassword: change_password},
     publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT, EXTENSION_EVENTS, *CONSUMERS),

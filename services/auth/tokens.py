@@ -63,8 +63,8 @@ def retire(key: SigningKey, now: datetime) -> SigningKey:
     return replace(key, retires_at=key.retires_at or now + GRACE)
 
 
-def issue(user: User, private: dict[str, Any], now: datetime, seconds: int) -> str:
-    """A signed token of this user's session."""
+def issue(user: User, private: dict[str, Any], now: datetime, seconds: int, project: str = "") -> str:
+    """A signed token of this user's session, in the user's own project where none is named."""
     begun = int(now.timestamp())
     claims = {
         "iss": ISSUER,
@@ -73,7 +73,7 @@ def issue(user: User, private: dict[str, Any], now: datetime, seconds: int) -> s
         "iat": begun,
         "exp": begun + seconds,
         "jti": new_id(),
-        "project": user.project,
+        "project": project or user.project,
         "epoch": user.epoch,
     }
     key = jwt.PyJWK(private, ALGORITHM)

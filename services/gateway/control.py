@@ -43,6 +43,7 @@ from services.gateway.routes import (
     permissions,
     pipelines,
     predict,
+    projects,
     roles,
     schedules,
     tasks,
@@ -79,7 +80,7 @@ THEMES = (
         models,
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
-    *(insight, deployments, events, dead_letters, audit, usage, keys, users),
+    *(insight, deployments, events, dead_letters, audit, usage, keys, users, projects),
     *(permissions, roles, groups, grants, extensions, operators),
 )
 

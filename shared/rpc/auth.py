@@ -154,10 +154,11 @@ class LoggedIn(Reply):
 
 
 class Login(Request[LoggedIn]):
-    """Begin a session with name and password."""
+    """Begin a session with name and password, in one's own project where none is named."""
 
     name: UserName
     password: GivenPassword
+    project: Slug | None = None
 
 
 class SigningKeyView(Reply):

@@ -56,11 +56,14 @@ WRITES = {
     Permission.QUOTAS_MANAGE,
     Permission.EXTENSIONS_WRITE,
     Permission.USERS_MANAGE,
+    Permission.PROJECTS_MANAGE,
+    Permission.MODELS_SHARE,
     Permission.PASSWORD_CHANGE,
     Permission.INFER,
     Permission.LETTERS_DECIDE,
 }
-SECRET = {Permission.KEYS_MANAGE, Permission.USERS_MANAGE, Permission.INFER}
+SECRET = {Permission.KEYS_MANAGE, Permission.USERS_MANAGE, Permission.PROJECTS_MANAGE, Permission.MODELS_SHARE}
+SECRET |= {Permission.INFER}
 ASKED_WITHIN = {Permission.MODELS_FORCE}  # by a route that needs another one first
 
 
@@ -128,6 +131,7 @@ def concrete(path: str) -> str:
         "key_id": "01890000-0000-7000-8000-000000000000",
         "user_id": "01890000-0000-7000-8000-000000000000",
         "grant_id": "01890000-0000-7000-8000-000000000000",
+        "share_id": "01890000-0000-7000-8000-000000000000",
         "inference_id": "01890000-0000-7000-8000-000000000000",
         "version": "1",
         "service": "auth",

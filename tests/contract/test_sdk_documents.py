@@ -5,7 +5,19 @@ import typing
 from pathlib import Path
 
 import pytest
-from aimass import extensions, granting, insight, operating, people, pipelines, scheduling, searching, tuning, types
+from aimass import (
+    extensions,
+    granting,
+    insight,
+    operating,
+    people,
+    pipelines,
+    projects,
+    scheduling,
+    searching,
+    tuning,
+    types,
+)
 from aimass import usage as sdk_usage
 from pydantic import BaseModel
 
@@ -14,6 +26,7 @@ from services.gateway.routes.logs import LogLine
 from shared.grants import Condition
 from shared.rpc import auth, evaluator, grants, inference, monitor, registry, tasks, trainer, usage
 from shared.rpc import pipelines as rpc_pipelines
+from shared.rpc import projects as rpc_projects
 
 SDK = Path(__file__).resolve().parents[2] / "sdk" / "aimass"
 OURS = {"services", "shared", "library", "deploy"}
@@ -75,6 +88,9 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (granting.Condition, Condition),
     (scheduling.Schedule, trainer.ScheduleView),
     (pipelines.Pipeline, rpc_pipelines.PipelineView),
+    (projects.Project, rpc_projects.ProjectView),
+    (projects.NewProject, rpc_projects.ProjectMade),
+    (projects.Share, rpc_projects.ShareView),
     (pipelines.Step, rpc_pipelines.StepView),
 ]
 

@@ -1,9 +1,23 @@
-"""A body for each route that takes one, good enough to be looked at: what it names is not there."""
+"""A good body for each route that takes one, and names of things that there are not."""
 
 from typing import Any
 
 from shared.names import new_id
 
+UNKNOWN = {
+    "version": "7",
+    "task_id": f"train-{new_id()}",
+    "evaluation_id": f"evaluate-{new_id()}",
+    "pipeline_id": f"pipeline-{new_id()}",
+    "inference_id": new_id(),
+    "key_id": new_id(),
+    "user_id": new_id(),
+    "grant_id": new_id(),
+    "share_id": new_id(),
+    "page": "status",
+    "letter_id": "registry-EVT-17",
+    "id": new_id(),
+}
 LOGIN = "POST /api/v1/login"
 PASSWORD = "PUT /api/v1/me/password"
 OTHERWISE_REFUSED = {LOGIN: (401, 429), PASSWORD: (403,)}
@@ -34,6 +48,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/groups": {"name": "n"},
     "POST /api/v1/grants": {"role": "viewer", "subject_kind": "user", "subject_id": new_id()},
     "POST /api/v1/permissions/check": {"permission": "infer"},
+    "POST /api/v1/projects": {"name": "n"},
+    "PATCH /api/v1/projects/{name}": {"title": "t"},
+    "POST /api/v1/models/{model}/shares": {"shared_to": "*"},
     LOGIN: {"name": "nobody", "password": "a password of nobody"},
     PASSWORD: {"current_password": "one", "new_password": "a password of nobody"},
     "POST /api/v1/artifacts/collection": {"dry_run": True},

@@ -69,6 +69,7 @@ def test_a_scope_narrows_and_never_widens() -> None:
 def test_models_are_matched_by_name(name: str, prefix: str) -> None:
     assert matches((name,), name) and matches((f"{prefix}*",), prefix + name) and matches(("*",), name)
     assert matches((prefix,), name) == (prefix == name)
+    assert not matches(("*", f"{prefix}*"), f"{prefix}.{name}") and matches((f"{prefix}.*",), f"{prefix}.{name}")
     rules = principal(models=[f"{prefix}-*"]).rules
     assert rules is not None
     rules.check_model(f"{prefix}-{name}")

@@ -1,8 +1,8 @@
 """What an API key is narrowed to, as the gateway checks it."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final
 
@@ -65,7 +65,13 @@ NONE = Rules(None, (), (), None, 0)
 
 @lru_cache(maxsize=4096)
 def matches(patterns: tuple[str, ...], model: str) -> bool:
-    return any(fnmatchcase(model, pattern) for pattern in patterns)
+    """A `*` stands for no dot: what is of a project, one's own too, is named by it, or `ab.x` would be of `a*`."""
+    return any(_as_regex(pattern).fullmatch(model) for pattern in patterns)
+
+
+@lru_cache(maxsize=4096)
+def _as_regex(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.escape(pattern).replace(r"\*", "[^.]*"))
 
 
 def is_within_models(patterns: tuple[str, ...], of: tuple[str, ...]) -> bool:
