@@ -26,6 +26,17 @@ class ApiKeyRevoked(Event):
     actor: str = ""
 
 
+class ApiKeyRotated(Event):
+    """An API key has another secret; the one before counts until then."""
+
+    about: ClassVar[str] = "key_id"
+    audited: ClassVar[bool] = True
+    key_id: str = ""
+    name: str = ""
+    old_counts_until: Timestamp | None = None
+    actor: str = ""
+
+
 class UserCreated(Event):
     """A person may log in; no password is ever in an event."""
 

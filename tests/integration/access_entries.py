@@ -27,6 +27,7 @@ RUN, EXPERIMENT = {"run_id": "{run_id}"}, {"experiment_id": "{experiment_id}"}
 STUDY, BATCH = {"task_id": "study_id"}, {"task_id": "batch_id"}
 NO_OFFICE = (503,)
 PROVIDER = {"name": "made", "issuer": "https://login.example.com", "client_id": "a", "public_url": "https://a.example"}
+PROVIDER |= {"default_roles": ["viewer"]}
 CODE = Entry({"code": "123456"}, own=(403,), other=(403,))
 API, V2, MLFLOW = "/api/v1", "/v2/models/{model}", "/mlflow/api/2.0/mlflow"
 FILES = "/mlflow/api/2.0/mlflow-artifacts/artifacts"
@@ -146,6 +147,7 @@ ENTRIES: dict[str, Entry] = {f"GET {path}": Entry() for path in READS} | {
     "POST /api/v1/dead-letters/{letter_id}/replay": Entry(own=WAITS),
     "POST /api/v1/dead-letters/{letter_id}/discard": Entry({"reason": "r"}, own=WAITS),
     "POST /api/v1/api-keys": Entry({"name": "n", "roles": ["viewer"]}),
+    "POST /api/v1/api-keys/{key_id}/rotate": Entry(own=WAITS),
     "DELETE /api/v1/api-keys/{key_id}": Entry(),
     "PUT /api/v1/me/password": Entry(
         {"current_password": "one", "new_password": "a"}, own=(403, 422), other=(403, 422)

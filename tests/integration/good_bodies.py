@@ -48,6 +48,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "default_roles": ["viewer"],
     },
     "PATCH /api/v1/identity-providers/{name}": {"disabled": True},
+    "POST /api/v1/api-keys/{key_id}/rotate": {"overlap_seconds": 60},
     "POST /api/v1/extensions": {"name": "n", "hears": ["VersionPromoted"]},
     "PATCH /api/v1/extensions/{name}": {"disabled": True},
     "PUT /api/v1/prices": {"valid_from": "2098-01-01", "currency": "EUR", "prices": {"infer_request": "0.001"}},
