@@ -26,6 +26,7 @@ GONE, WAITS, NO_TRITON = (404,), (409,), (503,)
 RUN, EXPERIMENT = {"run_id": "{run_id}"}, {"experiment_id": "{experiment_id}"}
 STUDY, BATCH = {"task_id": "study_id"}, {"task_id": "batch_id"}
 NO_OFFICE = (503,)
+NO_PERSON = (403,)
 API, V2, MLFLOW = "/api/v1", "/v2/models/{model}", "/mlflow/api/2.0/mlflow"
 FILES = "/mlflow/api/2.0/mlflow-artifacts/artifacts"
 VERSION = "/models/{model}/versions/{version}"
@@ -130,6 +131,22 @@ ENTRIES: dict[str, Entry] = {f"GET {path}": Entry() for path in READS} | {
     "PUT /api/v1/me/password": Entry(
         {"current_password": "one", "new_password": "a"}, own=(403, 422), other=(403, 422)
     ),
+    "POST /api/v1/logout": Entry(own=NO_PERSON, other=NO_PERSON),
+    "GET /api/v1/me/sessions": Entry(own=NO_PERSON, other=NO_PERSON),
+    "DELETE /api/v1/me/sessions/{session_id}": Entry(own=GONE),
+    "GET /api/v1/me/totp": Entry(own=NO_PERSON, other=NO_PERSON),
+    "POST /api/v1/me/totp": Entry(own=NO_PERSON, other=NO_PERSON),
+    "PUT /api/v1/me/totp": Entry({"code": "1"}, own=NO_PERSON, other=NO_PERSON),
+    "DELETE /api/v1/me/totp": Entry({"code": "1"}, own=NO_PERSON, other=NO_PERSON),
+    "DELETE /api/v1/users/{user_id}/totp": Entry(own=GONE),
+    "DELETE /api/v1/users/{user_id}/lock": Entry(),
+    "GET /api/v1/invitations": Entry(),
+    "POST /api/v1/invitations": Entry({"name": "asked", "roles": ["viewer"]}),
+    "DELETE /api/v1/invitations/{invitation_id}": Entry(own=WAITS),
+    "GET /api/v1/service-accounts": Entry(),
+    "POST /api/v1/service-accounts": Entry({"name": "made", "roles": ["viewer"]}, own=WAITS, other=(201, 409)),
+    "POST /api/v1/service-accounts/{account_id}/secret": Entry({}),
+    "DELETE /api/v1/service-accounts/{account_id}": Entry(own=GONE),
     "POST /api/v1/users": Entry({"name": "made", "roles": ["viewer"]}, own=WAITS, other=(201, 409)),
     "PATCH /api/v1/users/{user_id}": Entry({"roles": ["viewer"]}),
     "POST /api/v1/users/{user_id}/password": Entry(),

@@ -132,6 +132,10 @@ class Furnishing:
         key = {"name": self.name, "roles": ["viewer"]}
         things["key_id"] = (await self.send("POST", "/api/v1/api-keys", json=key))["id"]
         things["user_id"] = (await self.send("POST", "/api/v1/users", json=key))["id"]
+        things["account_id"] = (await self.send("POST", "/api/v1/service-accounts", json=key))["id"]
+        guest = key | {"name": f"{self.name}-guest"}
+        things["invitation_id"] = (await self.send("POST", "/api/v1/invitations", json=guest))["id"]
+        things["session_id"] = things["user_id"]
         await self._granted()
 
     async def _granted(self) -> None:
