@@ -26,7 +26,7 @@ GONE, WAITS, NO_TRITON = (404,), (409,), (503,)
 RUN, EXPERIMENT = {"run_id": "{run_id}"}, {"experiment_id": "{experiment_id}"}
 STUDY, BATCH = {"task_id": "study_id"}, {"task_id": "batch_id"}
 NO_OFFICE = (503,)
-NO_PERSON = (403,)
+CODE = Entry({"code": "123456"}, own=(403,), other=(403,))
 API, V2, MLFLOW = "/api/v1", "/v2/models/{model}", "/mlflow/api/2.0/mlflow"
 FILES = "/mlflow/api/2.0/mlflow-artifacts/artifacts"
 VERSION = "/models/{model}/versions/{version}"
@@ -72,6 +72,20 @@ ENTRIES: dict[str, Entry] = {f"GET {path}": Entry() for path in READS} | {
     "PUT /api/v1/prices": Entry({"valid_from": "2098-01-01", "currency": "EUR", "prices": {"infer_request": "0.001"}}),
     "GET /api/v1/quotas": Entry(),
     "PUT /api/v1/quotas": Entry({"project": "none", "limits": [{"quota": "requests_per_day", "hard": 1}]}),
+    **{f"{of_people} /api/v1/me/totp": Entry(own=(403,), other=(403,)) for of_people in ("GET", "POST")},
+    **{f"{of_people} /api/v1/me/totp": CODE for of_people in ("PUT", "DELETE")},
+    "POST /api/v1/logout": Entry(own=(403,), other=(403,)),
+    "GET /api/v1/me/sessions": Entry(own=(403,), other=(403,)),
+    "DELETE /api/v1/me/sessions/{session_id}": Entry(own=GONE),
+    "GET /api/v1/invitations": Entry(),
+    "POST /api/v1/invitations": Entry({"name": "guest", "roles": ["viewer"]}, own=WAITS, other=(201, 409)),
+    "DELETE /api/v1/invitations/{invitation_id}": Entry(own=GONE),
+    "DELETE /api/v1/users/{user_id}/totp": Entry(own=GONE),
+    "DELETE /api/v1/users/{user_id}/lock": Entry(),
+    "GET /api/v1/service-accounts": Entry(),
+    "POST /api/v1/service-accounts": Entry({"name": "made", "roles": ["viewer"]}, own=WAITS, other=(201, 409)),
+    "POST /api/v1/service-accounts/{account_id}/secret": Entry({"overlap_seconds": 60}, own=GONE),
+    "DELETE /api/v1/service-accounts/{account_id}": Entry(own=GONE),
     "GET /api/v1/permissions": Entry(),
     "GET /api/v1/me/permissions": Entry(),
     "POST /api/v1/permissions/check": Entry({"permission": "infer"}),
@@ -131,22 +145,6 @@ ENTRIES: dict[str, Entry] = {f"GET {path}": Entry() for path in READS} | {
     "PUT /api/v1/me/password": Entry(
         {"current_password": "one", "new_password": "a"}, own=(403, 422), other=(403, 422)
     ),
-    "POST /api/v1/logout": Entry(own=NO_PERSON, other=NO_PERSON),
-    "GET /api/v1/me/sessions": Entry(own=NO_PERSON, other=NO_PERSON),
-    "DELETE /api/v1/me/sessions/{session_id}": Entry(own=GONE),
-    "GET /api/v1/me/totp": Entry(own=NO_PERSON, other=NO_PERSON),
-    "POST /api/v1/me/totp": Entry(own=NO_PERSON, other=NO_PERSON),
-    "PUT /api/v1/me/totp": Entry({"code": "1"}, own=NO_PERSON, other=NO_PERSON),
-    "DELETE /api/v1/me/totp": Entry({"code": "1"}, own=NO_PERSON, other=NO_PERSON),
-    "DELETE /api/v1/users/{user_id}/totp": Entry(own=GONE),
-    "DELETE /api/v1/users/{user_id}/lock": Entry(),
-    "GET /api/v1/invitations": Entry(),
-    "POST /api/v1/invitations": Entry({"name": "asked", "roles": ["viewer"]}),
-    "DELETE /api/v1/invitations/{invitation_id}": Entry(own=WAITS),
-    "GET /api/v1/service-accounts": Entry(),
-    "POST /api/v1/service-accounts": Entry({"name": "made", "roles": ["viewer"]}, own=WAITS, other=(201, 409)),
-    "POST /api/v1/service-accounts/{account_id}/secret": Entry({}),
-    "DELETE /api/v1/service-accounts/{account_id}": Entry(own=GONE),
     "POST /api/v1/users": Entry({"name": "made", "roles": ["viewer"]}, own=WAITS, other=(201, 409)),
     "PATCH /api/v1/users/{user_id}": Entry({"roles": ["viewer"]}),
     "POST /api/v1/users/{user_id}/password": Entry(),

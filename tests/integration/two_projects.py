@@ -132,10 +132,6 @@ class Furnishing:
         key = {"name": self.name, "roles": ["viewer"]}
         things["key_id"] = (await self.send("POST", "/api/v1/api-keys", json=key))["id"]
         things["user_id"] = (await self.send("POST", "/api/v1/users", json=key))["id"]
-        things["account_id"] = (await self.send("POST", "/api/v1/service-accounts", json=key))["id"]
-        guest = key | {"name": f"{self.name}-guest"}
-        things["invitation_id"] = (await self.send("POST", "/api/v1/invitations", json=guest))["id"]
-        things["session_id"] = things["user_id"]
         await self._granted()
 
     async def _granted(self) -> None:
@@ -145,6 +141,11 @@ class Furnishing:
         things["group"] = self.name
         given = {"role": "viewer", "subject_kind": "user", "subject_id": things["user_id"]}
         things["grant_id"] = (await self.send("POST", "/api/v1/grants", json=given))["id"]
+        account = {"name": self.name, "roles": ["viewer"]}
+        things["account_id"] = (await self.send("POST", "/api/v1/service-accounts", json=account))["id"]
+        invited = {"name": f"{self.name}-guest", "roles": ["viewer"]}
+        things["invitation_id"] = (await self.send("POST", "/api/v1/invitations", json=invited))["id"]
+        things["session_id"] = new_id()
 
     async def _over_mlflow(self) -> None:
         things = self.things
