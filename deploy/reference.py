@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from deploy import asyncapi, readmes
+from deploy.access_page import access_page
 from deploy.catalogue import catalogue_page
 from deploy.compose import document
 from deploy.event_catalogue import events_page
@@ -24,6 +25,7 @@ CATALOGUE = ROOT / "docs" / "library.md"
 EVENTS_PAGE = ROOT / "docs" / "events.md"
 ASYNCAPI = ROOT / "docs" / "asyncapi.json"
 PERMISSIONS_PAGE = ROOT / "docs" / "permissions.md"
+ACCESS = ROOT / "docs" / "access.md"
 FOLDER = ROOT / "docs" / "reference"
 
 
@@ -89,6 +91,7 @@ def main() -> None:
     write(GRAPH, graph_page(declarations()))
     write(CATALOGUE, catalogue_page())
     write(PERMISSIONS_PAGE, permissions_page())
+    write(ACCESS, access_page())
     whole = asyncapi.document(declarations())
     write(ASYNCAPI, asyncapi.lines(whole))
     write(EVENTS_PAGE, events_page(whole))

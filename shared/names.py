@@ -9,10 +9,13 @@ from pydantic import StringConstraints
 
 SLUG_PATTERN = r"^[a-z0-9_-]{1,64}$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
+MODEL_PATTERN = r"^([a-z0-9_-]{1,64}\.)?[a-z0-9_-]{1,64}$"
+ModelName = Annotated[str, StringConstraints(pattern=MODEL_PATTERN)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 DEFAULT_PROJECT = "default"
 CHAMPION = "champion"
 MOST_LISTED = 12
+_MODEL = re.compile(MODEL_PATTERN)
 _SLUG = re.compile(SLUG_PATTERN)
 
 
@@ -29,6 +32,11 @@ def uuid_text(uuid: bytes) -> str:
 
 def snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def is_model_name(name: str) -> bool:
+    """A model of the own project, or a shared one as <project>.<model>."""
+    return _MODEL.fullmatch(name) is not None
 
 
 def is_slug(name: str) -> bool:

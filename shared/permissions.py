@@ -12,6 +12,7 @@ class Permission(StrEnum):
     MODELS_WRITE = "models:write"
     MODELS_PROMOTE = "models:promote"
     MODELS_FORCE = "models:force"
+    MODELS_SHARE = "models:share"
     ARTIFACTS_COLLECT = "artifacts:collect"
     DATASETS_READ = "datasets:read"
     DATASETS_WRITE = "datasets:write"
@@ -35,6 +36,7 @@ class Permission(StrEnum):
     INFER = "infer"
     KEYS_MANAGE = "keys:manage"
     USERS_MANAGE = "users:manage"
+    PROJECTS_MANAGE = "projects:manage"
     PASSWORD_CHANGE = "password:change"  # noqa: S105
 
 
@@ -66,6 +68,8 @@ DESCRIPTIONS: dict[Permission, str] = {
     Permission.USAGE_READ: "see what the project uses, its prices, invoices and quotas",
     Permission.PRICES_MANAGE: "set the prices of the platform",
     Permission.QUOTAS_MANAGE: "set the quotas of projects, and see the use of all",
+    Permission.PROJECTS_MANAGE: "make and archive projects, give the own one another title",
+    Permission.MODELS_SHARE: "share models with other projects",
     Permission.PASSWORD_CHANGE: "change the own password",
 }
 

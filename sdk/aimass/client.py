@@ -19,6 +19,7 @@ from aimass.models import Models
 from aimass.operating import Operating
 from aimass.people import People
 from aimass.pipelines import Pipelines
+from aimass.projects import Projects
 from aimass.providers import Providers
 from aimass.retrying import Policy
 from aimass.scheduling import Scheduling
@@ -47,6 +48,7 @@ class Methods(
     Pipelines,
     Operating,
     Extensions,
+    Projects,
     Usage,
 ):
     """All that a client can do."""
@@ -69,14 +71,23 @@ class Client(Waiting, Methods):
         return self._connection.authorization
 
     @classmethod
-    def login(cls, url: str, name: str, password: str, code: str = "", *, timeout: float = 30.0) -> Self:
+    def login(
+        cls,
+        url: str,
+        name: str,
+        password: str,
+        code: str = "",
+        *,
+        project: str | None = None,
+        timeout: float = 30.0,
+    ) -> Self:
         """A client in the name of a user, with a code where the user has a second factor; it goes on by itself.
 
         Raises Unauthenticated for a wrong name, password or code, SecondFactorNeeded where a code is missing, and
         TooManyAttempts after many of them.
         """
         with cls(url, "", timeout=timeout, retries=0) as anonymous:
-            session = anonymous.run(log_in(name, password, code))
+            session = anonymous.run(log_in(name, password, code, project))
         return cls(url, SessionAuth(url, Tokens.of(session, time.time())), timeout=timeout)
 
     def within(self, seconds: float) -> Self:
@@ -115,14 +126,23 @@ class AsyncClient(Awaiting, Methods):
         return self._connection.authorization
 
     @classmethod
-    async def login(cls, url: str, name: str, password: str, code: str = "", *, timeout: float = 30.0) -> Self:
+    async def login(
+        cls,
+        url: str,
+        name: str,
+        password: str,
+        code: str = "",
+        *,
+        project: str | None = None,
+        timeout: float = 30.0,
+    ) -> Self:
         """A client in the name of a user, with a code where the user has a second factor; it goes on by itself.
 
         Raises Unauthenticated for a wrong name, password or code, SecondFactorNeeded where a code is missing, and
         TooManyAttempts after many of them.
         """
         async with cls(url, "", timeout=timeout, retries=0) as anonymous:
-            session = await anonymous.run(log_in(name, password, code))
+            session = await anonymous.run(log_in(name, password, code, project))
         return cls(url, SessionAuth(url, Tokens.of(session, time.time())), timeout=timeout)
 
     def within(self, seconds: float) -> Self:
@@ -149,9 +169,9 @@ class AsyncClient(Awaiting, Methods):
         await self.close()
 
 
-def log_in(name: str, password: str, code: str = "") -> Steps[t.Session]:
-    """Begin a session."""
-    return call("POST", "login", json={"name": name, "password": password, "code": code})
+def log_in(name: str, password: str, code: str = "", project: str | None = None) -> Steps[t.Session]:
+    """Begin a session, in the user's own project where none is named."""
+    return call("POST", "login", json={"name": name, "password": password, "code": code, "project": project})
 
 
 def accept_invitation(token: str, password: str) -> Steps[t.User]:

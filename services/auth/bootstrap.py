@@ -15,6 +15,7 @@ from nats.js import JetStreamContext
 from services.auth import domain, entries, store
 from services.auth.accounts import store as account_store
 from services.auth.grants import store as grants_store
+from services.auth.projects import entries as projects
 from shared import observe
 from shared.context import Context
 from shared.credentials import credential_subject
@@ -116,6 +117,7 @@ class BucketKeeper:
         for role in await grants_store.all_roles(work.tx):
             if role_entry_name(role.project, role.name) in names:
                 entries.put_role(work, role.entry())
+        await projects.put_back(work, names)
 
     async def _missing(self) -> list[str]:
         async with self._transaction(Context(actor="auth")) as work:

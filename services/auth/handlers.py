@@ -21,6 +21,7 @@ from services.auth.login import Doorman
 from services.auth.oidc.desk import OidcDesk
 from services.auth.oidc.handlers import OIDC_MEMORY_RPC, OIDC_RPC
 from services.auth.passwords import Passwords
+from services.auth.projects.handlers import PROJECT_RPC
 from services.auth.sessions.desk import SessionDesk
 from services.auth.sessions.handlers import SESSION_MEMORY_RPC, SESSION_RPC
 from services.auth.users import User
@@ -221,6 +222,7 @@ HANDLERS = Handlers(
         **ROLE_RPC,
         **GROUP_RPC,
         **GRANTING_RPC,
+        **PROJECT_RPC,
         factor_rpc.Unlock: unlock,
     },
     memory_rpc={

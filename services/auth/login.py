@@ -9,11 +9,11 @@ from services.auth.bootstrap import Transaction
 from services.auth.factors import store as factor_store
 from services.auth.factors.desk import FactorDesk
 from services.auth.passwords import Passwords
-from services.auth.sessions.desk import SessionDesk
+from services.auth.sessions.desk import SessionDesk, may_enter
 from services.auth.users import User
 from shared.context import Context
 from shared.credentials import key_digest
-from shared.errors import Conflict, InvalidInput, NotFound, Unauthenticated
+from shared.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from shared.events.identity import PasswordChanged, SecondFactorRemoved
 from shared.rpc.auth import ChangePassword, LoggedIn
 from shared.rpc.base import Done
@@ -43,7 +43,10 @@ class Doorman:
         self._address_failures = address_failures
 
     async def log_in(self, request: Login) -> LoggedIn:
-        """A token; a wrong password, an unknown name and a disabled user are the same 401 at the same cost."""
+        """A token; a wrong password, an unknown name and a disabled user are the same 401 at the same cost.
+
+        Raises Forbidden, to who proved to be the user alone, for a project that is not the user's, or is archived.
+        """
         user = await self._begin(request.name, request.address)
         if not await self._passwords.matches(user.password_hash if user else None, request.password):
             raise Unauthenticated(WRONG)
@@ -71,7 +74,10 @@ class Doorman:
             await self._factors.check(work, current, request.code)
             await store.forget_attempts(work.tx, key_digest(user.name))
             await store.uncount_attempt(work.tx, _origin(request.address))
-            return await self._sessions.begin(work, current, request.address)
+            project = request.project or user.project
+            if not await may_enter(work.tx, current, project):
+                raise Forbidden(f"this user may not enter the project {project!r}: it is another one, or archived")
+            return await self._sessions.begin(work, current, request.address, project)
 
     async def change_password(self, request: ChangePassword) -> Done:
         """Answered when every gateway can know that the sessions ended."""

@@ -29,18 +29,20 @@ ORDER BY id FOR UPDATE
 REVOKE = "UPDATE api_keys SET revoked_at = $2 WHERE id = $1"
 # One process at a time looks whether there is an admin key, or a key that signs.
 LOCK_BOOTSTRAP = "SELECT pg_advisory_xact_lock(hashtext(current_schema() || ' ' || $1))"
-# Whether anybody can still make keys.
+# Whether anybody can still make keys of the platform.
 HAS_ADMIN = """
-SELECT EXISTS (SELECT 1 FROM api_keys WHERE 'admin' = ANY(roles) AND revoked_at IS NULL
+SELECT EXISTS (SELECT 1 FROM api_keys WHERE project = 'default' AND 'admin' = ANY(roles) AND revoked_at IS NULL
                AND (expires_at IS NULL OR expires_at > now()))
 """
-# The names in the bucket of all that counts: keys by digest, users, keys that sign.
+# The names in the bucket of all that counts: keys by digest, users, keys that sign, archived projects, shares.
 ACTIVE_NAMES = """
 SELECT digest AS name FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 UNION ALL SELECT 'user.' || id FROM users WHERE disabled_at IS NULL
 UNION ALL SELECT 'user.' || id FROM service_accounts
 UNION ALL SELECT 'signing.' || kid FROM signing_keys WHERE retires_at IS NULL OR retires_at > now()
 UNION ALL SELECT 'role.' || CASE project WHEN '*' THEN 'ALL' ELSE project END || '.' || name FROM custom_roles
+UNION ALL SELECT 'project.' || name FROM projects WHERE archived_at IS NOT NULL
+UNION ALL SELECT DISTINCT 'share.' || project || '.' || model FROM shares
 """
 # Keys by digest that still count, held, so that a revoke comes before or after but not in between.
 LOCK_ACTIVE = f"SELECT {COLUMNS} FROM api_keys WHERE digest = ANY($1) AND revoked_at IS NULL ORDER BY id FOR UPDATE"
@@ -175,6 +177,14 @@ async def find_name(tx: Connection, user_id: str) -> str | None:
 async def lock_user(tx: Connection, project: str, user_id: str) -> User:
     row = await tx.fetchrow(LOCK_USER, user_id)
     if row is None or row["project"] != project:
+        raise NotFound(f"there is no user with the id {user_id!r}", field="user_id")
+    return _user(row)
+
+
+async def lock_self(tx: Connection, user_id: str) -> User:
+    """The user who asks, in whatever project he works now."""
+    row = await tx.fetchrow(LOCK_USER, user_id)
+    if row is None:
         raise NotFound(f"there is no user with the id {user_id!r}", field="user_id")
     return _user(row)
 

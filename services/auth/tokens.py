@@ -80,10 +80,11 @@ def issue(
     private: dict[str, Any],
     now: datetime,
     seconds: int,
+    project: str = "",
     session_id: str = "",
     needs_factor: bool = False,
 ) -> str:
-    """A signed token of a user's session, or of a service account, which has none."""
+    """A signed token of a user's session, in the user's own project where none is named, or of a service account."""
     begun = int(now.timestamp())
     claims = {
         "iss": ISSUER,
@@ -92,7 +93,7 @@ def issue(
         "iat": begun,
         "exp": begun + seconds,
         "jti": new_id(),
-        "project": owner.project,
+        "project": project or owner.project,
         "epoch": owner.epoch,
         "sid": session_id,
         "needs_factor": needs_factor,

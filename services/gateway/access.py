@@ -8,9 +8,11 @@ from services.gateway import metrics
 from services.gateway.credentials import CredentialCache, Principal
 from services.gateway.tokens import LONGEST_TOKEN, Tokens
 from shared.credentials import KEY_PREFIX, key_digest
-from shared.errors import Forbidden, Unauthenticated, Unavailable
+from shared.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from shared.grants import NO_MODEL, HeldGrant
+from shared.names import DEFAULT_PROJECT
 from shared.permissions import Permission
+from shared.sharing import Level
 from shared.tokens import user_name
 
 LONGEST_KEY = 200
@@ -28,13 +30,18 @@ class Gatekeeper:
     def identify(self, headers: dict[bytes, bytes]) -> Principal:
         """The owner of the key, or the user of the token with the roles of now.
 
-        Raises Unauthenticated for none, an unknown, a revoked or an expired one; Unavailable while the memory of
+        Raises Unauthenticated for none, an unknown, a revoked or an expired one; Forbidden for one of a project that
+        is archived; Unavailable while the memory of
         credentials is not loaded or not fresh.
         """
         given = _bearer(headers)
         if problem := self._cache.problem():
             raise Unavailable(f"API keys and tokens cannot be checked now: {problem}")
-        return self._owner(given) if given.startswith(KEY_PREFIX) else self._user(given)
+        principal = self._owner(given) if given.startswith(KEY_PREFIX) else self._user(given)
+        if self._cache.is_archived(principal.project):
+            metrics.REFUSED.labels("archived").inc()
+            raise Forbidden(f"the project '{principal.project}' is archived: the platform's people can restore it")
+        return principal
 
     def _owner(self, key: str) -> Principal:
         principal = self._cache.find(key_digest(key))
@@ -70,10 +77,24 @@ class Gatekeeper:
         found = self._cache.find(name, project)
         return None if found is None or (found.expires is not None and found.expires <= time.time()) else found
 
+    def reach(self, principal: Principal, name: str, level: Level) -> tuple[str, str]:
+        """Project and model of `<project>.<model>`.
+
+        Raises NotFound for one that is not shared with the caller, as for one that there is not.
+        """
+        owner, _, model = name.partition(".")
+        if owner != principal.project:
+            shared = self._cache.shared(owner, model)
+            if shared is None or not shared.allows(principal.project, level):
+                raise NotFound(f"there is no model '{name[:130]}'", field="model")
+        return owner, model
+
     def is_valid(self, principal: Principal) -> bool:
         """Whether the key or the session still counts; for answers that last."""
         current = self._cache.find(principal.name, principal.project)
         if current is None or (current.epoch or 0) > (principal.epoch or 0) or principal.session in current.ended:
+            return False
+        if self._cache.is_archived(principal.project):
             return False
         return principal.expires is None or principal.expires > time.time()
 
@@ -100,6 +121,13 @@ def refusal(principal: Principal, permission: Permission, model: str = "", alias
 
 def _limits(grant: HeldGrant) -> str:
     return f"{grant.condition} (grant {grant.id})"
+
+
+def authorise_platform(principal: Principal) -> None:
+    """Raises Forbidden for who is of a project other than the one whose administrators run the platform."""
+    if principal.project != DEFAULT_PROJECT:
+        metrics.REFUSED.labels("forbidden").inc()
+        raise Forbidden(f"this is of the whole platform: only people of the project '{DEFAULT_PROJECT}' may")
 
 
 def _bearer(headers: dict[bytes, bytes]) -> str:

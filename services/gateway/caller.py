@@ -1,6 +1,7 @@
 """Caller: what a route of the control API works with — who asks, and the way to ask the services."""
 
 import time
+from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
@@ -23,6 +24,7 @@ from shared.errors import InvalidInput
 from shared.phonemes import Phonemes
 from shared.reading import StreamReader
 from shared.rpc.base import Request as RpcRequest
+from shared.sharing import Level
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -49,15 +51,23 @@ class Caller:
     def __init__(self, request: HTTPConnection) -> None:
         self.edges: Edges = request.app.state.edges
         self.principal: Principal = request.state.principal
+        self.project: str = self.principal.project
         self._correlation_id: str = request.state.correlation_id
         self.address = request.client.host[:64] if request.client else ""
 
-    @property
-    def project(self) -> str:
-        return self.principal.project
-
     def is_still_known(self) -> bool:
         return self.edges.gatekeeper.is_valid(self.principal)
+
+    def at(self, name: str, level: Level = "read") -> tuple["Caller", str]:
+        """Who asks about a model of the own project, or about one of another that is shared, and its name there.
+
+        Raises NotFound for one that is not shared.
+        """
+        if "." not in name:
+            return self, name
+        there = copy(self)
+        there.project, model = self.edges.gatekeeper.reach(self.principal, name, level)
+        return there, model
 
     async def ask(
         self,

@@ -46,6 +46,7 @@ from services.gateway.routes import (
     permissions,
     pipelines,
     predict,
+    projects,
     roles,
     schedules,
     sessions,
@@ -84,7 +85,7 @@ THEMES = (
         models,
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
-    *(insight, deployments, events, dead_letters, audit, usage, keys, users),
+    *(insight, deployments, events, dead_letters, audit, usage, keys, users, projects),
     *(sessions, invitations, factors, accounts, oidc, permissions, roles, groups, grants, extensions, operators),
 )
 

@@ -28,6 +28,7 @@ from shared.names import DEFAULT_PROJECT
 from shared.permissions import Permission, Role, granted
 from shared.quotas import QUOTA, ProjectState, UsedUp, quota_name
 from shared.reading import Stored, StreamReader
+from shared.sharing import ARCHIVED, SHARE, SharedModel, archived_name, share_name
 from shared.streams import CHANGED_SUBJECT, CREDENTIAL_SUBJECT, CREDENTIALS, REVOKED_SUBJECT
 from shared.tokens import ALGORITHM, SIGNING_KEY, PublicJwk, signing_key_name
 
@@ -90,6 +91,19 @@ class CustomRole:
     entry: RoleEntry
 
 
+class Archived(NamedTuple):
+    """A project that nobody is let into."""
+
+    name: str
+
+
+class Shares(NamedTuple):
+    """Who else may see a model, and ask it."""
+
+    name: str
+    model: SharedModel
+
+
 class UsedUpQuotas(NamedTuple):
     """The quotas that refuse predictions of a project now. `name` is the entry's in the bucket."""
 
@@ -97,7 +111,7 @@ class UsedUpQuotas(NamedTuple):
     quotas: tuple[UsedUp, ...]
 
 
-Entry = Principal | PublicKey | CustomRole | UsedUpQuotas
+Entry = Principal | PublicKey | CustomRole | Archived | Shares | UsedUpQuotas
 ANONYMOUS = Principal("", "", DEFAULT_PROJECT, frozenset())
 
 
@@ -142,6 +156,14 @@ class CredentialCache:
     def signing_key(self, kid: str) -> PublicKey | None:
         found = self._entries.get(signing_key_name(kid))
         return found if isinstance(found, PublicKey) else None
+
+    def is_archived(self, project: str) -> bool:
+        return archived_name(project) in self._entries
+
+    def shared(self, project: str, model: str) -> SharedModel | None:
+        """None for a model that is shared with nobody, or of a project that is archived."""
+        found = self._entries.get(share_name(project, model))
+        return found.model if isinstance(found, Shares) and not self.is_archived(project) else None
 
     def signing_keys(self) -> list[PublicKey]:
         return [entry for entry in self._entries.values() if isinstance(entry, PublicKey)]
@@ -265,6 +287,10 @@ def _entry(stored: Stored) -> Entry | None:
     try:
         if name.startswith(f"{SIGNING_KEY}."):
             return _public_key(name, stored.data)
+        if name.startswith(f"{ARCHIVED}."):
+            return Archived(name)
+        if name.startswith(f"{SHARE}."):
+            return Shares(name, SharedModel.model_validate_json(stored.data))
         if name.startswith(f"{QUOTA}."):
             return UsedUpQuotas(name, ProjectState.model_validate_json(stored.data).used_up)
         if name.startswith(f"{ROLE}."):

@@ -18,7 +18,7 @@ from services.inference.domain import Deployment, Routing
 from services.inference.engine import Triton
 from services.inference.layouts import Layouts
 from services.inference.merging import Key, merge_key
-from services.inference.prediction_log import PredictionLog, Row
+from services.inference.prediction_log import PredictionLog, Row, logged_as
 from services.inference.replies import HERE, Replies, answer, refusal
 from services.inference.resources.domain import Demand
 from services.inference.response_cache import ResponseCache
@@ -296,13 +296,14 @@ class DataPlane:
     ) -> None:
         self._replies.add(subject, reply)
         seconds = time.perf_counter() - started
+        project, model, key_id = logged_as(project, model, request.credential)
         row = Row(
             request.prediction_id,
             int(reply.version or 0),
             reply.status,
             int(seconds * 1e6),
             rows if reply.status == 200 else 0,
-            request.credential,
+            key_id,
             request.traceparent[3:35],
             bool(request.flags & frames.EVALUATION),
             time.time(),

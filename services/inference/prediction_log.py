@@ -41,6 +41,12 @@ class Row(NamedTuple):
     time: float
 
 
+def logged_as(project: str, model: str, credential: str) -> tuple[str, str, str]:
+    """Project, model and key of a row: those of who asked, who names a model that is shared `<project>.<model>`."""
+    asker, _, key_id = credential.rpartition("/")
+    return (asker, f"{project}.{model}", key_id) if asker else (project, model, key_id)
+
+
 class PredictionLog:
     """A bounded buffer of rows for each model, and the loop that empties it."""
 
@@ -78,7 +84,7 @@ class PredictionLog:
         dropped = self._dropped[project, model]
         event = PredictionsLogged(model=model, node=self._node, columns=_columns(batch), dropped=dropped)
         envelope = Envelope(event.type_name(), f"inference/{self._node}", event.aggregate, project=project)
-        subject = f"pred.{project}.{model}"
+        subject = f"pred.{project}.{model.rpartition('.')[2]}"
         try:
             payload = event.model_dump_json().encode()
             await js.publish(subject, payload, headers=envelope.to_headers(), timeout=PUBLISH_SECONDS)

@@ -400,3 +400,58 @@ class GrantRevoked(Event):
     subject_kind: str = ""
     subject_id: str = ""
     actor: str = ""
+
+
+class ProjectCreated(Event):
+    """There is another project, with its first administrator: a key or a user."""
+
+    about: ClassVar[str] = "name"
+    audited: ClassVar[bool] = True
+    name: str = ""
+    title: str = ""
+    key_id: str = ""
+    user_id: str = ""
+    user: str = ""
+    actor: str = ""
+
+
+class ProjectArchived(Event):
+    """Nobody of this project is let in any more; all that it has stays."""
+
+    about: ClassVar[str] = "name"
+    audited: ClassVar[bool] = True
+    name: str = ""
+    actor: str = ""
+
+
+class ProjectRestored(Event):
+    """A project that was archived is open again."""
+
+    about: ClassVar[str] = "name"
+    audited: ClassVar[bool] = True
+    name: str = ""
+    actor: str = ""
+
+
+class ModelShared(Event):
+    """Another project, or everybody (*), may read a model or ask it for predictions."""
+
+    about: ClassVar[str] = "model"
+    audited: ClassVar[bool] = True
+    share_id: str = ""
+    model: str = ""
+    shared_to: str = ""
+    level: str = ""
+    actor: str = ""
+
+
+class ModelUnshared(Event):
+    """A model is not shared with this project any more."""
+
+    about: ClassVar[str] = "model"
+    audited: ClassVar[bool] = True
+    share_id: str = ""
+    model: str = ""
+    shared_to: str = ""
+    level: str = ""
+    actor: str = ""

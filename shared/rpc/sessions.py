@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.names import Slug
 from shared.rpc.auth import GivenPassword, LoggedIn, UserName
 from shared.rpc.base import Done, Reply, Request
 
@@ -18,12 +19,13 @@ Address = Annotated[str, Field(max_length=64)]
 
 
 class LoginForm(BaseModel):
-    """A name and a password, and a code where the user has a second factor."""
+    """A name and a password, and a code where the user has a second factor; in the own project if none is named."""
 
     model_config = ConfigDict(extra="forbid")
     name: UserName
     password: GivenPassword
     code: Code = ""
+    project: Slug | None = None
 
 
 class Login(Request[LoggedIn]):
@@ -32,6 +34,7 @@ class Login(Request[LoggedIn]):
     name: UserName
     password: GivenPassword
     code: Code = ""
+    project: Slug | None = None
     address: Address = ""
 
 

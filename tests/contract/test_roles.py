@@ -9,6 +9,7 @@ GOLDEN: dict[Permission, set[Role]] = {
     Permission.MODELS_WRITE: {ADMIN, ENGINEER},
     Permission.MODELS_PROMOTE: {ADMIN, ENGINEER},
     Permission.MODELS_FORCE: {ADMIN},
+    Permission.MODELS_SHARE: {ADMIN},
     Permission.ARTIFACTS_COLLECT: {ADMIN},
     Permission.DATASETS_READ: {ADMIN, ENGINEER, OPERATOR, VIEWER},
     Permission.DATASETS_WRITE: {ADMIN, ENGINEER},
@@ -32,6 +33,7 @@ GOLDEN: dict[Permission, set[Role]] = {
     Permission.INFER: {ADMIN, ENGINEER, OPERATOR},
     Permission.KEYS_MANAGE: {ADMIN},
     Permission.USERS_MANAGE: {ADMIN},
+    Permission.PROJECTS_MANAGE: {ADMIN},
     Permission.PASSWORD_CHANGE: {ADMIN, ENGINEER, OPERATOR, VIEWER},
 }
 

@@ -54,11 +54,14 @@ WRITES = {
     Permission.QUOTAS_MANAGE,
     Permission.EXTENSIONS_WRITE,
     Permission.USERS_MANAGE,
+    Permission.PROJECTS_MANAGE,
+    Permission.MODELS_SHARE,
     Permission.PASSWORD_CHANGE,
     Permission.INFER,
     Permission.LETTERS_DECIDE,
 }
-SECRET = {Permission.KEYS_MANAGE, Permission.USERS_MANAGE, Permission.PASSWORD_CHANGE, Permission.INFER}
+SECRET = {Permission.KEYS_MANAGE, Permission.USERS_MANAGE, Permission.PROJECTS_MANAGE, Permission.MODELS_SHARE}
+SECRET |= {Permission.PASSWORD_CHANGE, Permission.INFER}
 FOR_PEOPLE = ("/api/v1/me/", "/api/v1/logout")
 ASKED_WITHIN = {Permission.MODELS_FORCE}  # by a route that needs another one first
 
@@ -129,6 +132,7 @@ def concrete(path: str) -> str:
         "invitation_id": "01890000-0000-7000-8000-000000000000",
         "session_id": "01890000-0000-7000-8000-000000000000",
         "grant_id": "01890000-0000-7000-8000-000000000000",
+        "share_id": "01890000-0000-7000-8000-000000000000",
         "inference_id": "01890000-0000-7000-8000-000000000000",
         "version": "1",
         "service": "auth",

@@ -13,6 +13,7 @@ from aimass import (
     operating,
     people,
     pipelines,
+    projects,
     providers,
     scheduling,
     searching,
@@ -42,6 +43,7 @@ from shared.rpc import (
 )
 from shared.rpc import oidc as rpc_oidc
 from shared.rpc import pipelines as rpc_pipelines
+from shared.rpc import projects as rpc_projects
 
 SDK = Path(__file__).resolve().parents[2] / "sdk" / "aimass"
 OURS = {"services", "shared", "library", "deploy"}
@@ -111,6 +113,9 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (granting.Condition, Condition),
     (scheduling.Schedule, trainer.ScheduleView),
     (pipelines.Pipeline, rpc_pipelines.PipelineView),
+    (projects.Project, rpc_projects.ProjectView),
+    (projects.NewProject, rpc_projects.ProjectMade),
+    (projects.Share, rpc_projects.ShareView),
     (pipelines.Step, rpc_pipelines.StepView),
 ]
 

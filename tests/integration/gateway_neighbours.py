@@ -56,15 +56,16 @@ class Neighbours:
     asked: list[Asked] = field(default_factory=list)
     requests: list[frames.Request] = field(default_factory=list)
     messages: int = 0
-    infer: Callable[[frames.Request], Awaitable[frames.Reply | None]] = field(default=lambda request: echo(request))
+    version: str = "3"
+    infer: Callable[[frames.Request], Awaitable[frames.Reply | None]] | None = None
 
     async def listen(self, services: Collection[str]) -> None:
         for service in services:
             await self.connection.subscribe(f"rpc.{service}.>", queue=service, cb=self._answer)
 
-    async def serve(self, model: str) -> Any:
+    async def serve(self, model: str, project: str = "default") -> Any:
         """Answer predictions for a model, as inference does."""
-        subscription = await self.connection.subscribe(f"infer.default.{model}", queue="inference", cb=self._predict)
+        subscription = await self.connection.subscribe(f"infer.{project}.{model}", queue="inference", cb=self._predict)
         await settle(self.connection)
         return subscription
 
@@ -83,24 +84,27 @@ class Neighbours:
         requests = frames.decode_requests(message.data)
         self.requests += requests
         self.messages += 1
-        replies = [reply for request in requests if (reply := await self.infer(request)) is not None]
+        replies = [reply for request in requests if (reply := await self._reply(request)) is not None]
         if replies:
             await self.connection.publish(message.reply, frames.encode_replies(replies))
 
+    async def _reply(self, request: frames.Request) -> frames.Reply | None:
+        return await (self.infer(request) if self.infer else echo(request, self.version))
 
-async def echo(request: frames.Request) -> frames.Reply:
+
+async def echo(request: frames.Request, version: str = "3") -> frames.Reply:
     """Sums the rows of the input, with the checks and the encoding of inference."""
     try:
         asked = read_request(request.body, request.header_length, SIGNATURE, "digits-cnn")
     except InvalidInput as error:
         return frames.Reply(request.prediction_id, 400, json.dumps({"error": error.message}).encode())
-    body, header_length = oip.encode_reply(summed(asked.inputs[0]), asked)
-    return frames.Reply(request.prediction_id, 200, body, "3", header_length)
+    body, header_length = oip.encode_reply(summed(asked.inputs[0], version), asked)
+    return frames.Reply(request.prediction_id, 200, body, version, header_length)
 
 
-def summed(tensor: Tensor) -> oip.InferReply:
+def summed(tensor: Tensor, version: str = "3") -> oip.InferReply:
     output = from_numpy("sum", to_numpy(tensor).sum(axis=1, dtype=np.float32))
-    return oip.InferReply("digits-cnn", "3", (output,))
+    return oip.InferReply("digits-cnn", version, (output,))
 
 
 @dataclass

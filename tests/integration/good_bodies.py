@@ -1,9 +1,26 @@
-"""A body for each route that takes one, good enough to be looked at: what it names is not there."""
+"""A good body for each route that takes one, and names of things that there are not."""
 
 from typing import Any
 
 from shared.names import new_id
 
+UNKNOWN = {
+    "version": "7",
+    "task_id": f"train-{new_id()}",
+    "evaluation_id": f"evaluate-{new_id()}",
+    "pipeline_id": f"pipeline-{new_id()}",
+    "inference_id": new_id(),
+    "key_id": new_id(),
+    "user_id": new_id(),
+    "session_id": new_id(),
+    "invitation_id": new_id(),
+    "account_id": new_id(),
+    "grant_id": new_id(),
+    "share_id": new_id(),
+    "page": "status",
+    "letter_id": "registry-EVT-17",
+    "id": new_id(),
+}
 LOGIN = "POST /api/v1/login"
 PASSWORD = "PUT /api/v1/me/password"
 REFRESH = "POST /api/v1/login/refresh"
@@ -49,6 +66,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/service-accounts/{account_id}/secret": {"overlap_seconds": 60},
     REFRESH: {"refresh_token": "of nobody"},
     **dict.fromkeys(TOTP, {"code": "123456"}),
+    "POST /api/v1/projects": {"name": "n"},
+    "PATCH /api/v1/projects/{name}": {"title": "t"},
+    "POST /api/v1/models/{model}/shares": {"shared_to": "*"},
     LOGIN: {"name": "nobody", "password": "a password of nobody"},
     PASSWORD: {"current_password": "one", "new_password": "a password of nobody"},
     "POST /api/v1/artifacts/collection": {"dry_run": True},

@@ -26,6 +26,7 @@ from shared.errors import Conflict, InvalidInput, NotFound
 from shared.events.models import VersionPromoted
 from shared.rpc import auth as rpc
 from shared.rpc.monitor import GetTimeline, ListDeadLetters
+from shared.rpc.projects import ChangeProject, CreateProject
 from tests.conftest import fresh_database, settings_on
 from tests.integration.extension_kit import EXAMPLES, SECRET, Bed, Extension, comes_in, environment, example, webhook
 from tests.integration.running import Ask, asking, running_service, until
@@ -233,6 +234,18 @@ async def test_a_right_that_is_taken_cuts_off_at_once(ask: Ask, admin: Any, proj
     for request in (rpc.GetExtension, rpc.DeleteExtension, rpc.RotateExtension, rpc.ChangeExtension):
         with pytest.raises(NotFound):
             await ask(request(name="hook"))
+
+
+async def test_those_of_an_archived_project_are_put_out(ask: Ask, project: str) -> None:
+    as_platform: dict[str, Any] = {"service": "auth", "project": "default"}
+    await ask(CreateProject(name=project), **as_platform)
+    hook = await register(ask)
+    async with Extension(hook) as extension, asyncio.timeout(60):
+        await ask(ChangeProject(name=project, archived=True), **as_platform)
+        await extension.gone.wait()
+    assert not await comes_in(hook)
+    await ask(ChangeProject(name=project, archived=False), **as_platform)
+    assert await comes_in(hook)
 
 
 async def test_no_other_project_sees_it_and_no_name_is_given_twice(ask: Ask, project: str) -> None:

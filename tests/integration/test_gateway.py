@@ -239,7 +239,7 @@ class TestControl:
             ("POST", "/tasks", None, {}, "body"),
             ("GET", "/tasks?limit=0", None, {}, "limit"),
             ("GET", "/tasks/train-*", None, {}, "task_id"),
-            ("GET", "/models/a.b", None, {}, "model"),
+            ("GET", "/models/a*b", None, {}, "model"),
             ("GET", "/models/a/versions/0", None, {}, "version"),
             ("GET", "/events?type=VersionPromotd", None, {}, "type"),
             ("GET", "/events?folow=false", None, {}, "folow"),

@@ -38,6 +38,9 @@ class Platform:
         self.asked: list[str] = []
         self.now = 0.0
 
+    def at(self, name: str, _: str = "read") -> tuple["Platform", str]:
+        return self, name
+
     async def ask(self, request: Any) -> Any:
         verb = type(request).__name__
         self.asked.append(verb)

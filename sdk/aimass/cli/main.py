@@ -22,6 +22,7 @@ from aimass.cli import (
     profiles,
     scheduling,
     tasks,
+    tenants,
     tracing,
     training,
     tuning,
@@ -39,15 +40,9 @@ COMMANDS = (
     *(metering.usage, metering.invoice),
 )
 GROUPS = (
-    granting.roles,
-    granting.groups,
-    granting.grants,
-    pipelines.app,
-    extending.app,
-    operating.letters,
-    operating.audit,
-    metering.quota,
-    *identity.GROUPS,
+    *(granting.roles, granting.groups, granting.grants, *identity.GROUPS),
+    *(pipelines.app, extending.app, operating.letters, operating.audit, metering.quota),
+    *(tenants.app, tenants.shares),
 )
 
 

@@ -13,6 +13,10 @@ COLUMNS = (
     "created_by, created_at, changed_at, disabled_at"
 )
 
+# Those of an archived project are as good as disabled.
+ARCHIVED = "(SELECT archived_at FROM projects WHERE projects.name = extensions.project)"
+SHOWN = COLUMNS.replace("disabled_at", f"coalesce(disabled_at, {ARCHIVED}) AS disabled_at")
+
 # One process at a time compares extensions with consumers, or changes either.
 LOCK_ALL = "SELECT pg_advisory_xact_lock(hashtext(current_schema() || ' extensions'))"
 # How many a project has.
@@ -22,9 +26,9 @@ INSERT = f"""
 INSERT INTO extensions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 """
 # The extensions of a project, or of all of them.
-LIST = f"SELECT {COLUMNS} FROM extensions WHERE $1::text IS NULL OR project = $1 ORDER BY project, name"
+LIST = f"SELECT {SHOWN} FROM extensions WHERE $1::text IS NULL OR project = $1 ORDER BY project, name"
 # One extension of a project.
-FIND = f"SELECT {COLUMNS} FROM extensions WHERE project = $1 AND name = $2"
+FIND = f"SELECT {SHOWN} FROM extensions WHERE project = $1 AND name = $2"
 # Keep what changed of one.
 SAVE = "UPDATE extensions SET hears = $2, says = $3, digest = $4, changed_at = $5, disabled_at = $6 WHERE id = $1"
 # Forget one.

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.auth.factors import domain, store
 from services.auth.factors.domain import WRONG_CODE, Factor
+from services.auth.grants import store as grants
 from services.auth.users import User
 from shared.db import Connection
 from shared.errors import SecondFactorNeeded, Unauthenticated
@@ -29,7 +30,10 @@ class FactorDesk:
 
     async def is_missing(self, tx: Connection, user: User) -> bool:
         """Whether this user must have a factor, and has none."""
-        return not self._required.isdisjoint(user.roles) and not await store.has(tx, user.id)
+        if not self._required:
+            return False
+        held = {grant.role for grant in await grants.held(tx, "user", user.id)}
+        return not self._required.isdisjoint({*user.roles, *held}) and not await store.has(tx, user.id)
 
     async def check(self, work: Work[Any], user: User, code: str) -> None:
         """Takes a code of a user who has a factor; with the transaction it counts no more.

@@ -28,7 +28,7 @@ Work = AnyWork[HasFactors]
 
 
 async def show_totp(request: rpc.ShowTotp, work: Work) -> rpc.TotpView:
-    user = await _user(work, request.user_id)
+    user = await auth_store.lock_self(work.tx, request.user_id)
     factor = await store.lock(work.tx, user.id)
     is_on = factor is not None and factor.confirmed_at is not None
     return rpc.TotpView(enabled=is_on, recovery_codes_left=len(factor.recovery) if factor else 0)
@@ -36,7 +36,7 @@ async def show_totp(request: rpc.ShowTotp, work: Work) -> rpc.TotpView:
 
 async def begin_totp(request: rpc.BeginTotp, work: Work) -> rpc.TotpBegun:
     """One that was begun and not confirmed is replaced."""
-    user = await _user(work, request.user_id)
+    user = await auth_store.lock_self(work.tx, request.user_id)
     if await store.has(work.tx, user.id):
         raise Conflict("you have a second factor already: remove it first")
     factor, secret = work.parts.factors.draft(user.id)
@@ -46,7 +46,7 @@ async def begin_totp(request: rpc.BeginTotp, work: Work) -> rpc.TotpBegun:
 
 async def confirm_totp(request: rpc.ConfirmTotp, work: Work) -> rpc.RecoveryCodes:
     """The code proves that the app has the secret; it counts no more, also not to log in."""
-    user = await _user(work, request.user_id)
+    user = await auth_store.lock_self(work.tx, request.user_id)
     factor = await store.lock(work.tx, user.id)
     if factor is None:
         raise Conflict("begin first: POST /api/v1/me/totp gives the secret")
@@ -63,16 +63,12 @@ async def confirm_totp(request: rpc.ConfirmTotp, work: Work) -> rpc.RecoveryCode
 
 async def remove_totp(request: rpc.RemoveTotp, work: Work) -> Done:
     """By an admin, for a user who lost the app and the recovery codes."""
-    user = await _user(work, request.user_id)
+    user = await auth_store.lock_user(work.tx, work.project, request.user_id)
     await desk.check_may_stand_for(work, user)
     if not await store.delete(work.tx, user.id):
         raise NotFound(f"the user {user.name!r} has no second factor", field="user_id")
     work.say(SecondFactorRemoved(**_said(work, user)))
     return Done()
-
-
-async def _user(work: Work, user_id: str) -> User:
-    return await auth_store.lock_user(work.tx, work.project, user_id)
 
 
 def _said(work: Work, user: User) -> dict[str, str]:

@@ -9,12 +9,16 @@ from services.auth import entries, tokens, users
 from services.auth import store as auth_store
 from services.auth.bootstrap import Transaction
 from services.auth.factors.desk import FactorDesk
+from services.auth.grants import store as grants
 from services.auth.keyring import Keyring
+from services.auth.projects import domain as projects_domain
+from services.auth.projects import store as projects
 from services.auth.sessions import domain, store
 from services.auth.sessions.domain import Lifetimes, Session, Verdict
 from services.auth.tokens import Owner
 from services.auth.users import User
 from shared.context import Context
+from shared.db import Connection
 from shared.errors import Unauthenticated
 from shared.events.identity import SessionEnded, SessionReused, SessionStarted
 from shared.rpc.auth import LoggedIn
@@ -23,6 +27,12 @@ from shared.work import Work
 
 OVER = "this session has ended: log in again"
 USED = "this refresh token was used before, so somebody else may have it: the session has ended; log in again"
+
+
+async def may_enter(tx: Connection, user: User, project: str) -> bool:
+    """Whether the project is the user's own, or one where a grant counts, and is not archived."""
+    held = await grants.held(tx, "user", user.id)
+    return projects_domain.may_enter(user, project, held, datetime.now(UTC)) and await projects.is_open(tx, project)
 
 
 class SessionDesk:
@@ -44,9 +54,9 @@ class SessionDesk:
         self._token_seconds = token_seconds
         self.lifetimes = lifetimes
 
-    async def begin(self, work: Work[Any], user: User, address: str) -> LoggedIn:
-        """A new session of a user who proved to be it, with the transaction."""
-        session, token = domain.begin(user, address, datetime.now(UTC), self.lifetimes)
+    async def begin(self, work: Work[Any], user: User, address: str, project: str = "") -> LoggedIn:
+        """A new session of a user who proved to be it and may enter the project, with the transaction."""
+        session, token = domain.begin(user, address, datetime.now(UTC), self.lifetimes, project)
         await store.insert(work.tx, session)
         work.say(SessionStarted(session_id=session.id, user_id=user.id, name=user.name, address=address, actor=user.id))
         return await self._tokens(work, user, session, token)
@@ -85,6 +95,8 @@ class SessionDesk:
             work.say(SessionReused(session_id=session.id, user_id=user.id, name=user.name, address=request.address))
             await self.end(work, user, session)
             return None
+        if not await may_enter(work.tx, user, session.project):
+            raise Unauthenticated("you may not enter this project any more: log in to another one")
         if verdict is Verdict.REPEATED:
             return await self._tokens(work, user, session, domain.successor(session, token))
         turned, following = domain.turn(session, token, request.address, now)
@@ -103,13 +115,15 @@ class SessionDesk:
 
     async def _tokens(self, work: Work[Any], user: User, session: Session, refresh_token: str) -> LoggedIn:
         is_short = await self._factors.is_missing(work.tx, user)
-        issued = await self.issue(work, user, session.id, is_short)
+        issued = await self.issue(work, user, session.project, session.id, is_short)
         given = {"refresh_token": refresh_token, "session_id": session.id, "second_factor_missing": is_short}
         return issued.model_copy(update=given)
 
-    async def issue(self, work: Work[Any], owner: Owner, session_id: str = "", needs_factor: bool = False) -> LoggedIn:
+    async def issue(
+        self, work: Work[Any], owner: Owner, project: str = "", session_id: str = "", needs_factor: bool = False
+    ) -> LoggedIn:
         """An access token alone, of a session or of a service account."""
         keys, now = await auth_store.signing_keys(work.tx), datetime.now(UTC)
         private = self._keyring.private(tokens.choose(keys, self._keyring.kids, now).kid)
-        given = (owner, private, now, self._token_seconds, session_id, needs_factor)
+        given = (owner, private, now, self._token_seconds, project, session_id, needs_factor)
         return LoggedIn(access_token=await asyncio.to_thread(tokens.issue, *given), expires_in=self._token_seconds)

@@ -72,12 +72,12 @@ class Verdict(Enum):
     UNKNOWN = auto()
 
 
-def begin(user: User, address: str, now: datetime, lifetimes: Lifetimes) -> tuple[Session, str]:
-    """A session and its first refresh token."""
+def begin(user: User, address: str, now: datetime, lifetimes: Lifetimes, project: str = "") -> tuple[Session, str]:
+    """A session and its first refresh token, in the user's own project where none is named."""
     session_id, chain = new_id(), secrets.token_bytes(SECRET_BYTES)
     token = _token(session_id, secrets.token_hex(SECRET_BYTES))
-    made = (user.id, user.project, user.epoch, chain, key_digest(token), 0, address, now, now, now + lifetimes.whole)
-    return Session(session_id, *made), token
+    made = (user.epoch, chain, key_digest(token), 0, address, now, now, now + lifetimes.whole)
+    return Session(session_id, user.id, project or user.project, *made), token
 
 
 def session_of(token: str) -> str | None:

@@ -30,7 +30,7 @@ async def refresh_session(request: rpc.RefreshSession, parts: HasSessions) -> Lo
 
 
 async def list_sessions(request: rpc.ListSessions, work: Work) -> rpc.SessionList:
-    user = await auth_store.lock_user(work.tx, work.project, request.user_id)
+    user = await auth_store.lock_self(work.tx, request.user_id)
     found, idle = await store.listed(work.tx, user.id, user.epoch), work.parts.sessions.lifetimes.idle
     now = datetime.now(UTC)
     return rpc.SessionList(sessions=[session.view(idle) for session in found if session.lasts(user, now, idle)])
@@ -38,7 +38,7 @@ async def list_sessions(request: rpc.ListSessions, work: Work) -> rpc.SessionLis
 
 async def end_session(request: rpc.EndSession, work: Work) -> Done:
     """A repeat tells the gateways again, which is harmless."""
-    user = await auth_store.lock_user(work.tx, work.project, request.user_id)
+    user = await auth_store.lock_self(work.tx, request.user_id)
     session = await store.lock(work.tx, user.id, request.session_id)
     await work.parts.sessions.end(work, user, session)
     work.then(work.parts.look)

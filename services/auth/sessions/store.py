@@ -16,8 +16,8 @@ MOST_SHOWN = 200
 
 # Keep a new session.
 INSERT = f"INSERT INTO sessions ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
-# Whose session this is.
-OWNER = "SELECT project, user_id FROM sessions WHERE id = $1"
+# Whose session this is, by the user's own project and id.
+OWNER = "SELECT users.project, user_id FROM sessions JOIN users ON users.id = user_id WHERE sessions.id = $1"
 # One session, held; its user is held before.
 LOCK = f"SELECT {COLUMNS} FROM sessions WHERE id = $1 FOR UPDATE"
 # Keep what a refresh, or the end, changed.

@@ -23,6 +23,7 @@ from shared import observe
 from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated, Withdrawn
 from shared.names import is_slug
 from shared.permissions import Permission
+from shared.sharing import Level
 from shared.tensors import Raw
 
 ROOT = "/v2"
@@ -48,6 +49,8 @@ NOT_TAKEN = Answer(Withdrawn.status, b"", [])
 class Call:
     """A request: its route's template, the names in its path, and its caller once he is known.
 
+    `project` is the model's, which for a shared one is not the caller's.
+
     `operation` is how a span names one that came otherwise than over HTTP; `is_whole` says that all of it is here.
     """
 
@@ -59,6 +62,7 @@ class Call:
     operation: str = ""
     is_whole: bool = False
     principal: Principal = ANONYMOUS
+    project: str = ""
     prediction_id: bytes = b""
     traceparent: str = ""
     input_bytes: int = 0
@@ -156,6 +160,10 @@ class InferenceProtocol:
         if route is None or route.permission is None:
             raise self._unknown(call.template, method)
         authorise(call.principal, route.permission, call.model)
+        call.project = call.principal.project
+        if "." in call.model:
+            level: Level = "infer" if route.predicts else "read"
+            call.project, call.model = self._gatekeeper.reach(call.principal, call.model, level)
         _check_names(call)
         if route.predicts:
             self._meter.admit(call.principal)

@@ -90,12 +90,12 @@ class InferenceRoutes:
         return json_answer({"name": call.model, "ready": True})
 
     async def statistics(self, call: Call) -> Answer:
-        project, model, version = call.principal.project, call.model or None, _version(call)
+        project, model, version = call.project, call.model or None, _version(call)
         ask = GetInferenceStatistics(project=project, model=model, version=version)
         return json_answer((await self._ask(ask, call)).model_dump())
 
     async def configuration(self, call: Call) -> Answer:
-        ask = GetModelConfiguration(project=call.principal.project, model=call.model, version=_version(call))
+        ask = GetModelConfiguration(project=call.project, model=call.model, version=_version(call))
         return json_answer((await self._ask(ask, call)).config)
 
     async def infer(self, call: Call) -> Answer:
@@ -120,6 +120,8 @@ class InferenceRoutes:
         return answer if accepted is None else await packed(answer, accepted)
 
     async def _accept(self, call: Call) -> Answer:
+        if call.project != call.principal.project:
+            raise InvalidInput("Prefer: a model of another project answers at once: leave out respond-async")
         try:
             return await self._deferral.accept(call, self._context(call), self._seconds_max)
         except TimeoutError:
@@ -133,11 +135,11 @@ class InferenceRoutes:
             body.header_length,
             frames.CLAIMED if body.is_claimed else 0,
             traceparent=call.traceparent,
-            credential=call.principal.key_id,
+            credential=_credential(call),
             version=call.version,
         )
         try:
-            reply = await self._plane.infer(call.principal.project, call.model, request, seconds)
+            reply = await self._plane.infer(call.project, call.model, request, seconds)
         except NobodyServes:
             raise await self._why_nobody(call) from None
         finally:
@@ -155,7 +157,7 @@ class InferenceRoutes:
         return int(given) / 1000
 
     async def _served(self, call: Call) -> ServedModel:
-        ask = GetServedModel(project=call.principal.project, model=call.model, version=_version(call))
+        ask = GetServedModel(project=call.project, model=call.model, version=_version(call))
         return await self._ask(ask, call)
 
     async def _ask(self, ask: Request[Reply_co], call: Call) -> Reply_co:
@@ -177,7 +179,14 @@ class InferenceRoutes:
 
     def _context(self, call: Call) -> Context:
         trace = call.traceparent or call.header(b"traceparent")
-        return Context(project=call.principal.project, actor=call.principal.key_id, traceparent=trace)
+        return Context(project=call.project, actor=call.principal.key_id, traceparent=trace)
+
+
+def _credential(call: Call) -> str:
+    """Who asked; of a model of another project also of which one, where the prediction is logged."""
+    if call.project == call.principal.project:
+        return call.principal.key_id
+    return f"{call.principal.project}/{call.principal.key_id}"
 
 
 def _version(call: Call) -> int | None:

@@ -75,17 +75,18 @@ class Predictor:
 
         Raises what the translation raises, and what the protocol refuses the request with.
         """
-        expected = await self.versions.find(caller, model, version)
+        there, name = caller.at(model, "infer")
+        expected = await self.versions.find(there, name, version)
         try:
             predicted = await self.infer(headers, model, version, await self._translated(translation, expected))
         except InvalidInput:
-            self.versions.forget_serving(caller.project, model)
-            now = await self.versions.find(caller, model, version)
+            self.versions.forget_serving(there.project, name)
+            now = await self.versions.find(there, name, version)
             if now.version == expected.version:
                 raise
             expected = now
             predicted = await self.infer(headers, model, version, await self._translated(translation, expected))
-        return predicted, await self.answered_by(caller, expected, predicted)
+        return predicted, await self.answered_by(there, expected, predicted)
 
     async def _translated(self, translation: Translation, facts: Facts) -> tuple[Tensor, ...]:
         """Images and long lists would hold the loop up: a few at a time, in threads."""

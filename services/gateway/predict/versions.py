@@ -12,6 +12,7 @@ from shared.errors import AimassError, NotFound, Unavailable
 from shared.rpc.base import Request
 from shared.rpc.inference import GetServedModel
 from shared.rpc.registry import GetDataset, GetModel, GetVersion
+from shared.sharing import Level
 
 SERVING_SECONDS: Final = 2.0
 KEPT: Final = 1024
@@ -23,6 +24,8 @@ class Asks(Protocol):
 
     @property
     def project(self) -> str: ...
+
+    def at(self, name: str, level: Level = "read") -> "tuple[Asks, str]": ...
 
     async def ask(self, request: "Request[Answer]") -> Answer: ...
 

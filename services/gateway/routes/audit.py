@@ -28,7 +28,7 @@ async def list_audit(
     return await caller.ask(asked)
 
 
-@ROUTES.add("GET", "/audit/verification", Permission.AUDIT_READ)
+@ROUTES.add("GET", "/audit/verification", Permission.AUDIT_READ, platform=True)
 async def verify_audit(caller: CallerOf) -> AuditVerification:
     """Whether each entry, of all projects, is as it was written, and the first one that is not."""
     return await caller.ask(VerifyAudit(), seconds=VERIFY_SECONDS)

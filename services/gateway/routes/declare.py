@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.types import Receive, Scope, Send
 
-from services.gateway.access import authorise
+from services.gateway.access import authorise, authorise_platform
 from services.gateway.bodies import read_body, replayed
 from shared.moments import Moment
 from shared.permissions import Permission
@@ -21,6 +21,7 @@ PERMISSION = "x-permission"
 PUBLIC = "public"
 MODEL_IN_BODY = "x-model-in-body"
 NAMES_MODEL: Mapping[str, Any] = MappingProxyType({MODEL_IN_BODY: True})
+PLATFORM = "x-platform"
 BEARER = Security(
     HTTPBearer(auto_error=False, description="an API key, aim_..., or an access token from /api/v1/login")
 )
@@ -41,6 +42,7 @@ class GuardedRoute(APIRoute):
             raise TypeError(f"the route {path} declares no permission")
         self.permission = None if declared == PUBLIC else Permission(declared)
         self.asks_in_body = bool(documented.get(MODEL_IN_BODY))
+        self.is_platform = bool(documented.get(PLATFORM))
         super().__init__(path, endpoint, **options)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,6 +52,8 @@ class GuardedRoute(APIRoute):
             if self.asks_in_body and self.permission not in scope["state"]["principal"].permissions:
                 model, receive = await model_in_body(receive)
             authorise(scope["state"]["principal"], self.permission, model, named.get("alias", ""))
+        if self.is_platform:
+            authorise_platform(scope["state"]["principal"])
         await super().handle(scope, receive, send)
 
 
@@ -78,12 +82,19 @@ class Routes:
         path: str,
         permission: Permission | None,
         extra: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        platform: bool = False,
         **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
-        """Declare a route, public without a permission; `extra` goes into its documentation."""
+        """Declare a route, public without a permission; `extra` goes into its documentation.
+
+        One of the whole `platform` is for people of the default project alone; all others see their project's things.
+        """
 
         def declare(endpoint: Endpoint) -> Endpoint:
             documented = {PERMISSION: permission.value if permission else PUBLIC, **extra}
+            if platform:
+                documented[PLATFORM] = True
             guard = {"openapi_extra": documented, "dependencies": [BEARER] if permission else []}
             given = {"methods": [method], "tags": [self.tag]} | guard | options
             self.declared.append((self.prefix + path, endpoint, given))

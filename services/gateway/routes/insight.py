@@ -45,7 +45,7 @@ async def list_predictions(
     return await caller.ask(query)
 
 
-@ROUTES.add("GET", "/metrics/host", Permission.METRICS_READ)
+@ROUTES.add("GET", "/metrics/host", Permission.METRICS_READ, platform=True)
 async def show_host(caller: CallerOf) -> HostMetrics:
     """CPU, load, memory, disk, network and GPUs of the host now."""
     return await caller.ask(GetHostMetrics())

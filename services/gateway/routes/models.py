@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from services.gateway.access import authorise
 from services.gateway.caller import CallerOf
 from services.gateway.routes.declare import AsOfQuery, Routes
-from shared.names import Slug
+from shared.names import ModelName, Slug
 from shared.permissions import Permission
 from shared.rpc.registry import (
     ArchiveModel,
@@ -63,14 +63,16 @@ async def list_models(
 
 
 @ROUTES.add("GET", "/models/{model}", Permission.MODELS_READ)
-async def show_model(model: Slug, caller: CallerOf, as_of: AsOfQuery = None) -> ModelView:
-    """One model with its aliases, now or as it was at a time."""
+async def show_model(model: ModelName, caller: CallerOf, as_of: AsOfQuery = None) -> ModelView:
+    """One model with its aliases, now or as it was at a time; one of another project that is shared is named
+    `<project>.<model>`, here and below `/versions`."""
+    caller, model = caller.at(model)
     return await caller.ask(GetModel(model=model, as_of=as_of))
 
 
 @ROUTES.add("GET", "/models/{model}/versions", Permission.MODELS_READ)
 async def list_versions(
-    model: Slug,
+    model: ModelName,
     caller: CallerOf,
     q: Text = "",
     dataset: Text = "",
@@ -80,13 +82,15 @@ async def list_versions(
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
 ) -> VersionList:
     """The versions of a model, newest first; `q` is looked for in labels and cards."""
+    caller, model = caller.at(model)
     filters = {"q": q, "dataset": dataset, "source": source, "archived": archived}
     return await caller.ask(ListVersions(model=model, before=before, limit=limit, **filters))
 
 
 @ROUTES.add("GET", "/models/{model}/versions/{version}", Permission.MODELS_READ)
-async def show_version(model: Slug, version: Version, caller: CallerOf) -> VersionView:
+async def show_version(model: ModelName, version: Version, caller: CallerOf) -> VersionView:
     """One version: its artifact, lineage, card and evaluation."""
+    caller, model = caller.at(model)
     return await caller.ask(GetVersion(model=model, version=version))
 
 

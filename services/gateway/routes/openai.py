@@ -16,7 +16,7 @@ from services.gateway.predict.predictor import Predicted, Translation
 from services.gateway.predict.values import Item, tensors
 from services.gateway.routes.declare import NAMES_MODEL, Routes
 from shared.errors import NotFound
-from shared.names import is_slug
+from shared.names import is_model_name
 from shared.permissions import Permission
 from shared.rpc.inference import ListDeployments
 from shared.rpc.registry import ListModels
@@ -90,7 +90,7 @@ async def create_embeddings(
 ) -> dict[str, Any]:
     """A vector for each text, by a model that takes text alone and gives one vector; all by the same version."""
     items = texts(order.input)
-    if not is_slug(order.model):
+    if not is_model_name(order.model):
         raise NotFound(f"there is no model '{order.model[:64]}'", field="model")
     found: list[NDArray[np.float32]] = []
     version: int | None = None

@@ -15,19 +15,19 @@ ROUTES = Routes("operators", prefix=ROOT.rstrip("/"))
 Page = Annotated[str, Path(pattern=r"^[a-z.]{1,20}$", description="such as status, asyncapi.json or metrics")]
 
 
-@ROUTES.add("GET", "/{service}", Permission.OPS_READ, response_class=RedirectResponse, status_code=307)
+@ROUTES.add("GET", "/{service}", Permission.OPS_READ, platform=True, response_class=RedirectResponse, status_code=307)
 async def find_page(service: Slug, caller: CallerOf) -> str:
     """The page's own links need the last slash."""
     return f"{service}/"
 
 
-@ROUTES.add("GET", "/{service}/", Permission.OPS_READ, response_class=Response)
+@ROUTES.add("GET", "/{service}/", Permission.OPS_READ, platform=True, response_class=Response)
 async def show_page(service: Slug, caller: CallerOf) -> Response:
     """The live page of a service."""
     return await _fetch(service, "", caller)
 
 
-@ROUTES.add("GET", "/{service}/{page}", Permission.OPS_READ, response_class=Response)
+@ROUTES.add("GET", "/{service}/{page}", Permission.OPS_READ, platform=True, response_class=Response)
 async def show_part(service: Slug, page: Page, caller: CallerOf) -> Response:
     """What stands beside the page: status, metrics, readyz, asyncapi and what they are made of."""
     return await _fetch(service, page, caller)

@@ -13,7 +13,7 @@ from services.gateway.predict.labelled import predictions
 from services.gateway.predict.predictor import Translation
 from services.gateway.routes.declare import PREFIX, Routes
 from services.gateway.routes.models import Version
-from shared.names import Slug
+from shared.names import ModelName
 from shared.permissions import Permission
 
 ROUTES = Routes("predict")
@@ -53,7 +53,9 @@ class Prediction(BaseModel):
 
 
 @ROUTES.add("POST", "/predict/{model}", Permission.INFER, extra=BODY)
-async def predict(model: Slug, request: Request, response: Response, caller: CallerOf, top: Top = None) -> Prediction:
+async def predict(
+    model: ModelName, request: Request, response: Response, caller: CallerOf, top: Top = None
+) -> Prediction:
     """Predict with the version that serves, for up to 64 items: `application/json` with objects of named values, or
     plain values for a model of one input (null is a missing number); `text/plain` with one text; `text/csv` with a
     line of names; `image/png` and `image/jpeg` with one image, which is resized."""
@@ -62,7 +64,7 @@ async def predict(model: Slug, request: Request, response: Response, caller: Cal
 
 @ROUTES.add("POST", "/predict/{model}/versions/{version}", Permission.INFER, extra=BODY)
 async def predict_with_version(
-    model: Slug, version: Version, request: Request, response: Response, caller: CallerOf, top: Top = None
+    model: ModelName, version: Version, request: Request, response: Response, caller: CallerOf, top: Top = None
 ) -> Prediction:
     """The same with this version, if it is deployed."""
     return await _predict(model, version, request, response, caller, top)

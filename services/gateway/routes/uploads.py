@@ -107,7 +107,7 @@ async def export_version(model: Slug, version: Version, caller: CallerOf) -> Res
     return caller.edges.uploads.response(exported, "application/zip")
 
 
-@ROUTES.add("POST", "/artifacts/collection", Permission.ARTIFACTS_COLLECT)
+@ROUTES.add("POST", "/artifacts/collection", Permission.ARTIFACTS_COLLECT, platform=True)
 async def collect_garbage(body: Collection, caller: CallerOf) -> Garbage:
     """Collect artifacts that nobody names and data sets that nobody uses; a dry run, unless asked otherwise."""
     order = CollectGarbage(dry_run=body.dry_run, grace_seconds=body.grace_hours * 3600)

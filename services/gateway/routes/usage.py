@@ -61,11 +61,6 @@ def _project(caller: Caller, project: str) -> str:
     return project
 
 
-def _check_platform(caller: Caller) -> None:
-    if caller.project != DEFAULT_PROJECT:
-        raise Forbidden("this is for administrators of the platform, not of a project")
-
-
 @ROUTES.add("GET", "/usage", Permission.USAGE_READ, responses={200: {"content": {CSV: {}}}})
 async def show_usage(
     caller: CallerOf,
@@ -143,10 +138,9 @@ async def list_prices(caller: CallerOf) -> PriceLists:
     return await caller.ask(ListPrices())
 
 
-@ROUTES.add("PUT", "/prices", Permission.PRICES_MANAGE)
+@ROUTES.add("PUT", "/prices", Permission.PRICES_MANAGE, platform=True)
 async def set_prices(body: SetPrices, caller: CallerOf, idempotency_key: IdempotencyKey = "") -> PriceList:
     """Let units cost this from today or a later day on, for all projects."""
-    _check_platform(caller)
     return await caller.ask(body, idempotency_key=idempotency_key)
 
 
@@ -156,8 +150,7 @@ async def list_quotas(caller: CallerOf, project: OfOne = "") -> QuotaList:
     return await caller.ask(ListQuotas(of=_project(caller, project)))
 
 
-@ROUTES.add("PUT", "/quotas", Permission.QUOTAS_MANAGE)
+@ROUTES.add("PUT", "/quotas", Permission.QUOTAS_MANAGE, platform=True)
 async def set_quotas(body: QuotaLimits, caller: CallerOf) -> QuotaList:
     """Let a project use this much from now on; what is not named is not limited."""
-    _check_platform(caller)
     return await caller.ask(SetQuotas(of=body.project, limits=body.limits))

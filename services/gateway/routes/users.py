@@ -99,7 +99,7 @@ async def reset_password(user_id: UserId, caller: CallerOf, response: Response) 
     return await caller.ask(rpc.ResetPassword(user_id=user_id))
 
 
-@ROUTES.add("POST", "/signing-keys", Permission.KEYS_MANAGE, status_code=201)
+@ROUTES.add("POST", "/signing-keys", Permission.KEYS_MANAGE, platform=True, status_code=201)
 async def rotate_signing_key(caller: CallerOf, idempotency_key: IdempotencyKey = "") -> rpc.SigningKeyView:
     """Sign tokens with a new key; those signed before go on until they end."""
     return await caller.ask(rpc.RotateSigningKey(), idempotency_key=idempotency_key)

@@ -1,0 +1,1 @@
+"""Projects as tenants, and the models that they share."""

@@ -1,0 +1,32 @@
+"""Entries of the bucket `credentials` about projects: those that are archived, and models that are shared."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+ARCHIVED = "project"
+SHARE = "share"
+EVERYBODY = "*"
+Level = Literal["read", "infer"]
+
+
+class SharedModel(BaseModel):
+    """To whom a model is shown, and who may ask it for predictions, which includes that."""
+
+    model_config = ConfigDict(frozen=True)
+    read: frozenset[str] = frozenset()
+    infer: frozenset[str] = frozenset()
+
+    def allows(self, project: str, level: Level) -> bool:
+        """Whether people of this project may, by name or as everybody."""
+        may = self.infer if level == "infer" else self.infer | self.read
+        return project in may or EVERYBODY in may
+
+
+def archived_name(project: str) -> str:
+    """The name of the entry that an archived project has."""
+    return f"{ARCHIVED}.{project}"
+
+
+def share_name(project: str, model: str) -> str:
+    return f"{SHARE}.{project}.{model}"

@@ -1,0 +1,272 @@
+"""Projects as tenants: made with an administrator, archived and restored, entered by login; models that are shared."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from deploy.embedded.testing_servers import PostgresServer
+from services.auth.bootstrap import BucketKeeper
+from services.gateway.credentials import BUCKET
+from shared import frames
+from shared.permissions import Role
+from tests.conftest import fresh_database
+from tests.integration.access_entries import PIXELS
+from tests.integration.gateway_neighbours import bearer, echo
+from tests.integration.running import until
+from tests.integration.two_projects import Furnishing, make_keys
+from tests.integration.whole_gateway import Whole, whole_gateway
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+API = "/api/v1"
+LATER = {"Prefer": "respond-async"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def whole(
+    postgres: PostgresServer, passwords: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Whole]:
+    with fresh_database(postgres, passwords) as urls:
+        async with whole_gateway(urls, tmp_path_factory.mktemp("whole")) as started:
+            yield started
+
+
+async def make(whole: Whole, name: str, **given: Any) -> dict[str, Any]:
+    reply = await whole.send("POST", f"{API}/projects", json={"name": name} | given)
+    assert reply.status_code == 201, reply.text
+    assert reply.headers["cache-control"] == "no-store"
+    made: dict[str, Any] = reply.json()
+    return made
+
+
+async def becomes(whole: Whole, key: str, status: int, path: str = f"{API}/models") -> httpx.Response:
+    async def so() -> httpx.Response | None:
+        reply = await whole.http.get(path, headers=bearer(key))
+        return reply if reply.status_code == status else None
+
+    found: httpx.Response = await until(so)
+    return found
+
+
+async def archive(whole: Whole, name: str, archived: bool) -> dict[str, Any]:
+    reply = await whole.send("PATCH", f"{API}/projects/{name}", json={"archived": archived})
+    assert reply.status_code == 200, reply.text
+    changed: dict[str, Any] = reply.json()
+    return changed
+
+
+async def names(whole: Whole, key: str | None = None) -> list[str]:
+    reply = await whole.send("GET", f"{API}/projects", **({"headers": bearer(key)} if key else {}))
+    return [project["name"] for project in reply.json()["projects"]]
+
+
+async def test_a_project_begins_with_a_key_that_is_shown_once(whole: Whole) -> None:
+    made = await make(whole, "blue", title="The blue one")
+    assert made["secret"].startswith("aim_") and not made["password"]
+    me = (await becomes(whole, made["secret"], 200, f"{API}/me")).json()
+    assert (me["project"], me["id"]) == ("blue", made["key_id"])
+    shown = (await whole.send("GET", f"{API}/projects/blue")).json()
+    assert shown["title"] == "The blue one" and "secret" not in shown
+    keys = (await whole.send("GET", f"{API}/api-keys", headers=bearer(made["secret"]))).json()["keys"]
+    assert [key["id"] for key in keys] == [made["key_id"]]
+    assert "default" in await names(whole) and "blue" in await names(whole)
+    again = await whole.send("POST", f"{API}/projects", json={"name": "blue"})
+    assert (again.status_code, again.json()["field"]) == (409, "name")
+
+
+async def test_its_administrators_manage_it_and_see_no_other(whole: Whole) -> None:
+    key = (await make(whole, "green"))["secret"]
+    await becomes(whole, key, 200)
+    assert await names(whole, key) == ["green"]
+    headers = bearer(key)
+    titled = await whole.send("PATCH", f"{API}/projects/green", headers=headers, json={"title": "Ours"})
+    assert titled.json()["title"] == "Ours"
+    for method, path, status in (
+        ("GET", "projects/default", 404),
+        ("GET", "projects/blue", 404),
+        ("PATCH", "projects/default", 404),
+        ("PATCH", "projects/nowhere", 404),
+        ("PATCH", "projects/green", 403),
+        ("POST", "projects", 403),
+    ):
+        body = None if method == "GET" else {"name": "n"} if method == "POST" else {"archived": True}
+        reply = await whole.send(method, f"{API}/{path}", headers=headers, **({"json": body} if body else {}))
+        assert reply.status_code == status, f"{method} {path}: {reply.text}"
+
+
+async def test_an_archived_project_lets_nobody_in_until_it_is_restored(whole: Whole) -> None:
+    made = await make(whole, "old", user="olga")
+    login = {"name": "olga", "password": made["password"]}
+    token = (await whole.send("POST", f"{API}/login", json=login)).json()["access_token"]
+    key = (await make_keys(whole, "old"))[Role.ENGINEER]
+    await becomes(whole, token, 200)
+    first = (await archive(whole, "old", True))["archived_at"]
+    for given in (token, key):
+        assert "is archived" in (await becomes(whole, given, 403)).json()["detail"]
+        assert (await whole.http.get("/v2", headers=bearer(given))).status_code == 403
+    refused = await whole.send("POST", f"{API}/login", json=login)
+    assert refused.status_code == 403 and "old" in refused.json()["detail"]
+    assert (await archive(whole, "old", True))["archived_at"] == first
+    assert (await archive(whole, "old", False))["archived_at"] is None
+    for given in (token, key):
+        await becomes(whole, given, 200)
+    kept = await whole.send("PATCH", f"{API}/projects/default", json={"archived": True})
+    assert kept.status_code == 409
+
+
+async def test_a_user_enters_the_own_project_alone(whole: Whole) -> None:
+    made = await make(whole, "ivory", user="ida")
+    login = {"name": "ida", "password": made["password"]}
+    for project in ("ivory", None):
+        token = (await whole.send("POST", f"{API}/login", json=login | {"project": project})).json()["access_token"]
+        assert (await becomes(whole, token, 200, f"{API}/me")).json()["project"] == "ivory"
+    for project in ("default", "nowhere"):
+        reply = await whole.send("POST", f"{API}/login", json=login | {"project": project})
+        assert reply.status_code == 403 and "access_token" not in reply.text
+    wrong = await whole.send("POST", f"{API}/login", json={"name": "ida", "password": "x", "project": "default"})
+    assert wrong.status_code == 401
+
+
+async def test_it_is_told(whole: Whole) -> None:
+    """In the audit of the platform, and of a share in that of its project."""
+
+    async def audited() -> set[str]:
+        entries = (await whole.send("GET", f"{API}/audit", params={"limit": "1000"})).json()["entries"]
+        found = {entry["type"].rpartition(".")[2] for entry in entries}
+        return found if {"ProjectArchived", "ProjectRestored", "ProjectCreated"} <= found else set()
+
+    assert await until(audited)
+    secrets = [await make(whole, "quiet"), await make(whole, "quiet2", user="quentin")]
+    events = (await whole.send("GET", f"{API}/audit", params={"limit": "1000"})).text
+    assert not any(each["secret"] and each["secret"] in events for each in secrets)
+
+
+async def test_the_bucket_gets_back_what_it_lost(whole: Whole) -> None:
+    made = await make(whole, "lost")
+    await becomes(whole, made["secret"], 200)
+    await archive(whole, "lost", True)
+    await becomes(whole, made["secret"], 403)
+    auth = whole.services["auth"]
+    assert auth.relay
+    bucket = whole.neighbours.connection.jetstream()
+    await bucket.purge_stream(BUCKET, subject="$KV.credentials.project.lost")
+    await becomes(whole, made["secret"], 200)
+    await BucketKeeper(auth.relay.work, lambda: auth.bus.js).refill()
+    await becomes(whole, made["secret"], 403)
+
+
+class Sharing:
+    """The project `violet` with a model, and a key of `pink`, which has nothing."""
+
+    def __init__(self, whole: Whole, owner: str, other: str) -> None:
+        self.whole, self.owner, self.other = whole, bearer(owner), bearer(other)
+        self.root, self.name = f"{API}/models/violet-thing/shares", "violet.violet-thing"
+
+    async def share(self, shared_to: str, level: str) -> dict[str, Any]:
+        body = {"shared_to": shared_to, "level": level}
+        reply = await self.whole.send("POST", self.root, headers=self.owner, json=body)
+        assert reply.status_code == 201, reply.text
+        made: dict[str, Any] = reply.json()
+        return made
+
+    async def unshare(self, share_id: str) -> None:
+        assert (await self.whole.send("DELETE", f"{self.root}/{share_id}", headers=self.owner)).status_code == 204
+
+    async def status(self, way: str) -> int:
+        method, path, given = {
+            "model": ("GET", f"{API}/models/{self.name}", {}),
+            "versions": ("GET", f"{API}/models/{self.name}/versions", {}),
+            "version": ("GET", f"{API}/models/{self.name}/versions/1", {}),
+            "metadata": ("GET", f"/v2/models/{self.name}", {}),
+            "infer": ("POST", f"/v2/models/{self.name}/infer", {"json": PIXELS}),
+            "predict": ("POST", f"{API}/predict/{self.name}", {"json": {"items": [[1, 2, 3, 4]]}}),
+        }[way]
+        return (await self.whole.http.request(method, path, headers=self.other, **given)).status_code
+
+    async def becomes(self, read: int, infer: int) -> None:
+        ways = dict.fromkeys(("model", "versions", "version", "metadata"), read)
+        for way, expected in (ways | dict.fromkeys(("infer", "predict"), infer)).items():
+
+            async def is_so(way: str = way, expected: int = expected) -> bool:
+                return await self.status(way) == expected
+
+            await until(is_so)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sharing(whole: Whole) -> Sharing:
+    owner = (await make(whole, "violet"))["secret"]
+    other = (await make(whole, "pink"))["secret"]
+    await becomes(whole, owner, 200)
+    await becomes(whole, other, 200)
+    await Furnishing(whole, "violet", owner).fill()
+    return Sharing(whole, owner, other)
+
+
+async def test_a_shared_model_is_read_or_asked_as_it_is_shared(sharing: Sharing) -> None:
+    await sharing.becomes(404, 404)
+    made = await sharing.share("pink", "read")
+    await sharing.becomes(200, 404)
+    raised = await sharing.share("pink", "infer")
+    assert (raised["id"], raised["level"]) == (made["id"], "infer")
+    await sharing.becomes(200, 200)
+    listed = (await sharing.whole.send("GET", sharing.root, headers=sharing.owner)).json()["shares"]
+    assert [(each["id"], each["shared_to"]) for each in listed] == [(made["id"], "pink")]
+    await sharing.unshare(made["id"])
+    await sharing.becomes(404, 404)
+    everybody = await sharing.share("*", "infer")
+    await sharing.becomes(200, 200)
+    await archive(sharing.whole, "violet", True)
+    await sharing.becomes(404, 404)
+    await archive(sharing.whole, "violet", False)
+    await sharing.becomes(200, 200)
+    await sharing.unshare(everybody["id"])
+    await sharing.becomes(404, 404)
+
+
+async def test_nothing_else_of_its_project_is_shared(sharing: Sharing) -> None:
+    made = await sharing.share("pink", "infer")
+    await sharing.becomes(200, 200)
+    send, other = sharing.whole.send, {"headers": sharing.other}
+    assert (await send("GET", f"{API}/models/violet-thing", **other)).status_code == 404
+    assert (await send("GET", f"{API}/models/violet.other", **other)).status_code == 404
+    assert (await send("GET", f"{API}/models", **other)).json()["models"] == []
+    for method, path, body in (
+        ("PATCH", f"models/{sharing.name}", {"archived": True}),
+        ("PUT", f"models/{sharing.name}/aliases/champion", {"version": 1}),
+        ("DELETE", f"models/{sharing.name}/versions/1", None),
+        ("POST", f"models/{sharing.name}/shares", {"shared_to": "*"}),
+        ("GET", f"models/{sharing.name}/versions/1/export", None),
+    ):
+        reply = await send(method, f"{API}/{path}", **other, **({"json": body} if body else {}))
+        assert reply.status_code in (404, 422), f"{method} {path}: {reply.text}"
+    later = await send("POST", f"/v2/models/{sharing.name}/infer", headers=sharing.other | LATER, json=PIXELS)
+    assert later.status_code == 400
+    assert (await send("GET", f"{API}/models/{sharing.name}", headers=sharing.owner)).status_code == 200
+    await sharing.unshare(made["id"])
+
+
+async def test_a_prediction_of_a_shared_model_is_told_as_the_callers(sharing: Sharing) -> None:
+    made = await sharing.share("pink", "infer")
+    await sharing.becomes(200, 200)
+    asked: list[frames.Request] = []
+
+    async def noted(request: frames.Request) -> frames.Reply:
+        asked.append(request)
+        return await echo(request, "1")
+
+    sharing.whole.neighbours.infer = noted
+    assert await sharing.status("infer") == 200
+    sharing.whole.neighbours.infer = None
+    me = (await sharing.whole.send("GET", f"{API}/me", headers=sharing.other)).json()
+    assert [request.credential for request in asked] == [f"pink/{me['id']}"]
+    await sharing.unshare(made["id"])
+
+
+@pytest.mark.parametrize(("shared_to", "status"), [("nowhere", 422), ("violet", 422), ("a.b", 422), ("", 422)])
+async def test_what_cannot_be_shared(sharing: Sharing, shared_to: str, status: int) -> None:
+    body = {"shared_to": shared_to}
+    reply = await sharing.whole.send("POST", sharing.root, headers=sharing.owner, json=body)
+    assert (reply.status_code, reply.json()["field"]) == (status, "shared_to")
