@@ -26,8 +26,8 @@ GONE, WAITS, NO_TRITON = (404,), (409,), (503,)
 RUN, EXPERIMENT = {"run_id": "{run_id}"}, {"experiment_id": "{experiment_id}"}
 STUDY, BATCH = {"task_id": "study_id"}, {"task_id": "batch_id"}
 NO_OFFICE = (503,)
-PROVIDER = {"name": "made", "issuer": "https://login.example.com", "client_id": "a", "public_url": "https://a.example"}
-PROVIDER |= {"default_roles": ["viewer"]}
+PROVIDER: dict[str, Any] = {"name": "made", "issuer": "https://id.example", "client_id": "i"}
+PROVIDER |= {"public_url": "https://ai.example", "group_roles": {"guests": ["viewer"]}}
 CODE = Entry({"code": "123456"}, own=(403,), other=(403,))
 API, V2, MLFLOW = "/api/v1", "/v2/models/{model}", "/mlflow/api/2.0/mlflow"
 FILES = "/mlflow/api/2.0/mlflow-artifacts/artifacts"

@@ -12,11 +12,11 @@ from services.auth.grants.desk import keeping_admins
 from services.auth.oidc import checking, domain, store
 from services.auth.oidc.asking import Asking
 from services.auth.oidc.domain import Provider
-from services.auth.sessions.desk import SessionDesk
+from services.auth.sessions.desk import SessionDesk, may_enter
 from services.auth.users import User
 from shared.context import Context
 from shared.credentials import key_digest
-from shared.errors import TooManyAttempts, Unauthenticated
+from shared.errors import Forbidden, TooManyAttempts, Unauthenticated
 from shared.events.identity import UserCreated, UserRolesChanged
 from shared.rpc.auth import LoggedIn
 from shared.rpc.oidc import BeginProviderLogin, EndProviderLogin, ProviderLoginBegun, ProviderLoginEnded
@@ -102,6 +102,8 @@ class OidcDesk:
                 user = await self._make(work, provider, person, users.ordered(roles), provider.name_of(claims))
             else:
                 user = await self._renew(work, provider, user_id, users.ordered(roles))
+            if not await may_enter(work.tx, user, provider.project):
+                raise Forbidden("the project of this provider is archived: nobody may enter it")
             session = await self._sessions.begin(work, user, address)
         await self._announce(work.written)
         return session
