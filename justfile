@@ -116,6 +116,12 @@ rotate-secrets *arguments: install
 aimass *arguments: install
     @"{{ python }}" -m deploy.embedded.command_line "$@"
 
+# make a private CA, and certificates for the bus, the gateway and each service: just certificates FOLDER [--host NAME]
+[group('setup')]
+[no-exit-message]
+certificates *arguments: install
+    @cd "{{ invocation_directory() }}" && "{{ python }}" -P -m deploy.certificates "$@"
+
 # show what the admin step would change on the running stack (roles, migrations, streams, consumers), and do it; --plan: only show
 [group('stack')]
 [no-exit-message]
@@ -137,6 +143,12 @@ test *arguments: install
 [group('checks')]
 test-library *arguments: install
     @"{{ python }}" -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m library "$@"
+
+# whatever can come at each parser of what comes from outside: [--minutes 10] [TARGET ...]
+[group('checks')]
+[no-exit-message]
+fuzz *arguments: install
+    @"{{ python }}" -m tests.security.fuzzing "$@"
 
 # mixed faults over a whole stack under load, by a seed, and what an auditor finds after: [--seed N] [--faults 1000]
 [group('checks')]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -37,12 +38,14 @@ async def plan_bus(admin_url: str, wanted: Wanted, streams: Iterable[StreamConfi
         return await _Bus(connection, list(streams), wanted).plan()
 
 
-async def provision_bus(admin_url: str, wanted: Wanted, streams: Iterable[StreamConfig] = STREAMS) -> Plan:
+async def provision_bus(
+    admin_url: str, wanted: Wanted, streams: Iterable[StreamConfig] = STREAMS, tls: ssl.SSLContext | None = None
+) -> Plan:
     """Do what the plan says, and say what that was; doing it again does nothing.
 
     Raises Refused, with nothing done, where the plan refuses a step, and TimeoutError where the bus goes away.
     """
-    async with _connected(admin_url) as connection:
+    async with _connected(admin_url, tls) as connection:
         bus = _Bus(connection, list(streams), wanted)
         plan = await bus.plan()
         if plan.refused:
@@ -52,11 +55,11 @@ async def provision_bus(admin_url: str, wanted: Wanted, streams: Iterable[Stream
 
 
 @asynccontextmanager
-async def _connected(admin_url: str) -> AsyncIterator[Client]:
+async def _connected(admin_url: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Client]:
     """A connection for one errand; closing one whose bus died meanwhile would never end by itself."""
     try:
         async with asyncio.timeout(ERRAND_SECONDS):
-            connection = await nats.connect(admin_url, connect_timeout=5)
+            connection = await nats.connect(admin_url, connect_timeout=5, tls=tls, tls_handshake_first=tls is not None)
             try:
                 yield connection
             finally:

@@ -4,6 +4,7 @@ A service applies nothing of this itself; it compares at start and refuses to ru
 """
 
 import asyncio
+import ssl
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -140,9 +141,9 @@ def plan_bus(admin_url: str) -> Plan:
     return asyncio.run(bus.plan_bus(admin_url, wanted_of_all()))
 
 
-def provision_bus(admin_url: str) -> Plan:
+def provision_bus(admin_url: str, tls: ssl.SSLContext | None = None) -> Plan:
     """Create or change every stream and durable consumer as declared; raises bus.Refused where that would lose some."""
-    return asyncio.run(bus.provision_bus(admin_url, wanted_of_all()))
+    return asyncio.run(bus.provision_bus(admin_url, wanted_of_all(), tls=tls))
 
 
 async def provision_bus_over(admin_url: str, declared: Iterable[Declaration]) -> Plan:

@@ -4,6 +4,7 @@ Nobody else builds a broker or a NATS connection.
 """
 
 import asyncio
+import ssl
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ import nats.js.errors
 from faststream.middlewares import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.annotations import NatsMessage
+from faststream.nats.security import NatsSecurity
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, StreamConfig
@@ -29,6 +31,7 @@ from shared.pulling import PullingJetStream
 from shared.rpc.base import Request
 from shared.settings import ServiceSettings
 from shared.streams import dlq_subject
+from shared.tls import client_context
 
 PROVISION = "run ./justw provision"
 RPC_SECONDS = 5.0
@@ -59,10 +62,17 @@ async def connect(service: str, settings: ServiceSettings, **options: Any) -> Di
         user=settings.nats_user or service,
         password=settings.nats_password.get_secret_value(),
         name=service,
+        tls=_tls(settings),
+        tls_handshake_first=settings.nats_ca is not None,
         **_connection_options(service, Denials(service, lambda: client)),
         **options,
     )
     return client
+
+
+def _tls(settings: ServiceSettings) -> ssl.SSLContext | None:
+    """For a handshake before anything else is said: a bus without TLS, real or not, never hears the password."""
+    return client_context(settings.nats_ca, settings.nats_cert, settings.nats_key) if settings.nats_ca else None
 
 
 async def settle(connection: Client, seconds: int = 2) -> None:
@@ -104,6 +114,7 @@ class Bus:
             apply_types=False,
             name=service,
             reconnected_cb=self._pull_again,
+            security=NatsSecurity(ssl_context=_tls(settings), tls_handshake_first=settings.nats_ca is not None),
             **_connection_options(service, self._denials),
             **broker_options,
         )

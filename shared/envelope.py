@@ -77,8 +77,15 @@ def is_structured(headers: Mapping[str, str]) -> bool:
     return kind.startswith(STRUCTURED)
 
 
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise InvalidInput("the event is no JSON document", field="data") from None
+
+
 def _structured_attributes(body: bytes) -> dict[str, Any]:
-    document = json.loads(body)
+    document = _json(body)
     if not isinstance(document, dict) or document.get("specversion") != "1.0":
         raise InvalidInput("a structured event is a JSON object with specversion 1.0", field="specversion")
     return document
@@ -126,5 +133,9 @@ def read_envelope(
 
 def read_data(headers: Mapping[str, str], body: bytes) -> Any:
     """The event's data: the body itself, or the member data of a structured event."""
-    document = json.loads(body)
-    return document.get("data", {}) if is_structured(headers) else document
+    document = _json(body)
+    if not is_structured(headers):
+        return document
+    if not isinstance(document, dict):
+        raise InvalidInput("a structured event is a JSON object with specversion 1.0", field="specversion")
+    return document.get("data", {})

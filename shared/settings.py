@@ -40,6 +40,9 @@ class ServiceSettings(BaseSettings):
     nats_url: str = "nats://127.0.0.1:4222"
     nats_user: str = ""
     nats_password: SecretStr = SecretStr("")
+    nats_ca: Path | None = Field(default=None, description="file of the CA of the bus; with it, TLS only")
+    nats_cert: Path | None = Field(default=None, description="file of this service's own certificate for the bus")
+    nats_key: Path | None = Field(default=None, description="file of its key")
     database_url: SecretStr = SecretStr("")
     database_pool: int = Field(default=6, ge=1, le=100)
     ops_host: str = "127.0.0.1"

@@ -55,11 +55,17 @@ class TritonPorts:
 
 
 def nats_config(
-    store: Path, port: int, monitor_port: int, users: Mapping[str, BusUser], callout_secret: str = ""
+    store: Path,
+    port: int,
+    monitor_port: int,
+    users: Mapping[str, BusUser],
+    callout_secret: str = "",
+    certificates: Path | None = None,
 ) -> str:
     """NATS reads JSON without its \\u escapes; quoted strings are literal there, so `$JS` is no variable.
 
-    With a `callout_secret` who is none of `users` is let in by auth, and auth may cut them off.
+    With a `callout_secret` who is none of `users` is let in by auth, and auth may cut them off. With a folder of
+    `certificates` only TLS is spoken, and only with who has one.
     """
     issuer = Issuer(callout_secret) if callout_secret else None
     return json.dumps(
@@ -76,10 +82,21 @@ def nats_config(
             },
             "authorization": {"users": [bus_user(name, user) for name, user in users.items()]} | callout(users, issuer),
             **({"accounts": system_account(issuer)} if issuer else {}),
+            **({"tls": mutual_tls(certificates)} if certificates else {}),
         },
         indent=1,
         ensure_ascii=False,
     )
+
+
+def mutual_tls(certificates: Path) -> dict[str, Any]:
+    """For a folder of `./justw certificates`: who has no certificate of its CA is not heard.
+
+    The server waits a moment for a client that begins with TLS, as ours do, before it speaks in the clear.
+    """
+    files = {"ca_file": "ca.pem", "cert_file": "nats.pem", "key_file": "nats.key"}
+    found = {name: str(certificates / file) for name, file in files.items()}
+    return found | {"verify": True, "handshake_first": "auto", "timeout": 5, "min_version": "1.2"}
 
 
 def callout(users: Mapping[str, BusUser], issuer: Issuer | None) -> dict[str, Any]:

@@ -89,9 +89,15 @@ class Server(ABC):
 class NatsServer(Server):
     """`url` is for the administrator or `users` by name: url_for("trainer")."""
 
-    def __init__(self, folder: Path, users: Mapping[str, BusUser] | None = None, callout_secret: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        users: Mapping[str, BusUser] | None = None,
+        callout_secret: str = "",
+        certificates: Path | None = None,
+    ) -> None:
         super().__init__(folder)
-        self.callout_secret = callout_secret
+        self.callout_secret, self.certificates = callout_secret, certificates
         self.port, self.monitor_port = free_port(), free_port()
         self.users = {BUS_ADMIN: BusUser(secrets.token_hex(16)), **(users or {})}
 
@@ -114,7 +120,7 @@ class NatsServer(Server):
         config = self.folder / "nats.conf"
         store = self.folder / "jetstream"
         ports = self.port, self.monitor_port
-        write_private(config, servers.nats_config(store, *ports, self.users, self.callout_secret))
+        write_private(config, servers.nats_config(store, *ports, self.users, self.callout_secret, self.certificates))
         return servers.nats_launch(config)
 
     def is_ready(self) -> bool:
@@ -182,10 +188,16 @@ class TritonServer(Server):
 
 @contextmanager
 def nats_server(
-    folder: Path, users: Mapping[str, BusUser] | None = None, callout_secret: str = ""
+    folder: Path,
+    users: Mapping[str, BusUser] | None = None,
+    callout_secret: str = "",
+    certificates: Path | None = None,
 ) -> Iterator[NatsServer]:
-    """NATS with JetStream, an administrator and `users`; with a secret it asks auth about everybody else."""
-    server = NatsServer(folder, users, callout_secret)
+    """NATS with JetStream, an administrator and `users`; with a secret it asks auth about everybody else.
+
+    With certificates it is reached by TLS only, by who has one.
+    """
+    server = NatsServer(folder, users, callout_secret, certificates)
     with started(server):
         yield server
 

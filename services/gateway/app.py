@@ -9,6 +9,7 @@ from services.gateway.caller import Edges
 from services.gateway.control import ControlEdge, control_app
 from services.gateway.credentials import BUCKET, CredentialCache, CredentialFeed
 from services.gateway.handlers import HANDLERS
+from services.gateway.headers import with_cors
 from services.gateway.metering import Meter
 from services.gateway.open_inference.bodies import InferenceBodies
 from services.gateway.open_inference.data_plane import DataPlane
@@ -48,8 +49,8 @@ def build() -> Service:
     ops = OpsPorts(settings.ops_urls)
     phonemes = Phonemes()
     edges = Edges(service.bus, gatekeeper, followers, *readers, uploads, ops, deferred, Predictor(protocol), phonemes)
-    control = ControlEdge(control_app(edges), gatekeeper, meter)
-    server = HttpServer(settings, Edge(control, protocol), followers)
+    control = ControlEdge(control_app(edges, settings.docs), gatekeeper, meter)
+    server = HttpServer(settings, with_cors(Edge(control, protocol), settings), followers)
     service.handle(HANDLERS, None)
     service.add_loop("http", server.serve, early=True)
     service.add_loop("data plane", plane.run, early=True)

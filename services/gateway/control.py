@@ -9,7 +9,7 @@ from opentelemetry.trace import Span, SpanKind
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.gateway import docs, documented, metrics, operations, problems
+from services.gateway import docs, documented, headers, metrics, operations, problems
 from services.gateway.access import Gatekeeper
 from services.gateway.bodies import read_body, replayed
 from services.gateway.caller import Edges
@@ -90,13 +90,13 @@ THEMES = (
 )
 
 
-def control_app(edges: Edges) -> FastAPI:
-    """All routes of the control API; its spans are made by the edge."""
+def control_app(edges: Edges, show_docs: bool = True) -> FastAPI:
+    """All routes of the control API, with its documentation unless that is off; its spans are made by the edge."""
     app = FastAPI(
         title="AI Mass",
         version="1",
         docs_url=None,
-        openapi_url=docs.OPENAPI,
+        openapi_url=docs.OPENAPI if show_docs else None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
@@ -105,7 +105,8 @@ def control_app(edges: Edges) -> FastAPI:
     app.router.route_class = GuardedRoute
     app.state.edges = edges
     problems.install(app)
-    docs.install(app)
+    if show_docs:
+        docs.install(app)
     documented.install(app)
     users.install_jwks(app)
     for theme in THEMES:
@@ -114,17 +115,17 @@ def control_app(edges: Edges) -> FastAPI:
 
 
 class Sender:
-    """Sends a response, notes its status and adds the headers that every answer has."""
+    """Sends a response, notes its status and adds the headers that every answer has, unless it brings its own."""
 
     def __init__(self, send: Send, correlation_id: str) -> None:
         self._send = send
-        self._headers = [(b"x-correlation-id", correlation_id.encode()), (b"x-content-type-options", b"nosniff")]
+        self._headers = [(b"x-correlation-id", correlation_id.encode()), *headers.EVERYWHERE]
         self.status = self.size = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": [*message["headers"], *self._headers]}
+            message = {**message, "headers": [*message["headers"], *headers.missing(message["headers"], self._headers)]}
         else:
             self.size += len(message.get("body", b""))
         await self._send(message)
@@ -146,18 +147,18 @@ class ControlEdge:
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        given: dict[bytes, bytes] = dict(scope["headers"])
         correlation_id = new_id()
         sender = Sender(send, correlation_id)
         scope["state"] = scope.get("state", {}) | {"correlation_id": correlation_id}
-        parent = headers.get(b"traceparent", b"").decode("latin-1")
+        parent = given.get(b"traceparent", b"").decode("latin-1")
         with observe.span(scope["method"], SpanKind.SERVER, parent, **{"http.request.method": scope["method"]}) as span:
-            await self._answer(scope, receive, sender, headers)
+            await self._answer(scope, receive, sender, given)
             route = _route_of(scope)
             _describe(span, scope["method"], route, sender.status)
         seconds = time.perf_counter() - started
         metrics.HTTP_SECONDS.observe((route, scope["method"], sender.status), seconds)
-        caller, taken = scope["state"].get("principal", ANONYMOUS), int(headers.get(b"content-length", b"0"))
+        caller, taken = scope["state"].get("principal", ANONYMOUS), int(given.get(b"content-length", b"0"))
         self._meter.count(caller, "", API, sender.status, seconds, taken, sender.size)
 
     def _principal(self, path: str, headers: dict[bytes, bytes]) -> Principal:

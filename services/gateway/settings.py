@@ -1,14 +1,25 @@
 """The settings of the gateway."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.names import Slug
 from shared.settings import ServiceSettings
 
+Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9][a-z0-9.-]{0,252}(:[0-9]{1,5})?$")]
 OpsUrl = Annotated[str, Field(pattern=r"^http://[a-z0-9][a-z0-9.-]{0,252}:[0-9]{1,5}$")]
+
+
+class HeadLimits(NamedTuple):
+    """What a connection may take before it has asked anything."""
+
+    seconds: float = 10
+    bytes: int = 32 * 1024
+    headers: int = 100
+    connections: int = 4096
 
 
 class Settings(ServiceSettings):
@@ -22,6 +33,17 @@ class Settings(ServiceSettings):
         default=None, ge=3, description="descriptor of a socket that listens already, in place of host and port"
     )
     grpc_port: int | None = Field(default=None, ge=1, le=65535, description="without it, gRPC is not served")
+    tls_cert: Path | None = Field(default=None, description="file of the certificate, with its chain; HTTP and gRPC")
+    tls_key: Path | None = Field(default=None, description="file of its key; both are read again when they change")
+    hsts_seconds: int = Field(
+        default=31_536_000, ge=0, description="how long browsers are to insist on TLS, where it is"
+    )
+    cors_origins: tuple[Origin, ...] = Field(default=(), description="pages of others that may call from a browser")
+    docs: bool = Field(default=True, description="whether /docs, /openapi.json and /asyncapi.json are there")
+    head_seconds: float = Field(default=10, gt=0, description="in which the head of a request arrives whole")
+    head_bytes: int = Field(default=32 * 1024, ge=1024, description="of request line and headers")
+    max_headers: int = Field(default=100, ge=10)
+    max_connections: int = Field(default=4096, ge=1, description="over HTTP at once")
     infer_seconds: float = Field(default=10, gt=0, description="deadline of a request that names none")
     infer_seconds_max: float = Field(default=120, gt=0)
     infer_bytes: int = Field(default=64 * 1024**2, ge=1, le=256 * 1024**2, description="body of a prediction")
@@ -33,6 +55,16 @@ class Settings(ServiceSettings):
     upload_bytes: int = Field(default=256 * 1024**2, ge=1, description="size of a file that somebody brings")
     upload_seconds: float = Field(default=300, gt=0)
     max_uploads: int = Field(default=2, ge=1, description="files that come in at once")
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> "Settings":
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("GATEWAY_TLS_CERT and GATEWAY_TLS_KEY: name both files, or neither")
+        return self
+
+    @property
+    def head_limits(self) -> HeadLimits:
+        return HeadLimits(self.head_seconds, self.head_bytes, self.max_headers, self.max_connections)
 
     @property
     def upload_limits(self) -> tuple[int, float, int]:

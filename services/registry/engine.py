@@ -1,6 +1,7 @@
 """The process that looks into a file that somebody brought: an ONNX model, or a version exported as one file.
 
-It limits its own memory and time before it reads anything, loads nothing but ONNX, and says which tensors there are.
+It limits its own memory and time and leaves the network before it reads anything, loads nothing but ONNX, and says
+which tensors there are.
 """
 
 import resource
@@ -10,6 +11,7 @@ from typing import Any
 from services.registry import archive, formats
 from shared import child
 from shared.events.common import Signature, TensorSpec
+from shared.isolation import isolate
 from shared.worker import Reporter, Result
 
 MODEL = "model.onnx"
@@ -37,11 +39,12 @@ def main(spec: dict[str, Any], reporter: Reporter) -> Result:
 
 
 def limit(memory: int, cpu_seconds: int, file_bytes: int) -> None:
-    """What is beyond these limits ends this process, not the service."""
+    """What is beyond these limits ends this process, not the service; no network is within them, and no program."""
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    isolate()
 
 
 def check(path: Path) -> dict[str, Any]:
@@ -162,6 +165,9 @@ def _check_names(signature: Signature) -> None:
     for spec in (*signature.inputs, *signature.outputs):
         if not spec.name.isprintable() or not 1 <= len(spec.name) <= 256:
             raise Refused(f"the tensor name {spec.name[:64]!r} is not printable or too long")
+    for specs in (signature.inputs, signature.outputs):
+        if len({spec.name for spec in specs}) < len(specs):
+            raise Refused("two of its inputs or two of its outputs have one name")
 
 
 def _first_that_runs(session: Any, inputs: tuple[TensorSpec, ...]) -> list[Any]:

@@ -14,6 +14,8 @@ from shared.tables.base import Rows, Table
 from shared.tables.values import Array, BadValue, Unfit
 
 NPY: Final = ".npy"
+MOST_RATIO: Final = 200
+ANY_RATIO_BYTES: Final = 256 * 1024**2
 PICKLED: Final = "holds Python objects, which are never read here: save numbers or text"
 
 
@@ -81,6 +83,7 @@ class NpzTable(Table):
         self.numeric = ()
         if not self.names or len(members) != len(set(members)):
             raise Unfit("this is no .npz file: it must hold arrays, each name once")
+        _refuse_bomb(self._archive, path.stat().st_size)
 
     def rows(self, columns: Sequence[str], size: int) -> Iterator[Rows]:
         members = [Member(self._archive, name) for name in columns]
@@ -92,6 +95,13 @@ class NpzTable(Table):
         for start in range(0, count, size):
             taken = {member.name: member.take(min(size, count - start)) for member in members}
             yield ArrayRows(taken, start)
+
+
+def _refuse_bomb(archive: zipfile.ZipFile, size: int) -> None:
+    """No array is a thousand times its file; a zip whose directory lies about sizes ends early, or at the limits."""
+    unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > max(ANY_RATIO_BYTES, MOST_RATIO * size):
+        raise Unfit(f"its arrays have {unpacked} bytes, {unpacked // size} times the file: save them with np.savez")
 
 
 class ParquetRows(Rows):

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from deploy.embedded.testing_servers import PostgresServer
 from tests.conftest import fresh_database
+from tests.integration.running import until
 from tests.integration.whole_gateway import Whole, whole_gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -84,6 +85,29 @@ async def test_it_ends(whole: Whole) -> None:
     late = await accept(whole, token)
     assert late.status_code == 409 and "expired" in late.json()["detail"]
     assert (await accept(whole, "aii_" + "0" * 64)).status_code == 404
+
+
+async def test_nobody_passes_on_more_than_he_has(whole: Whole) -> None:
+    """Neither by an invitation nor by a service account, nor by another secret of one."""
+    role = {"name": "host", "permissions": ["users:manage", "keys:manage", "models:read"]}
+    assert (await whole.send("POST", f"{API}/roles", json=role)).status_code == 201
+    key = (await whole.send("POST", f"{API}/api-keys", json={"name": "host", "roles": ["viewer"]})).json()
+    grant = {"role": "host", "subject_kind": "key", "subject_id": key["id"]}
+    assert (await whole.send("POST", f"{API}/grants", json=grant)).status_code == 201
+    account = await whole.send("POST", f"{API}/service-accounts", json={"name": "strong", "roles": ["admin"]})
+    asked = {
+        "invitations": {"name": "mallory", "roles": ["admin"]},
+        "service-accounts": {"name": "mallory", "roles": ["admin"]},
+        f"service-accounts/{account.json()['id']}/secret": {},
+    }
+    for path, body in asked.items():
+
+        async def is_refused(path: str = path, body: Any = body) -> bool:
+            given = {"json": body, "headers": {"Authorization": f"Bearer {key['secret']}"}}
+            reply = await whole.http.post(f"{API}/{path}", **given)
+            return reply.status_code == 403 and "users:manage" not in reply.text and "keys:manage" not in reply.text
+
+        await until(is_refused)
 
 
 async def test_an_address_waits_whatever_it_says_it_is(whole: Whole) -> None:

@@ -210,3 +210,23 @@ async def test_ended_sessions_outlast_a_lost_bucket(whole: Whole, other: httpx.A
         await entries.put_user(work, await store.lock_user(work.tx, "default", session["user_id"]))
     await becomes(other, beside["access_token"], 200)
     await ended_everywhere(whole, other, session["access_token"])
+
+
+async def test_a_session_in_another_project_goes_on_there_as_long_as_a_grant_does(whole: Whole) -> None:
+    ida = await begin(whole, "ida")
+    made = await whole.send("POST", f"{API}/projects", json={"name": "blue"})
+    assert made.status_code == 201, made.text
+    form = {"name": "ida", "password": ida["password"], "project": "blue"}
+    refused = await whole.send("POST", f"{API}/login", json=form)
+    assert refused.status_code == 403
+    body = {"role": "viewer", "subject_kind": "user", "subject_id": ida["user_id"], "platform": True}
+    granted = await whole.send("POST", f"{API}/grants", json=body)
+    assert granted.status_code == 201, granted.text
+    there = await whole.send("POST", f"{API}/login", json=form)
+    following = (await refresh(whole.http, there.json()["refresh_token"])).json()
+    assert jwt.decode(following["access_token"], options={"verify_signature": False})["project"] == "blue"
+    await becomes(whole.http, following["access_token"], 200)
+    listed = (await whole.http.get(f"{API}/me/sessions", headers=bearer(following["access_token"]))).json()["sessions"]
+    assert {each["id"] for each in listed} == {ida["session_id"], following["session_id"]}
+    await whole.send("DELETE", f"{API}/grants/{granted.json()['id']}")
+    assert (await refresh(whole.http, following["refresh_token"])).status_code == 401

@@ -19,6 +19,7 @@ from services.gateway.open_inference.protocol import Answer, Call, InferenceProt
 from services.gateway.open_inference.routes import TIMEOUT
 from services.gateway.settings import Settings
 from shared import observe
+from shared.tls import Pair, server_context
 
 CODES = {
     200: grpc.StatusCode.OK,
@@ -38,6 +39,14 @@ GIVEN_BACK = (b"x-prediction-id", b"retry-after")
 FINAL = "triton_final_response"
 LONGEST_DETAILS = 2000
 STREAM_WINDOW = 32
+LIMITS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.absolute_max_metadata_size", 32 * 1024),
+    ("grpc.max_concurrent_streams", 1000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+)
 
 
 class GrpcInference:
@@ -156,6 +165,28 @@ def _details(answer: Answer) -> str:
     return message.encode()[:LONGEST_DETAILS].decode(errors="ignore")
 
 
+def _credentials(settings: Settings) -> Any:
+    """TLS where it is set, with a look for another certificate at each connection that is made."""
+    if not (settings.tls_cert and settings.tls_key):
+        return None
+    pair = Pair(settings.tls_cert, settings.tls_key)
+
+    def found() -> Any:
+        return grpc.ssl_server_certificate_configuration([(pair.key.read_bytes(), pair.certificate.read_bytes())])
+
+    def another() -> Any:
+        if not pair.has_changed():
+            return None
+        try:
+            server_context(pair.certificate, pair.key)
+        except OSError as error:
+            observe.log().warning("the new certificate is not used", error=str(error))
+            return None
+        return found()
+
+    return grpc.dynamic_ssl_server_credentials(found(), another)
+
+
 class GrpcServer:
     """Serves until it is closed; then finishes what is in flight, within `drain_seconds`."""
 
@@ -164,11 +195,15 @@ class GrpcServer:
         self._drain_seconds, self._most_bytes = settings.drain_seconds, settings.infer_bytes
         self._inference = GrpcInference(protocol, settings.infer_seconds, settings.infer_seconds_max)
         self._server: Any = None
+        self._tls = _credentials(settings)
 
     async def serve(self) -> None:
-        options = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", self._most_bytes))
+        options = (*LIMITS, ("grpc.max_receive_message_length", self._most_bytes))
         self._server = grpc.aio.server(handlers=[self._inference.handler()], options=options)
-        self._server.add_insecure_port(self._address)
+        if self._tls is None:
+            self._server.add_insecure_port(self._address)
+        else:
+            self._server.add_secure_port(self._address, self._tls)
         await self._server.start()
         await self._server.wait_for_termination()
 
