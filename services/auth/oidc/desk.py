@@ -62,10 +62,12 @@ class OidcDesk:
 
     async def end(self, request: EndProviderLogin) -> ProviderLoginEnded:
         """A login of a program is sent on to it; it has the secret, so that nobody else can end it."""
+        provider = await self._provider(request.provider)
+        if not request.code:
+            raise Unauthenticated("the provider let nobody in: begin again")
         if forward_to := await self._forward_to(request):
             return ProviderLoginEnded(forward_to=forward_to)
         await self._take(request)
-        provider = await self._provider(request.provider)
         secret = self._keys.sealer().open(provider.sealed, domain.purpose(provider.name)) if provider.sealed else b""
         verifier, nonce = (domain.derived(request.browser, what) for what in ("verifier", "nonce"))
         token = await self._asking.id_token(provider, secret.decode(), request.code, verifier)

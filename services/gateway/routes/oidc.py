@@ -10,7 +10,6 @@ from starlette.responses import RedirectResponse
 from services.gateway.caller import CallerOf
 from services.gateway.routes.declare import PREFIX, Routes
 from services.gateway.routes.tasks import IdempotencyKey
-from shared.errors import Unauthenticated
 from shared.names import Slug
 from shared.permissions import Permission
 from shared.rpc import oidc as rpc
@@ -100,10 +99,8 @@ async def end_provider_login(
     aimass_login: Browser = "",
 ) -> Response:
     """Where the provider sends the browser: a session, once, for the browser that began."""
-    if error or not code:
-        raise Unauthenticated("the provider let nobody in: begin again")
     asked = rpc.EndProviderLogin(
-        provider=provider, state=state, code=code, browser=aimass_login, address=caller.address
+        provider=provider, state=state, code="" if error else code, browser=aimass_login, address=caller.address
     )
     ended = await caller.ask(asked, service=SERVICE, seconds=ASK_SECONDS)
     if ended.session is None:
