@@ -41,13 +41,19 @@ class Condition(BaseModel):
 
     def allows(self, permission: Permission, model: str, alias: str) -> bool:
         """What is not named is not allowed."""
-        if self.models and not any(fnmatchcase(model, pattern) for pattern in self.models if model):
+        if self.models and not any(_matches(model, pattern) for pattern in self.models if model):
             return False
         return permission not in PROMOTIONS or not self.aliases or alias in self.aliases
 
     def __str__(self) -> str:
         parts = (("models", self.models), ("aliases", self.aliases))
         return " and ".join(f"{what} {', '.join(names)}" for what, names in parts if names)
+
+
+def _matches(model: str, pattern: str) -> bool:
+    """Project and name each by their own part: 'd*' is no pattern of `default.secret`."""
+    parts, patterns = model.split("."), pattern.split(".")
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
 
 
 class HeldGrant(BaseModel):

@@ -176,6 +176,8 @@ async def test_grants_with_conditions(whole: Whole) -> None:
     infer = {"method": "POST", "json": INPUT}
     await becomes(whole, secret, f"/v2/models/{MODEL}/infer", 200, **infer)
     refused = await becomes(whole, secret, "/v2/models/other/infer", 403, **infer)
+    for name in ("default.other", f"default.{MODEL}"):
+        await becomes(whole, secret, f"/v2/models/{name}/infer", 403, **infer)
     assert limited["id"] in refused.json()["error"] and f"models {MODEL[:3]}*" in refused.json()["error"]
     task = {"kind": "train", "model": "other"}
     assert "model 'other'" in (await ask(whole, "POST", "/tasks", 403, secret, json=task))["detail"]
