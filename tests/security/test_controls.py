@@ -97,7 +97,7 @@ SWITCHES = {
         "services/registry/engine.py",
         "    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))",
         "    memory = -1",
-        f"{WHOLE}/test_uploads.py -k 16_GiB or 16-GiB or asks",
+        f"{SECURITY}/test_models.py -k beyond_its_memory",
     ),
     "no network, no programs": Switch(
         "shared/isolation.py",
@@ -125,9 +125,10 @@ SWITCHES = {
     ),
     "algorithms of tokens": Switch(
         "services/gateway/tokens.py",
-        "algorithms=[ALGORITHM],",
-        'algorithms=[ALGORITHM, "none", "HS256"], ',
-        f"{UNIT}/test_tokens.py",
+        "        key.key,\n        algorithms=[ALGORITHM],",
+        '        key.key.key.public_bytes_raw() if jwt.get_unverified_header(token)["alg"] == "HS256" else key.key,\n'
+        '        algorithms=[ALGORITHM, "HS256"],',
+        f"{UNIT}/test_tokens.py -k forged",
     ),
     "audience of tokens": Switch(
         "services/gateway/tokens.py",

@@ -132,6 +132,29 @@ async def test_what_a_model_hides_is_found(files: Files, artifacts: Artifacts, n
         await files.check(await artifacts.put(make()), "onnx")
 
 
+def expanding(size: int) -> bytes:
+    """A small file that needs size times size floats to run."""
+    value = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], keepdims=1),
+        helper.make_node("Expand", ["m", "square"], ["big"]),
+        helper.make_node("ReduceMean", ["big"], ["y"], keepdims=1),
+    ]
+    square = numpy_helper.from_array(np.array([size, size], np.int64), "square")
+    shapes = [value("x", TensorProto.FLOAT, [1, 1])], [value("y", TensorProto.FLOAT, [1, 1])]
+    graph = helper.make_graph(nodes, "graph", *shapes, [square])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return bytes(made.SerializeToString())
+
+
+async def test_a_model_beyond_its_memory_is_refused(artifacts: Artifacts, tmp_path: Path) -> None:
+    """One that the machine has room for, so that nothing but the limit can refuse it."""
+    files = Files(artifacts, Settings(home_dir=tmp_path, check_seconds=18, check_memory=2**31))
+    assert await files.check(await artifacts.put(expanding(2**10)), "onnx")
+    with pytest.raises(InvalidInput, match="refused|limits"):
+        await files.check(await artifacts.put(expanding(25_000)), "onnx")
+
+
 def test_arrays_a_thousand_times_their_file_are_refused(tmp_path: Path) -> None:
     shape = {"descr": "<f4", "fortran_order": False, "shape": (300 * 2**18,)}
     np.lib.format.write_array_header_1_0(header := io.BytesIO(), shape)
