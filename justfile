@@ -245,6 +245,11 @@ docs: install
 bench *arguments: install
     @"{{ python }}" -m benchmarks.data_plane "$@"
 
+# measure what it costs the gateway to know a caller, to let him in and to count him, with 1 key and with 100,000
+[group('checks')]
+bench-identity *arguments: install
+    @"{{ python }}" -m benchmarks.identity "$@"
+
 # draw the plot of the last benchmark again, or of a file of results
 [group('checks')]
 [no-exit-message]

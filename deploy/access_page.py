@@ -25,6 +25,7 @@ The last column says what there is for people of other projects:
 - **all**: the same for everybody, such as the model library.
 """
 ALL = frozenset({"GET /api/v1/library", "GET /api/v1/library/{name}", "GET /api/v1/permissions", "GET /v2"})
+LET_IN = ("/login", "/login/refresh", "/token", "/invitations/accept")
 MAKES = frozenset(
     {
         "PUT /api/v1/schedules/{name}",
@@ -69,6 +70,6 @@ def lines() -> Iterator[Line]:
 
 def others_of(route: str) -> str:
     """A thing that is named in the path is none of another project, unless it is made by that name."""
-    if route in ALL or route.endswith("/login"):
+    if route in ALL or route.endswith(LET_IN):
         return "all"
     return "404" if re.search(r"\{\w+", route) and route not in MAKES else "own"

@@ -3,17 +3,16 @@
 import hashlib
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from shared.grants import HeldGrant
+from shared.keys import Bounds
 from shared.names import DEFAULT_PROJECT, Slug
 from shared.permissions import Role
 from shared.streams import CREDENTIAL_SUBJECT
 
-KEY_PREFIX = "aim_"
 
-
-class Credential(BaseModel):
+class Credential(Bounds):
     """An entry of the key-value bucket `credentials`: an API key under its digest, or a user, who has an epoch.
 
     `ended` are sessions of the user that ended one by one.
@@ -31,7 +30,10 @@ class Credential(BaseModel):
 
 
 def key_digest(secret: str) -> str:
-    """sha256 of a key; keys are 256 random bits, so no salt or stretching is needed."""
+    """sha256 of a key; keys are 256 random bits, so no salt or stretching is needed.
+
+    Looking it up tells nothing by its time: who does not know a key cannot choose how far its digest agrees.
+    """
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -86,6 +86,13 @@ class TooManyAttempts(AimassError):
     status = 429
 
 
+class TooManyRequests(AimassError):
+    """Too many requests; wait before the next one."""
+
+    code = "too_many_requests"
+    status = 429
+
+
 class TooManyEvents(AimassError):
     """This extension says more events than it may; wait before the next one."""
 

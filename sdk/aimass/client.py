@@ -20,6 +20,7 @@ from aimass.operating import Operating
 from aimass.people import People
 from aimass.pipelines import Pipelines
 from aimass.projects import Projects
+from aimass.providers import Providers
 from aimass.retrying import Policy
 from aimass.scheduling import Scheduling
 from aimass.searching import Searching
@@ -37,6 +38,7 @@ class Methods(
     Insight,
     People,
     Identity,
+    Providers,
     Granting,
     Asking,
     Later,

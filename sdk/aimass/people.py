@@ -32,9 +32,29 @@ class People:
         return get("api-keys", take="keys")
 
     @method
-    def create_api_key(self, name: str, roles: Sequence[str], *, expires_at: str | None = None) -> Call[t.NewApiKey]:
-        """Make a key; its secret is in this answer and nowhere else."""
-        return call("POST", "api-keys", json={"name": name, "roles": list(roles), "expires_at": expires_at})
+    def create_api_key(
+        self,
+        name: str,
+        roles: Sequence[str],
+        *,
+        expires_at: str | None = None,
+        scopes: Sequence[str] | None = None,
+        models: Sequence[str] = (),
+        addresses: Sequence[str] = (),
+        rate: float | None = None,
+        burst: int | None = None,
+        daily_requests: int | None = None,
+    ) -> Call[t.NewApiKey]:
+        """Make a key, as narrow as it may be; its secret is in this answer and nowhere else."""
+        limits = {"rate": rate, "burst": burst, "daily_requests": daily_requests}
+        narrowed = {"scopes": None if scopes is None else list(scopes), "models": list(models), **limits}
+        body = {"name": name, "roles": list(roles), "expires_at": expires_at, "addresses": list(addresses)}
+        return call("POST", "api-keys", json=body | narrowed)
+
+    @method
+    def rotate_api_key(self, key_id: str, *, overlap_seconds: int = 3600, key: str = "") -> Call[t.NewApiKey]:
+        """Give a key another secret, in this answer alone; the one before counts for so many seconds more."""
+        return call("POST", f"api-keys/{key_id}/rotate", json={"overlap_seconds": overlap_seconds}, key=key)
 
     @method
     def revoke_api_key(self, key_id: str) -> Call[t.ApiKey]:

@@ -298,6 +298,13 @@ class ApiKey(TypedDict):
     created_at: str | None
     expires_at: str | None
     revoked_at: str | None
+    last_used_at: str | None
+    scopes: list[str] | None
+    models: list[str]
+    addresses: list[str]
+    rate: float | None
+    burst: int | None
+    daily_requests: int | None
 
 
 class NewApiKey(ApiKey):

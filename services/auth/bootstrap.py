@@ -15,6 +15,7 @@ from nats.js import JetStreamContext
 from services.auth import domain, entries, store
 from services.auth.accounts import store as account_store
 from services.auth.grants import store as grants_store
+from services.auth.keys import store as keys
 from services.auth.projects import entries as projects
 from shared import observe
 from shared.context import Context
@@ -22,6 +23,7 @@ from shared.credentials import credential_subject
 from shared.errors import Unavailable
 from shared.events.identity import ApiKeyCreated
 from shared.grants import role_entry_name
+from shared.keys import new_secret
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import Role
 from shared.streams import CREDENTIALS
@@ -52,7 +54,7 @@ class AdminKey:
         self._problem = ""
 
     async def _make(self, work: Work[None]) -> None:
-        secret = domain.new_secret()
+        secret = new_secret()
         key = domain.draft(
             secret,
             project=DEFAULT_PROJECT,
@@ -107,6 +109,8 @@ class BucketKeeper:
     async def _put(self, work: Work[None], names: list[str]) -> None:
         for key in await store.lock_active(work.tx, names):
             await entries.put_api_key(work, key)
+        for rotated in await keys.lock_counting(work.tx, names):
+            await entries.put_api_key(work, rotated)
         for user in await store.lock_enabled(work.tx, names):
             await entries.put_user(work, user)
         for account in await account_store.lock_named(work.tx, names):

@@ -1,17 +1,17 @@
 """API keys: what one is, when it counts, and which may not be revoked; pure."""
 
-import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from shared.credentials import KEY_PREFIX, Credential, key_digest
+from shared.credentials import Credential, key_digest
 from shared.errors import Conflict, InvalidInput
+from shared.keys import KEY_PREFIX
 from shared.names import new_id
 from shared.permissions import Role
 from shared.rpc.auth import ApiKeyView
 
-SECRET_BYTES = 32
 SHOWN_CHARACTERS = len(KEY_PREFIX) + 6
 LONGEST = timedelta(days=3653)
 
@@ -30,13 +30,20 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    bounds: dict[str, Any] = field(default_factory=dict)
+    last_used_at: datetime | None = None
 
     def is_active(self, now: datetime) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
     def credential(self) -> Credential:
         return Credential(
-            key_id=self.id, name=self.name, project=self.project, roles=self.roles, expires_at=self.expires_at
+            key_id=self.id,
+            name=self.name,
+            project=self.project,
+            roles=self.roles,
+            expires_at=self.expires_at,
+            **self.bounds,
         )
 
     def view(self) -> ApiKeyView:
@@ -50,12 +57,9 @@ class ApiKey:
             created_at=self.created_at,
             expires_at=self.expires_at,
             revoked_at=self.revoked_at,
+            last_used_at=self.last_used_at,
+            **self.bounds,
         )
-
-
-def new_secret() -> str:
-    """A key that nobody can guess: 256 random bits."""
-    return KEY_PREFIX + secrets.token_hex(SECRET_BYTES)
 
 
 def draft(
@@ -67,6 +71,7 @@ def draft(
     created_by: str,
     now: datetime,
     expires_at: datetime | None = None,
+    bounds: dict[str, Any] | None = None,
 ) -> ApiKey:
     """The key of a secret; each role counts once, in the order of the table of roles."""
     given = set(roles)
@@ -80,6 +85,7 @@ def draft(
         created_by=created_by,
         created_at=now,
         expires_at=_checked_expiry(expires_at, now),
+        bounds=bounds or {},
     )
 
 

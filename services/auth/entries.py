@@ -23,7 +23,12 @@ async def put_api_key(work: Work[Any], key: ApiKey) -> None:
 
 
 def remove_api_key(work: Work[Any], key: ApiKey) -> None:
-    work.send(f"key/{key.id}", credential_subject(key.digest), b"", KV_DELETE)
+    remove_digest(work, key, key.digest)
+
+
+def remove_digest(work: Work[Any], key: ApiKey, digest: str) -> None:
+    """One secret of a key counts no more."""
+    work.send(f"key/{key.id}", credential_subject(digest), b"", KV_DELETE)
 
 
 async def put_user(work: Work[Any], user: User) -> None:

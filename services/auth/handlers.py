@@ -17,7 +17,10 @@ from services.auth.grants.roles import ROLE_RPC
 from services.auth.invitations.desk import InvitationDesk
 from services.auth.invitations.handlers import INVITATION_RPC
 from services.auth.keyring import SigningKeys
+from services.auth.keys.handlers import KEY_RPC, forget_rotated
 from services.auth.login import Doorman
+from services.auth.oidc.desk import OidcDesk
+from services.auth.oidc.handlers import OIDC_MEMORY_RPC, OIDC_RPC
 from services.auth.passwords import Passwords
 from services.auth.projects.handlers import PROJECT_RPC
 from services.auth.sessions.desk import SessionDesk
@@ -37,6 +40,7 @@ from shared.events.identity import (
     UserUnlocked,
 )
 from shared.handlers import Handlers
+from shared.keys import bounds_of, new_secret
 from shared.rpc import auth as rpc
 from shared.rpc import factors as factor_rpc
 from shared.rpc import sessions as session_rpc
@@ -67,6 +71,7 @@ class Parts:
     sessions: SessionDesk
     factors: FactorDesk
     invitations: InvitationDesk
+    oidc: OidcDesk
     office: Office | None = None
 
     async def look(self) -> None:
@@ -75,7 +80,7 @@ class Parts:
 
 
 async def create_api_key(request: rpc.CreateApiKey, work: Work[Parts]) -> rpc.ApiKeyCreated:
-    secret = domain.new_secret()
+    secret = new_secret()
     key = domain.draft(
         secret,
         project=work.project,
@@ -84,6 +89,7 @@ async def create_api_key(request: rpc.CreateApiKey, work: Work[Parts]) -> rpc.Ap
         created_by=work.context.actor,
         now=datetime.now(UTC),
         expires_at=request.expires_at,
+        bounds=bounds_of(request),
     )
     await desk.check_may_give(work, key.roles)
     await store.insert(work.tx, key)
@@ -107,7 +113,8 @@ async def revoke_api_key(request: rpc.RevokeApiKey, work: Work[Parts]) -> rpc.Ap
     if key.revoked_at is None:
         work.say(ApiKeyRevoked(key_id=key.id, name=key.name, actor=work.context.actor))
     entries.remove_api_key(work, key)
-    work.then(lambda: work.parts.broadcast(REVOKED_SUBJECT, key.digest.encode()))
+    digests = [key.digest, *await forget_rotated(work, key)]
+    work.then(lambda: work.parts.broadcast(REVOKED_SUBJECT, " ".join(digests).encode()))
     return revoked.view()
 
 
@@ -215,6 +222,8 @@ HANDLERS = Handlers(
         **FACTOR_RPC,
         **ACCOUNT_RPC,
         **INVITATION_RPC,
+        **OIDC_RPC,
+        **KEY_RPC,
         **ROLE_RPC,
         **GROUP_RPC,
         **GRANTING_RPC,
@@ -227,6 +236,7 @@ HANDLERS = Handlers(
         factor_rpc.RemoveOwnTotp: remove_own_totp,
         AcceptInvitation: accept_invitation,
         **SESSION_MEMORY_RPC,
+        **OIDC_MEMORY_RPC,
     },
     publishes=(f"{CREDENTIAL_SUBJECT}.>", REVOKED_SUBJECT, CHANGED_SUBJECT, EXTENSION_EVENTS, *CONSUMERS),
     subscribes=(CALLOUT_SUBJECT, EXTENSION_INTAKE),

@@ -28,10 +28,10 @@ class Passwords:
             return await asyncio.to_thread(self._hasher.hash, password)
 
     async def matches(self, password_hash: str | None, password: str) -> bool:
-        """Whether this is the password; never for nobody."""
+        """Whether this is the password; never for nobody, nor for who has none."""
         async with self._slot():
             is_same = await asyncio.to_thread(self._compare, password_hash or self._nobody, password)
-        return is_same and password_hash is not None
+        return is_same and bool(password_hash)
 
     def _compare(self, password_hash: str, password: str) -> bool:
         try:

@@ -36,6 +36,11 @@ class Settings(ServiceSettings):
         default=10, ge=0, le=60, description="how long the same refresh again gets the same answer; with 0 it is reuse"
     )
 
+    provider_inside: bool = Field(
+        default=False, description="identity providers may have private, loopback and link-local addresses"
+    )
+    provider_seconds: float = Field(default=5, gt=0, description="how long an identity provider may take to answer")
+
     @property
     def lifetimes(self) -> Lifetimes:
         seconds = (self.session_seconds, self.session_idle_seconds, self.refresh_grace_seconds)

@@ -12,10 +12,12 @@ from shared.db import Connection
 from shared.errors import Conflict, NotFound
 from shared.permissions import Role
 
-COLUMNS = "id, project, name, roles, prefix, digest, created_by, created_at, expires_at, revoked_at"
+COLUMNS = (
+    "id, project, name, roles, prefix, digest, created_by, created_at, expires_at, revoked_at, bounds, last_used_at"
+)
 
 # Keep a new key.
-INSERT = f"INSERT INTO api_keys ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+INSERT = f"INSERT INTO api_keys ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 # The keys of a project, newest first.
 LIST = f"SELECT {COLUMNS} FROM api_keys WHERE project = $1 ORDER BY created_at DESC, id DESC"
 # One key of a project, held until the transaction ends.
@@ -37,6 +39,8 @@ SELECT EXISTS (SELECT 1 FROM api_keys WHERE project = 'default' AND 'admin' = AN
 # The names in the bucket of all that counts: keys by digest, users, keys that sign, archived projects, shares.
 ACTIVE_NAMES = """
 SELECT digest AS name FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+UNION ALL SELECT r.digest FROM rotated_secrets r JOIN api_keys k ON k.id = r.key_id
+          WHERE r.counts_until > now() AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
 UNION ALL SELECT 'user.' || id FROM users WHERE disabled_at IS NULL
 UNION ALL SELECT 'user.' || id FROM service_accounts
 UNION ALL SELECT 'signing.' || kid FROM signing_keys WHERE retires_at IS NULL OR retires_at > now()
@@ -95,30 +99,30 @@ RETIRE_SIGNING_KEY = "UPDATE signing_keys SET retires_at = $2 WHERE kid = $1"
 DELETE_SIGNING_KEY = "DELETE FROM signing_keys WHERE kid = $1"
 
 
-def _key(row: asyncpg.Record) -> ApiKey:
+def key_of(row: asyncpg.Record | dict[str, Any]) -> ApiKey:
     fields: dict[str, Any] = dict(row)
     return ApiKey(**fields | {"roles": tuple(Role(role) for role in row["roles"])})
 
 
 async def insert(tx: Connection, key: ApiKey) -> None:
     roles = [role.value for role in key.roles]
-    facts = (key.created_by, key.created_at, key.expires_at, key.revoked_at)
+    facts = (key.created_by, key.created_at, key.expires_at, key.revoked_at, key.bounds, key.last_used_at)
     await tx.execute(INSERT, key.id, key.project, key.name, roles, key.prefix, key.digest, *facts)
 
 
 async def list_keys(tx: Connection, project: str) -> list[ApiKey]:
-    return [_key(row) for row in await tx.fetch(LIST, project)]
+    return [key_of(row) for row in await tx.fetch(LIST, project)]
 
 
 async def lock_admins(tx: Connection, project: str) -> list[ApiKey]:
-    return [_key(row) for row in await tx.fetch(LOCK_ADMINS, project)]
+    return [key_of(row) for row in await tx.fetch(LOCK_ADMINS, project)]
 
 
 async def lock(tx: Connection, project: str, key_id: str) -> ApiKey:
     row = await tx.fetchrow(LOCK, project, key_id)
     if row is None:
         raise NotFound(f"there is no API key with the id {key_id!r}", field="key_id")
-    return _key(row)
+    return key_of(row)
 
 
 async def save_revoked(tx: Connection, key: ApiKey) -> None:
@@ -138,11 +142,11 @@ async def active_names(tx: Connection) -> set[str]:
 
 
 async def lock_active(tx: Connection, digests: Sequence[str]) -> list[ApiKey]:
-    return [_key(row) for row in await tx.fetch(LOCK_ACTIVE, list(digests))]
+    return [key_of(row) for row in await tx.fetch(LOCK_ACTIVE, list(digests))]
 
 
 async def lock_active_ids(tx: Connection, ids: Sequence[str]) -> list[ApiKey]:
-    return [_key(row) for row in await tx.fetch(LOCK_ACTIVE_IDS, list(ids))]
+    return [key_of(row) for row in await tx.fetch(LOCK_ACTIVE_IDS, list(ids))]
 
 
 def _user(row: asyncpg.Record) -> User:

@@ -7,9 +7,10 @@ from typing import Any
 from services.gateway import metrics
 from services.gateway.credentials import CredentialCache, Principal
 from services.gateway.tokens import LONGEST_TOKEN, Tokens
-from shared.credentials import KEY_PREFIX, key_digest
+from shared.credentials import key_digest
 from shared.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from shared.grants import NO_MODEL, HeldGrant
+from shared.keys import KEY_PREFIX, is_mistyped
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import Permission
 from shared.sharing import Level
@@ -44,6 +45,8 @@ class Gatekeeper:
         return principal
 
     def _owner(self, key: str) -> Principal:
+        if is_mistyped(key):
+            raise _refused("mistyped", "this API key is unknown: its checksum is wrong, so it was not copied whole")
         principal = self._cache.find(key_digest(key))
         if principal is None:
             raise _refused("unknown", "this API key is unknown or revoked")
@@ -101,11 +104,15 @@ class Gatekeeper:
 
 def authorise(principal: Principal, permission: Permission, model: str = "", alias: str = "") -> None:
     """Raises Forbidden when neither a role nor a grant of the caller permits this, with this model and this alias."""
-    if permission in principal.permissions:
-        return
-    if principal.held and any(held.allows(permission, model, alias) for held in principal.held):
+    if permission in principal.permissions or (
+        principal.held and any(held.allows(permission, model, alias) for held in principal.held)
+    ):
+        if principal.rules is not None:
+            principal.rules.check(permission, model)
         return
     metrics.REFUSED.labels("forbidden").inc()
+    if principal.rules is not None:
+        principal.rules.check_scope(permission)
     raise Forbidden(refusal(principal, permission, model, alias))
 
 

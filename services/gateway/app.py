@@ -10,6 +10,9 @@ from services.gateway.control import ControlEdge, control_app
 from services.gateway.credentials import BUCKET, CredentialCache, CredentialFeed
 from services.gateway.handlers import HANDLERS
 from services.gateway.headers import with_cors
+from services.gateway.limits.limits import Limits
+from services.gateway.limits.shares import Shares
+from services.gateway.limits.uses import Uses
 from services.gateway.metering import Meter
 from services.gateway.open_inference.bodies import InferenceBodies
 from services.gateway.open_inference.data_plane import DataPlane
@@ -44,17 +47,23 @@ def build() -> Service:
     followers = Followers(settings.max_followers)
     readers = (StreamReader(service.bus, "EVT"), StreamReader(service.bus, "LOG"))
     uploads = Uploads(Artifacts(settings.artifacts_url), settings.home_dir, *settings.upload_limits)
+    uses = Uses(service.bus, settings.key_use_seconds)
+    shares = Shares(service.bus, uses.want)
+    uses.learn = shares.learn
+    limits = Limits(settings, shares, uses)
     meter = Meter(service.bus, cache, settings.usage_seconds)
-    protocol = InferenceProtocol(inference.routes(), gatekeeper, meter)
+    protocol = InferenceProtocol(inference.routes(), gatekeeper, limits, meter)
     ops = OpsPorts(settings.ops_urls)
     phonemes = Phonemes()
     edges = Edges(service.bus, gatekeeper, followers, *readers, uploads, ops, deferred, Predictor(protocol), phonemes)
-    control = ControlEdge(control_app(edges, settings.docs), gatekeeper, meter)
+    control = ControlEdge(control_app(edges, settings.docs), gatekeeper, limits, meter)
     server = HttpServer(settings, with_cors(Edge(control, protocol), settings), followers)
     service.handle(HANDLERS, None)
     service.add_loop("http", server.serve, early=True)
     service.add_loop("data plane", plane.run, early=True)
     service.add_loop("credentials", CredentialFeed(cache, service.bus, StreamReader(service.bus, BUCKET)).run)
+    service.add_loop("limits", shares.run)
+    service.add_loop("uses of keys", uses.run)
     service.add_loop("claims", bodies.sweep)
     service.add_loop("metering", meter.run)
     service.add_check("data plane", plane.problem)
@@ -63,6 +72,7 @@ def build() -> Service:
     if settings.grpc_port:
         closing.append(_serve_grpc(service, settings, protocol))
     service.add_closing(partial(_close_all, closing))
+    service.add_closing(limits.close)
     service.add_closing(meter.publish)
     service.add_closing(plane.close)
     service.add_closing(phonemes.close)

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from services.gateway.access import Gatekeeper
 from services.gateway.credentials import Principal
+from services.gateway.limits.rules import models_in
 from services.gateway.operations import OpsPorts
 from services.gateway.predict.predictor import Predictor
 from services.gateway.sse import Followers
@@ -77,7 +78,13 @@ class Caller:
         idempotency_key: str = "",
         seconds: float = RPC_SECONDS,
     ) -> Answer:
-        """Ask a service in the name of the caller."""
+        """Ask a service in the name of the caller.
+
+        Raises Forbidden for a request that names a model which his key is not for.
+        """
+        if (rules := self.principal.rules) is not None and rules.models:
+            for model in models_in(request.model_dump()):
+                rules.check_model(model)
         context = Context(
             project=self.project,
             actor=self.principal.key_id,

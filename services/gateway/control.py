@@ -14,6 +14,7 @@ from services.gateway.access import Gatekeeper
 from services.gateway.bodies import read_body, replayed
 from services.gateway.caller import Edges
 from services.gateway.credentials import ANONYMOUS, Principal
+from services.gateway.limits.limits import Limits
 from services.gateway.metering import API, Meter
 from services.gateway.mlflow import artifacts, tracking
 from services.gateway.mlflow import models as mlflow_models
@@ -39,6 +40,7 @@ from services.gateway.routes import (
     keys,
     logs,
     models,
+    oidc,
     openai,
     operators,
     optimisations,
@@ -85,7 +87,7 @@ THEMES = (
     ),
     *(optimisations, tracking, mlflow_models, artifacts, uploads, inferences, webhooks),
     *(insight, deployments, events, dead_letters, audit, usage, keys, users, projects),
-    *(sessions, invitations, factors, accounts, permissions, roles, groups, grants, extensions, operators),
+    *(sessions, invitations, factors, accounts, oidc, permissions, roles, groups, grants, extensions, operators),
 )
 
 
@@ -121,6 +123,9 @@ class Sender:
         self._headers = [(b"x-correlation-id", correlation_id.encode()), *headers.EVERYWHERE]
         self.status = self.size = 0
 
+    def add(self, headers: list[tuple[bytes, bytes]]) -> None:
+        self._headers += headers
+
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -133,10 +138,10 @@ class Sender:
 class ControlEdge:
     """What happens around every request of the control API; who has no key sees public paths only."""
 
-    def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper, meter: Meter) -> None:
+    def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper, limits: Limits, meter: Meter) -> None:
         self._app = app
-        self._gatekeeper, self._meter = gatekeeper, meter
-        self._sockets = Sockets(app, gatekeeper)
+        self._gatekeeper, self._limits, self._meter = gatekeeper, limits, meter
+        self._sockets = Sockets(app, gatekeeper, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -161,15 +166,32 @@ class ControlEdge:
         self._meter.count(caller, "", API, sender.status, seconds, taken, sender.size)
 
     def _principal(self, path: str, headers: dict[bytes, bytes]) -> Principal:
-        if path in PUBLIC_PATHS:
+        if path in PUBLIC_PATHS or path.startswith(oidc.UNDER):
             return ANONYMOUS
         return self._gatekeeper.identify(
             operations.with_bearer(headers) if path.startswith(operations.ROOT) else headers
         )
 
+    async def _admitted(self, scope: Scope, headers: dict[bytes, bytes], sender: Sender) -> Principal:
+        """The caller, once his request is counted; that of a stranger is counted by its address."""
+        address = self._limits.origins.of(scope)
+        try:
+            principal = self._principal(scope["path"], headers)
+        except Unauthenticated:
+            await self._count(ANONYMOUS, address, sender)
+            raise
+        await self._count(principal, address, sender)
+        return principal
+
+    async def _count(self, principal: Principal, address: str, sender: Sender) -> None:
+        ticket = await self._limits.admit(principal, address)
+        if ticket is not None:
+            sender.add(self._limits.headers(ticket))
+            self._limits.check(ticket)
+
     async def _answer(self, scope: Scope, receive: Receive, sender: Sender, headers: dict[bytes, bytes]) -> None:
         try:
-            scope["state"]["principal"] = self._principal(scope["path"], headers)
+            scope["state"]["principal"] = await self._admitted(scope, headers, sender)
             _check_path(scope)
             if not (uploads.is_streamed(scope) or artifacts.is_streamed(scope)):
                 receive = replayed(await _read_in_time(receive, headers, _limit(scope, headers)), receive)

@@ -18,6 +18,7 @@ from nats.aio.subscription import Subscription
 from nats.js.api import StreamInfo
 
 from services.gateway import metrics
+from services.gateway.limits.rules import Rules
 from services.gateway.rights import Held, RoleBook, rights_of
 from shared import observe
 from shared.bus import Bus
@@ -66,13 +67,15 @@ class Principal:
     held: tuple[Held, ...] = ()
     edition: int = -1
     until: float = 0.0
+    rules: Rules | None = None
 
     @classmethod
     def of(cls, name: str, credential: Credential) -> "Principal":
         expires = credential.expires_at.timestamp() if credential.expires_at else None
-        who = (name, credential.key_id, credential.project, granted(credential.roles))
+        rules, permissions = Rules.of(credential), granted(credential.roles)
+        who = (name, credential.key_id, credential.project, rules.within(permissions) if rules else permissions)
         rights = (expires, credential.epoch, credential.roles, credential.grants)
-        return cls(*who, *rights, frozenset(credential.ended))
+        return cls(*who, *rights, frozenset(credential.ended), rules=rules)
 
     def working_in(self, project: str) -> "Principal | None":
         """The same in another project, where the roles do not count; None without a grant that may count there."""
@@ -147,6 +150,9 @@ class CredentialCache:
         own, permissions = granted(principal.roles), self._roles.permissions
         found = rights_of(own, principal.grants, principal.project, now, permissions)
         edition = self._roles.edition
+        if (rules := principal.rules) is not None:
+            held = tuple(Held(each.grant, rules.within(each.permissions)) for each in found.held)
+            found = found._replace(free=rules.within(found.free), held=held)
         return replace(principal, permissions=found.free, held=found.held, until=found.until, edition=edition)
 
     def used_up(self, project: str) -> tuple[UsedUp, ...]:
@@ -222,7 +228,8 @@ class CredentialFeed:
                     await self._changed.wait()
 
     async def _on_revoked(self, message: Msg) -> None:
-        self._cache.remove(message.data.decode("ascii", "replace"))
+        for name in message.data.decode("ascii", "replace").split():
+            self._cache.remove(name)
 
     async def _on_changed(self, _: Msg) -> None:
         self._changed.set()

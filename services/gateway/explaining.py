@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from services.gateway.access import refusal
 from services.gateway.credentials import Principal
+from shared.errors import Forbidden
 from shared.grants import HeldGrant
 from shared.permissions import GRANTS, Permission
 
@@ -24,13 +25,20 @@ class Reason(NamedTuple):
 
 
 def reasons_of(principal: Principal, permission: Permission) -> Iterator[Reason]:
-    """Where somebody has a permission from, maybe under a condition."""
+    """Where somebody has a permission from, maybe under a condition; a key has none beyond its scopes."""
+    if principal.rules is not None and not principal.rules.within(frozenset([permission])):
+        return
     yield from (Reason(role.value) for role in principal.roles if permission in GRANTS[role])
     yield from (Reason(held.grant.role, held.grant) for held in principal.held if permission in held.permissions)
 
 
 def explain(principal: Principal, permission: Permission, model: str, alias: str) -> tuple[bool, str, Reason | None]:
     """Whether it is allowed, why, and by what."""
+    if principal.rules is not None:
+        try:
+            principal.rules.check(permission, model)
+        except Forbidden as error:
+            return False, error.message, None
     for reason in reasons_of(principal, permission):
         if reason.grant is None or reason.grant.allows(permission, model, alias):
             return True, str(reason), reason

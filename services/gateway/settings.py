@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field, IPvAnyNetwork, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.names import Slug
@@ -48,6 +48,20 @@ class Settings(ServiceSettings):
     infer_seconds_max: float = Field(default=120, gt=0)
     infer_bytes: int = Field(default=64 * 1024**2, ge=1, le=256 * 1024**2, description="body of a prediction")
     max_in_flight: int = Field(default=1024, ge=1, description="predictions waited for at once")
+    rate: float | None = Field(
+        default=None, gt=0, le=1e6, description="requests a second of each key and user; a key may say otherwise"
+    )
+    burst: int | None = Field(default=None, ge=1, le=1_000_000, description="of them at once; those of a second")
+    anonymous_rate: float | None = Field(
+        default=None, gt=0, le=1e6, description="requests a second of each address that shows no valid key"
+    )
+    anonymous_burst: int | None = Field(default=None, ge=1, le=1_000_000)
+    project_rate: float | None = Field(default=None, gt=0, le=1e6, description="requests a second of each project")
+    project_burst: int | None = Field(default=None, ge=1, le=1_000_000)
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        default=(), description="networks of proxies whose X-Forwarded-For is believed"
+    )
+    key_use_seconds: float = Field(default=60, ge=0.1, description="between two reports of when keys were used")
     max_followers: int = Field(default=100, ge=1, description="event streams open at once")
     ops_urls: dict[Slug, OpsUrl] = Field(default={}, description="ops ports by service; no other is ever asked")
     credentials_stale_seconds: float = Field(default=5, gt=0)

@@ -13,12 +13,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from services.gateway.access import Gatekeeper, authorise
 from services.gateway.caller import Caller
+from services.gateway.credentials import ANONYMOUS, Principal
+from services.gateway.limits.limits import Limits
 from services.gateway.problems import problem_response
 from services.gateway.routes.declare import LONGEST, PREFIX
 from services.gateway.routes.events import EventQuery, followed_events
 from services.gateway.routes.logs import Wanted, followed_log
 from services.gateway.sse import EventFlow, ServerEvent, Stalled, in_time
-from shared.errors import AimassError, InvalidInput, NotFound
+from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated
 from shared.names import new_id
 from shared.permissions import Permission
 
@@ -63,8 +65,8 @@ FOLLOWED = (
 class Sockets:
     """Answers every WebSocket that is opened; who may not see what he asks for gets a problem document instead."""
 
-    def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper) -> None:
-        self._app, self._gatekeeper = app, gatekeeper
+    def __init__(self, app: ASGIApp, gatekeeper: Gatekeeper, limits: Limits) -> None:
+        self._app, self._gatekeeper, self._limits = app, gatekeeper, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket({**scope, "app": self._app}, receive, send)
@@ -79,13 +81,28 @@ class Sockets:
 
     async def _begin(self, socket: WebSocket) -> tuple[str, EventFlow]:
         """Raises what the event stream of the same would raise."""
-        socket.state.principal = self._gatekeeper.identify(_headers(socket))
+        socket.state.principal = await self._known(socket)
         socket.state.correlation_id = new_id()
         followed, found = _wanted(socket)
         authorise(socket.state.principal, followed.permission)
         caller = Caller(socket)
         flow = await followed.begin(caller, socket, found)
         return followed.item, caller.edges.followers.limited(flow)
+
+    async def _known(self, socket: WebSocket) -> Principal:
+        """The caller, once he is counted; a stranger's attempt is counted by its address."""
+        address = self._limits.origins.of(socket.scope)
+        try:
+            principal = self._gatekeeper.identify(_headers(socket))
+        except Unauthenticated:
+            await self._count(ANONYMOUS, address)
+            raise
+        await self._count(principal, address)
+        return principal
+
+    async def _count(self, principal: Principal, address: str) -> None:
+        if ticket := await self._limits.admit(principal, address):
+            self._limits.check(ticket)
 
 
 def _wanted(socket: WebSocket) -> tuple[Followed, re.Match[str]]:

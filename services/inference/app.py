@@ -18,10 +18,10 @@ from services.inference.search.job import IndexJob
 from services.inference.search.searcher import Searcher
 from services.inference.settings import Settings
 from services.inference.webhooks.delivery import Delivery
-from services.inference.webhooks.outbound import Outbound
 from services.inference.webhooks.store import SECRETS
 from shared import bus
 from shared.body_store import DEFERRED, BodyStore
+from shared.outbound import Outbound
 from shared.resealing import Resealing
 from shared.sealing import KeyFile
 from shared.service import Service

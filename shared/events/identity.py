@@ -26,6 +26,17 @@ class ApiKeyRevoked(Event):
     actor: str = ""
 
 
+class ApiKeyRotated(Event):
+    """An API key has another secret; the one before counts until then."""
+
+    about: ClassVar[str] = "key_id"
+    audited: ClassVar[bool] = True
+    key_id: str = ""
+    name: str = ""
+    old_counts_until: Timestamp | None = None
+    actor: str = ""
+
+
 class UserCreated(Event):
     """A person may log in; no password is ever in an event."""
 
@@ -234,6 +245,35 @@ class ServiceAccountDeleted(Event):
     about: ClassVar[str] = "account_id"
     audited: ClassVar[bool] = True
     account_id: str = ""
+    name: str = ""
+    actor: str = ""
+
+
+class IdentityProviderCreated(Event):
+    """People may log in through a provider; no secret is ever in an event."""
+
+    about: ClassVar[str] = "name"
+    audited: ClassVar[bool] = True
+    name: str = ""
+    issuer: str = ""
+    actor: str = ""
+
+
+class IdentityProviderChanged(Event):
+    """A provider has another secret, other roles for its groups, or lets nobody in any more."""
+
+    about: ClassVar[str] = "name"
+    audited: ClassVar[bool] = True
+    name: str = ""
+    disabled: bool = False
+    actor: str = ""
+
+
+class IdentityProviderDeleted(Event):
+    """A provider through which nobody came is forgotten."""
+
+    about: ClassVar[str] = "name"
+    audited: ClassVar[bool] = True
     name: str = ""
     actor: str = ""
 

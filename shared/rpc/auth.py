@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from shared.errors import Conflict
+from shared.keys import Bounds
 from shared.moments import Moment
 from shared.names import Slug
 from shared.permissions import Role
@@ -16,7 +17,7 @@ KeyName = Annotated[
 ]
 
 
-class ApiKeyView(Reply):
+class ApiKeyView(Bounds, Reply):
     """An API key without its secret."""
 
     id: str
@@ -28,6 +29,7 @@ class ApiKeyView(Reply):
     created_at: datetime | None = None
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
 
 
 class ApiKeyCreated(ApiKeyView):
@@ -42,7 +44,7 @@ class ApiKeyList(Reply):
     keys: list[ApiKeyView] = []
 
 
-class CreateApiKey(Request[ApiKeyCreated]):
+class CreateApiKey(Bounds, Request[ApiKeyCreated]):
     """Make an API key; answered when every gateway can know it."""
 
     awaits_publication: ClassVar[bool] = True

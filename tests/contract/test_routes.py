@@ -15,6 +15,9 @@ from services.gateway.access import Gatekeeper
 from services.gateway.caller import Edges
 from services.gateway.control import PUBLIC_PATHS, ControlEdge, control_app
 from services.gateway.credentials import CredentialCache, Principal
+from services.gateway.limits.limits import Limits
+from services.gateway.limits.shares import Shares
+from services.gateway.limits.uses import Uses
 from services.gateway.metering import Meter
 from services.gateway.open_inference.bodies import InferenceBodies
 from services.gateway.open_inference.data_plane import DataPlane
@@ -24,8 +27,10 @@ from services.gateway.open_inference.protocol import InferenceProtocol
 from services.gateway.open_inference.routes import InferenceRoutes
 from services.gateway.operations import CHALLENGE, OpsPorts
 from services.gateway.predict.predictor import Predictor
+from services.gateway.routes import oidc
 from services.gateway.routes.declare import GuardedRoute
 from services.gateway.server import Edge
+from services.gateway.settings import Settings
 from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads
 from shared.artifacts import Artifacts
@@ -82,12 +87,14 @@ class Parts:
         plane, bodies = DataPlane(never_connected, 10), InferenceBodies(store, 1000)
         routes = InferenceRoutes(plane, bodies, Deferral(store, 1000, bus), bus, self.cache.problem, 10, 60).routes()
         meter = Meter(bus, self.cache, 5)
-        self.protocol = InferenceProtocol(routes, gatekeeper, meter)
+        uses = Uses(bus, 60)
+        limits = Limits(Settings(port=1), Shares(bus), uses)
+        self.protocol = InferenceProtocol(routes, gatekeeper, limits, meter)
         ops = OpsPorts({"auth": NOWHERE})
         predictor = Predictor(self.protocol)
         edges = Edges(bus, gatekeeper, Followers(1), *readers, uploads, ops, store, predictor, Phonemes())
         self.control = control_app(edges)
-        self.app = Edge(ControlEdge(self.control, gatekeeper, meter), self.protocol)
+        self.app = Edge(ControlEdge(self.control, gatekeeper, limits, meter), self.protocol)
 
 
 PARTS = Parts()
@@ -127,6 +134,7 @@ def concrete(path: str) -> str:
         "key_id": "01890000-0000-7000-8000-000000000000",
         "user_id": "01890000-0000-7000-8000-000000000000",
         "account_id": "01890000-0000-7000-8000-000000000000",
+        "provider": "digits-cnn",
         "invitation_id": "01890000-0000-7000-8000-000000000000",
         "session_id": "01890000-0000-7000-8000-000000000000",
         "grant_id": "01890000-0000-7000-8000-000000000000",
@@ -142,10 +150,13 @@ def concrete(path: str) -> str:
 def test_only_these_routes_are_public() -> None:
     open_ones = [route for route in PARTS.control.routes if getattr(route, "permission", None) is None]
     others: set[str] = {route.path for route in open_ones}  # type: ignore[attr-defined]
-    assert others == PUBLIC_PATHS
+    assert others == PUBLIC_PATHS | oidc.TEMPLATES
     health = {route.template for route in PARTS.protocol.routes.values() if route.permission is None}
-    assert others | health == PUBLIC | LET_IN
-    assert [route.methods for route in open_ones if isinstance(route, GuardedRoute)] == [{"POST"}] * len(LET_IN)
+    assert others | health == PUBLIC | LET_IN | oidc.TEMPLATES
+    assert [route.methods for route in open_ones if isinstance(route, GuardedRoute)] == [
+        *[{"POST"}] * len(LET_IN),
+        *[{"GET"}] * len(oidc.TEMPLATES),
+    ]
 
 
 def test_there_are_routes_of_each_kind() -> None:
@@ -251,6 +262,7 @@ async def test_openapi_names_the_permission_of_each_route(client: httpx.AsyncCli
     document = (await client.get("/openapi.json")).json()
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     public = [document["paths"][path]["post"] for path in LET_IN]
+    public += [document["paths"][path]["get"] for path in oidc.TEMPLATES]
     assert all(each["x-permission"] == "public" and "security" not in each for each in public)
     operations = [operation for operation in operations if operation not in public]
     assert len(operations) > 20

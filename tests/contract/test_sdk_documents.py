@@ -14,6 +14,7 @@ from aimass import (
     people,
     pipelines,
     projects,
+    providers,
     scheduling,
     searching,
     tuning,
@@ -40,6 +41,7 @@ from shared.rpc import (
     trainer,
     usage,
 )
+from shared.rpc import oidc as rpc_oidc
 from shared.rpc import pipelines as rpc_pipelines
 from shared.rpc import projects as rpc_projects
 
@@ -95,6 +97,7 @@ PAIRS: list[tuple[type, type[BaseModel]]] = [
     (identity.ServiceAccount, accounts.ServiceAccountView),
     (identity.NewServiceAccount, accounts.ServiceAccountWithSecret),
     (identity.Invitation, invitations.InvitationView),
+    (providers.IdentityProvider, rpc_oidc.IdentityProviderView),
     (identity.NewInvitation, invitations.InvitationWithToken),
     (sdk_usage.UsageRow, usage.UsageRow),
     (sdk_usage.PriceList, usage.PriceList),

@@ -26,6 +26,8 @@ GONE, WAITS, NO_TRITON = (404,), (409,), (503,)
 RUN, EXPERIMENT = {"run_id": "{run_id}"}, {"experiment_id": "{experiment_id}"}
 STUDY, BATCH = {"task_id": "study_id"}, {"task_id": "batch_id"}
 NO_OFFICE = (503,)
+PROVIDER: dict[str, Any] = {"name": "made", "issuer": "https://id.example", "client_id": "i"}
+PROVIDER |= {"public_url": "https://ai.example", "group_roles": {"guests": ["viewer"]}}
 CODE = Entry({"code": "123456"}, own=(403,), other=(403,))
 API, V2, MLFLOW = "/api/v1", "/v2/models/{model}", "/mlflow/api/2.0/mlflow"
 FILES = "/mlflow/api/2.0/mlflow-artifacts/artifacts"
@@ -86,6 +88,10 @@ ENTRIES: dict[str, Entry] = {f"GET {path}": Entry() for path in READS} | {
     "POST /api/v1/service-accounts": Entry({"name": "made", "roles": ["viewer"]}, own=WAITS, other=(201, 409)),
     "POST /api/v1/service-accounts/{account_id}/secret": Entry({"overlap_seconds": 60}, own=GONE),
     "DELETE /api/v1/service-accounts/{account_id}": Entry(own=GONE),
+    "GET /api/v1/identity-providers": Entry(),
+    "POST /api/v1/identity-providers": Entry(PROVIDER, own=WAITS, other=(201, 409)),
+    "PATCH /api/v1/identity-providers/{name}": Entry({"disabled": True}, own=GONE),
+    "DELETE /api/v1/identity-providers/{name}": Entry(own=GONE),
     "GET /api/v1/permissions": Entry(),
     "GET /api/v1/me/permissions": Entry(),
     "POST /api/v1/permissions/check": Entry({"permission": "infer"}),
@@ -141,6 +147,7 @@ ENTRIES: dict[str, Entry] = {f"GET {path}": Entry() for path in READS} | {
     "POST /api/v1/dead-letters/{letter_id}/replay": Entry(own=WAITS),
     "POST /api/v1/dead-letters/{letter_id}/discard": Entry({"reason": "r"}, own=WAITS),
     "POST /api/v1/api-keys": Entry({"name": "n", "roles": ["viewer"]}),
+    "POST /api/v1/api-keys/{key_id}/rotate": Entry(own=WAITS),
     "DELETE /api/v1/api-keys/{key_id}": Entry(),
     "PUT /api/v1/me/password": Entry(
         {"current_password": "one", "new_password": "a"}, own=(403, 422), other=(403, 422)

@@ -11,9 +11,9 @@ import pytest
 from deploy.embedded.testing_servers import NatsServer
 from services.inference.settings import Settings
 from services.inference.webhooks.delivery import Delivery
-from services.inference.webhooks.outbound import NotAllowed, Outbound, Unreached
 from shared.errors import InvalidInput
 from shared.events.inference import DeliveryAbandoned
+from shared.outbound import NotAllowed, Outbound, Unreached
 from shared.rpc.inference import CreateWebhook, InferenceView
 from shared.sealing import KeyFile
 from shared.settings import ServiceSettings

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from services.inference.webhooks.outbound import Outbound, Unreached
+from shared.outbound import Outbound, Unreached
 from tests.integration.test_outbound import listening
 
 

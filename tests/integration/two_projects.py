@@ -14,6 +14,7 @@ from shared.artifacts import Artifacts, digest_of
 from shared.context import Context
 from shared.events.common import Signature, TensorSpec
 from shared.events.training import TrainingCompleted
+from shared.keys import new_secret
 from shared.names import new_id
 from shared.permissions import Role
 from shared.rpc.auth import RegisterExtension
@@ -50,7 +51,7 @@ VALUES ($1, $2, $3, 'registry', 'aimass.x', $4, $1, 'E', 'e', '', 1, 'c', '', '{
 
 async def make_keys(whole: Whole, project: str) -> dict[Role, str]:
     """A key for each role, and all of them known to the gateway."""
-    auth, found = whole.services["auth"], {role: domain.new_secret() for role in Role}
+    auth, found = whole.services["auth"], {role: new_secret() for role in Role}
     assert auth.relay
     async with auth.relay.work(Context(project=project, actor="auth")) as work:
         for role, secret in found.items():

@@ -11,6 +11,7 @@ from services.auth import domain
 from services.auth.domain import ApiKey
 from shared.credentials import Credential, key_digest
 from shared.errors import Conflict, InvalidInput
+from shared.keys import FORM, is_mistyped, new_secret
 from shared.permissions import Role
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -20,20 +21,20 @@ MOMENTS = st.datetimes(timezones=st.just(UTC))
 
 def key(*roles: Role, **facts: Any) -> ApiKey:
     drafted = domain.draft(
-        domain.new_secret(), project="default", name="a key", roles=roles or [Role.VIEWER], created_by="me", now=NOW
+        new_secret(), project="default", name="a key", roles=roles or [Role.VIEWER], created_by="me", now=NOW
     )
     return ApiKey(**vars(drafted) | facts)
 
 
 def test_secrets_are_long_and_never_the_same() -> None:
-    secrets = {domain.new_secret() for _ in range(100)}
+    secrets = {new_secret() for _ in range(100)}
     assert len(secrets) == 100
-    assert all(secret.startswith("aim_") and len(bytes.fromhex(secret[4:])) == 32 for secret in secrets)
+    assert all(FORM.fullmatch(secret) and not is_mistyped(secret) for secret in secrets)
 
 
 @given(roles=ROLES)
 def test_a_key_keeps_its_digest_and_never_its_secret(roles: list[Role]) -> None:
-    secret = domain.new_secret()
+    secret = new_secret()
     made = domain.draft(secret, project="p", name="n", roles=roles, created_by="me", now=NOW)
     assert made.digest == key_digest(secret)
     assert secret.startswith(made.prefix) and len(made.prefix) == 10

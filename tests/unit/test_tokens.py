@@ -136,6 +136,9 @@ FORGED = {
     "an ended session": lambda: signed(claims(epoch=0)),
     "another project": lambda: signed(claims(project="other")),
     "no project": lambda: signed(claims(project=None)),
+    "session no text": lambda: signed(claims(sid=7)),
+    "a list of sessions": lambda: signed(claims(sid=["a"])),
+    "factor as text": lambda: signed(claims(needs_factor="no")),
     "no id": lambda: signed(claims(jti=None)),
     "no signature": lambda: signed(claims()).rpartition(".")[0] + ".",
     "two parts": lambda: signed(claims()).rpartition(".")[0],
@@ -203,6 +206,19 @@ def test_what_is_remembered_is_looked_at_again() -> None:
     with pytest.raises(Unauthenticated, match="ended"):
         enter(good, gate)
     assert enter(signed(claims(epoch=3)), gate).epoch == 3, "the gateway learns later what auth has signed"
+
+
+def test_one_session_ends_and_others_go_on() -> None:
+    ended = users.without_session(USER, "one", NOW + timedelta(seconds=905), NOW)
+    gate, _ = gatekeeper(Principal.of(user_name(USER.id), ended.credential()))
+    with pytest.raises(Unauthenticated, match="ended"):
+        enter(signed(claims(sid="one")), gate)
+    assert enter(signed(claims(sid="other")), gate).session == "other"
+    assert not gate.is_valid(enter(signed(claims(sid="one"))))
+
+
+def test_who_needs_a_second_factor_may_set_one_up_and_nothing_else() -> None:
+    assert enter(signed(claims(sid="one", needs_factor=True))).permissions == {Permission.PASSWORD_CHANGE}
 
 
 def test_memory_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

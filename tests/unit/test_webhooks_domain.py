@@ -18,13 +18,13 @@ from services.inference.webhooks.domain import (
     PAUSE_SECONDS_MAX,
     carries,
     check_url,
-    is_public,
     message,
     new_secret,
     pause,
     signed,
 )
 from shared.errors import InvalidInput
+from shared.outbound import is_public
 from tests.unit.test_deferred_domain import INFERENCE
 
 ENDED = replace(INFERENCE, state=State.DONE, status=200, reply_version="3", reply_size=2, ended_at=datetime.now(UTC))

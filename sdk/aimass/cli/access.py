@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import typer
 
 from aimass.cli import exits, output, profiles
+from aimass.cli.browser import session_through
 from aimass.cli.session import Wanted, client_of, client_with
 from aimass.client import Client, log_in
 from aimass.errors import ApiError, SecondFactorNeeded
@@ -20,7 +21,16 @@ Url = Annotated[str, typer.Argument(help="Where the gateway is, such as http://1
 UserName = Annotated[str, typer.Option("--user", help="Log in as this user, with a password, instead of a key.")]
 
 
-def login(context: typer.Context, url: Url = "", user: UserName = "", as_json: output.AsJson = False) -> None:
+Through = Annotated[str, typer.Option("--provider", help="Log in through this identity provider, in a browser.")]
+
+
+def login(
+    context: typer.Context,
+    url: Url = "",
+    user: UserName = "",
+    provider: Through = "",
+    as_json: output.AsJson = False,
+) -> None:
     """Keep an address and an API key, or a user's session, in a file that only you can read.
 
     The key or the password is asked for, or read from the environment (AIMASS_API_KEY) or from stdin: never given as
@@ -28,12 +38,21 @@ def login(context: typer.Context, url: Url = "", user: UserName = "", as_json: o
     """
     wanted: Wanted = context.obj
     url = address_of(url, wanted.profile)
-    profile = _session(url, user, wanted) if user else profiles.Profile(url, _key())
+    profile = _profile(url, user, provider, wanted)
     with client_with(profile, wanted) as client:
         me = client.me()
     path = profiles.keep(wanted.profile, profile)
     _show(profile, me, as_json)
     output.note(f"kept as profile '{wanted.profile}' in {path}" + _until(profile))
+
+
+def _profile(url: str, user: str, provider: str, wanted: Wanted) -> profiles.Profile:
+    if user and provider:
+        exits.leave(exits.USAGE, "--user and --provider are two ways: name one")
+    if provider:
+        tokens = Tokens.of(session_through(url, provider, wanted.timeout), time.time())
+        return profiles.Profile(url, "", "").with_tokens(tokens)
+    return _session(url, user, wanted) if user else profiles.Profile(url, _key())
 
 
 def logout(context: typer.Context, as_json: output.AsJson = False) -> None:

@@ -14,6 +14,7 @@ from aimass.cli import (
     granting,
     happenings,
     identity,
+    keys,
     metering,
     models,
     operating,
@@ -41,7 +42,7 @@ COMMANDS = (
 )
 GROUPS = (
     *(granting.roles, granting.groups, granting.grants, *identity.GROUPS),
-    *(pipelines.app, extending.app, operating.letters, operating.audit, metering.quota),
+    *(keys.app, pipelines.app, extending.app, operating.letters, operating.audit, metering.quota),
     *(tenants.app, tenants.shares),
 )
 

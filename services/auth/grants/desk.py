@@ -7,8 +7,10 @@ from typing import Any, Protocol
 
 from services.auth import entries
 from services.auth import store as auth_store
+from services.auth.domain import ApiKey
 from services.auth.grants import domain, store
 from services.auth.grants.domain import NOBODY, Actor, Rights
+from services.auth.keys import store as keys
 from services.auth.users import User
 from shared.db import Connection
 from shared.grants import EVERYWHERE, HeldGrant, SubjectKind, built_in
@@ -53,6 +55,12 @@ async def check_may_stand_for(work: AnyWork[Any], user: User) -> None:
     await check_may_pass_on(work, await store.held(work.tx, "user", user.id))
 
 
+async def check_may_stand_for_key(work: AnyWork[Any], key: ApiKey) -> None:
+    """The same of a key: who has another secret of it has all that."""
+    await check_may_give(work, key.roles)
+    await check_may_pass_on(work, await store.held(work.tx, "key", key.id))
+
+
 async def check_may_pass_on(work: AnyWork[Any], grants: Iterable[HeldGrant]) -> None:
     """Raises Forbidden where grants permit what the caller may not."""
     actor, now = await _actor(work), datetime.now(UTC)
@@ -89,6 +97,8 @@ async def tell(work: Work, kind: SubjectKind, ids: Iterable[str]) -> None:
     if kind == "key":
         for key in await auth_store.lock_active_ids(work.tx, sorted(ids)):
             await entries.put_api_key(work, key)
+        for rotated in await keys.lock_counting(work.tx, sorted(ids)):
+            await entries.put_api_key(work, rotated)
     else:
         for user in await auth_store.lock_enabled(work.tx, sorted(map(user_name, ids))):
             await entries.put_user(work, user)

@@ -17,6 +17,7 @@ from services.auth.projects.domain import Project, Share
 from shared.errors import InvalidInput
 from shared.events.identity import ModelShared, ModelUnshared, ProjectArchived, ProjectCreated, ProjectRestored
 from shared.handlers import RpcHandler
+from shared.keys import new_secret
 from shared.names import DEFAULT_PROJECT, new_id
 from shared.permissions import Role
 from shared.rpc import projects as rpc
@@ -59,7 +60,7 @@ async def create_project(request: rpc.CreateProject, work: Work) -> rpc.ProjectM
 
 
 async def _first_key(request: rpc.CreateProject, work: Work, now: datetime) -> dict[str, str]:
-    secret, by = keys.new_secret(), work.context.actor
+    secret, by = new_secret(), work.context.actor
     key = keys.draft(secret, project=request.name, name="first admin key", roles=[Role.ADMIN], created_by=by, now=now)
     await people.insert(work.tx, key)
     await credentials.put_api_key(work, key)

@@ -12,6 +12,7 @@ from starlette.types import Message
 from tritonclient.grpc import service_pb2 as pb
 
 from services.gateway import metrics
+from services.gateway.limits import addresses
 from services.gateway.open_inference.bodies import HEADER_LENGTH
 from services.gateway.open_inference.grpc_conversion import encode_request
 from services.gateway.open_inference.grpc_methods import METHODS, SERVICE, STREAM, UNARY, request_class, response_class
@@ -33,9 +34,10 @@ CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
+FORWARDED_FOR = addresses.FORWARDED_FOR.decode()
 NOT_LET_IN = frozenset({401, 403})
 PASSED_ON = ("authorization", "traceparent")
-GIVEN_BACK = (b"x-prediction-id", b"retry-after")
+GIVEN_BACK = (b"x-prediction-id", b"retry-after", b"ratelimit", b"ratelimit-policy")
 FINAL = "triton_final_response"
 LONGEST_DETAILS = 2000
 STREAM_WINDOW = 32
@@ -103,11 +105,17 @@ class GrpcInference:
             await _refuse(STREAM, answer, context)
         await context.write(_streamed(request, answer))
 
+    def _address(self, context: Any) -> str:
+        given = context.invocation_metadata()
+        forwarded = [(key.encode(), value.encode()) for key, value in given if key == FORWARDED_FOR]
+        return self._protocol.limits.origins.seen(addresses.of_grpc(context.peer()), forwarded)
+
     async def _ask(self, name: str, request: Any, context: Any, most_seconds: float) -> Answer:
         started = time.perf_counter()
         code = grpc.StatusCode.CANCELLED
         try:
             call = _call(name, request, context, most_seconds)
+            call.address = self._address(context)
             answer = await self._protocol.answer(METHODS[name].verb, call)
             code = _code(name, answer)
             return answer

@@ -17,6 +17,7 @@ from services.gateway import metrics
 from services.gateway.access import Gatekeeper, authorise
 from services.gateway.corked import WHOLE, CancelledWhenGone, respond
 from services.gateway.credentials import ANONYMOUS, Principal
+from services.gateway.limits.limits import Limits, Ticket
 from services.gateway.metering import INFER, Meter
 from services.gateway.problems import MethodNotAllowed
 from shared import observe
@@ -50,7 +51,7 @@ class Call:
     """A request: its route's template, the names in its path, and its caller once he is known.
 
     `project` is the model's, which for a shared one is not the caller's.
-
+    `address` is where it comes from, empty for one from inside that was counted when it came in.
     `operation` is how a span names one that came otherwise than over HTTP; `is_whole` says that all of it is here.
     """
 
@@ -65,6 +66,8 @@ class Call:
     project: str = ""
     prediction_id: bytes = b""
     traceparent: str = ""
+    address: str = ""
+    ticket: Ticket | None = None
     input_bytes: int = 0
 
     def header(self, name: bytes) -> str:
@@ -100,15 +103,16 @@ def error_answer(error: AimassError) -> Answer:
 class InferenceProtocol:
     """The ASGI app of everything under /v2."""
 
-    def __init__(self, routes: list[ProtocolRoute], gatekeeper: Gatekeeper, meter: Meter) -> None:
+    def __init__(self, routes: list[ProtocolRoute], gatekeeper: Gatekeeper, limits: Limits, meter: Meter) -> None:
         self.routes = {(route.method, route.template): route for route in routes}
         self._templates = {route.template for route in routes}
-        self._gatekeeper, self._meter = gatekeeper, meter
+        self._gatekeeper, self.limits, self._meter = gatekeeper, limits, meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         method = scope["method"]
         call = Call(receive, dict(scope["headers"]), *split(scope["path"]), is_whole=WHOLE in scope)
+        call.address = self.limits.origins.of(scope)
         name = call.template if call.template in self._templates else "unknown"
         answer = NOT_TAKEN
         with CancelledWhenGone(scope):
@@ -146,17 +150,43 @@ class InferenceProtocol:
 
     async def _answer(self, route: ProtocolRoute | None, call: Call, method: str) -> Answer:
         try:
-            return await self._admitted(route, call, method)
+            answer = await self._admitted(route, call, method)
         except AimassError as error:
-            return error_answer(error)
+            answer = error_answer(error)
         except Exception as error:
             observe.log().error("request failed", route=call.template, exc_info=error)
             return error_answer(AimassError("something went wrong here; the log of the gateway says more"))
+        if call.ticket is not None:
+            answer.headers.extend(self.limits.headers(call.ticket))
+        return answer
 
     def _admitted(self, route: ProtocolRoute | None, call: Call, method: str) -> Awaitable[Answer]:
         if route is not None and route.permission is None:
             return route.handler(call)
-        call.principal = self._gatekeeper.identify(call.headers)
+        try:
+            call.principal = self._gatekeeper.identify(call.headers)
+        except Unauthenticated as error:
+            return self._not_let_in(call, error)
+        if call.address and (ticket := self.limits.enter(call.principal, call.address)) is not None:
+            call.ticket = ticket
+            if ticket.waits:
+                return self._in_turn(ticket, route, call, method)
+            self.limits.check(ticket)
+        return self._permitted(route, call, method)
+
+    async def _not_let_in(self, call: Call, error: Unauthenticated) -> Answer:
+        """Who shows no valid key is a stranger, whose attempts are limited too."""
+        if call.address and (ticket := await self.limits.admit(ANONYMOUS, call.address)) is not None:
+            call.ticket = ticket
+            self.limits.check(ticket)
+        raise error
+
+    async def _in_turn(self, ticket: Ticket, route: ProtocolRoute | None, call: Call, method: str) -> Answer:
+        await self.limits.settle(ticket)
+        self.limits.check(ticket)
+        return await self._permitted(route, call, method)
+
+    def _permitted(self, route: ProtocolRoute | None, call: Call, method: str) -> Awaitable[Answer]:
         if route is None or route.permission is None:
             raise self._unknown(call.template, method)
         authorise(call.principal, route.permission, call.model)

@@ -11,13 +11,13 @@ from prometheus_client import Counter
 from services.inference.deferred.domain import Inference
 from services.inference.settings import Settings
 from services.inference.webhooks import domain, store
-from services.inference.webhooks.outbound import Outbound
 from services.inference.webhooks.store import Due
 from shared import observe
 from shared.body_store import BodyStore
 from shared.db import Database
 from shared.errors import AimassError
 from shared.events.inference import DeliveryAbandoned
+from shared.outbound import Outbound
 from shared.outbox import Relay
 from shared.sealing import KeyFile
 

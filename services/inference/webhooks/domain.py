@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from services.inference.deferred.domain import Inference, State
 from shared.errors import InvalidInput
+from shared.outbound import is_public
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105
 SECRET_BYTES: Final = 32
@@ -27,7 +28,6 @@ _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
     r"(:(?P<port>[0-9]{1,5}))?([/?][!-~]*)?"
 )
-_TRANSLATED = ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48")
 
 
 def check_url(url: str, *, inside: bool) -> str:
@@ -52,20 +52,6 @@ def is_literal(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def is_public(address: str) -> bool:
-    """Whether an address is one of the internet, also where it holds another one."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        if any(found in network for network in _TRANSLATED) or found.teredo:
-            return False
-        held = found.ipv4_mapped or found.sixtofour
-        if held is not None and not is_public(str(held)):
-            return False
-        if found.ipv4_mapped:
-            return True
-    return found.is_global and not found.is_multicast and not found.is_reserved
 
 
 def new_secret() -> str:

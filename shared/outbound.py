@@ -4,6 +4,7 @@ The address is checked where the connection is made, so that no second look at t
 """
 
 import asyncio
+import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable
@@ -12,8 +13,10 @@ from typing import Any
 
 import httpcore
 
-from services.inference.webhooks.domain import is_public
 from shared.errors import AimassError
+
+LONGEST_ANSWER = 1024 * 1024
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48")
 
 
 class NotAllowed(AimassError):
@@ -26,6 +29,20 @@ class Unreached(AimassError):
     """The receiver was not reached."""
 
     code = "unreached"
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one of the internet, also where it holds another one."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        if any(found in network for network in _TRANSLATED) or found.teredo:
+            return False
+        held = found.ipv4_mapped or found.sixtofour
+        if held is not None and not is_public(str(held)):
+            return False
+        if found.ipv4_mapped:
+            return True
+    return found.is_global and not found.is_multicast and not found.is_reserved
 
 
 class PublicNetwork(httpcore.AsyncNetworkBackend):
@@ -70,7 +87,7 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
 
 
 class Outbound:
-    """Posts, each time over a connection of its own; never follows a redirect, never reads more than the status."""
+    """Asks, each time over a connection of its own; never follows a redirect, and reads no more than it must."""
 
     def __init__(self, seconds: float, *, inside: bool) -> None:
         self._seconds = seconds
@@ -78,19 +95,40 @@ class Outbound:
         self._tls = ssl.create_default_context()
 
     async def post(self, url: str, headers: dict[str, str], body: bytes) -> int:
-        """The status that the receiver answers with; raises NotAllowed or Unreached."""
+        """The status that the receiver answers with, of whose answer no more is read."""
+        return (await self._bounded("POST", url, headers, body, 0))[0]
+
+    async def exchange(
+        self, method: str, url: str, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> tuple[int, bytes]:
+        """Status and body of an answer; raises Unreached for one that is longer than a megabyte."""
+        return await self._bounded(method, url, headers or {}, body, LONGEST_ANSWER)
+
+    async def _bounded(
+        self, method: str, url: str, headers: dict[str, str], body: bytes, limit: int
+    ) -> tuple[int, bytes]:
+        """Raises NotAllowed or Unreached."""
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._post(url, headers, body)
+                return await self._ask(method, url, headers, body, limit)
         except TimeoutError:
             raise Unreached(f"the receiver did not answer within {self._seconds:g} s") from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
             raise Unreached(f"the receiver was not reached: {type(error).__name__}") from error
 
-    async def _post(self, url: str, headers: dict[str, str], body: bytes) -> int:
+    async def _ask(self, method: str, url: str, headers: dict[str, str], body: bytes, limit: int) -> tuple[int, bytes]:
         network, tls = self._network, self._tls
         async with (
             httpcore.AsyncConnectionPool(network_backend=network, ssl_context=tls) as pool,
-            pool.stream("POST", url, headers=list(headers.items()), content=body) as response,
+            pool.stream(method, url, headers=list(headers.items()), content=body) as response,
         ):
-            return int(response.status)
+            return int(response.status), await _read(response, limit) if limit else b""
+
+
+async def _read(response: httpcore.Response, limit: int) -> bytes:
+    found = b""
+    async for part in response.aiter_stream():
+        found += part
+        if len(found) > limit:
+            raise Unreached(f"the answer is longer than {limit} bytes")
+    return found

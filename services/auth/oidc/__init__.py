@@ -1,0 +1,1 @@
+"""Logins through identity providers, by OpenID Connect: authorization code with PKCE."""
