@@ -10,6 +10,8 @@ from services.gateway.openai.errors import is_openai
 from services.gateway.problems import MEDIA_TYPE
 
 ALWAYS: Final = (400, 401, 403, 404, 422, 429, 503, 504)
+WITHOUT_A_BODY: Final = (408, 414, 431)
+TOKEN: Final = "/api/v1/token"  # noqa: S105
 WITH_A_BODY: Final = (409, 413, 415)
 TEXT: Final = {"type": "string"}
 SHAPES: Final[dict[str, dict[str, Any]]] = {
@@ -30,6 +32,11 @@ SHAPES: Final[dict[str, dict[str, Any]]] = {
         "description": "An error, as clients of OpenAI's API read it.",
         "required": ["error"],
         "properties": {"error": {"type": "object", "required": ["message", "type", "param", "code"]}},
+    },
+    "OAuthError": {
+        "description": "An error, as RFC 6749 has it.",
+        "required": ["error"],
+        "properties": {"error": TEXT, "error_description": TEXT},
     },
     "MlflowError": {
         "description": "An error, as clients of MLflow read it.",
@@ -60,12 +67,16 @@ def _add_errors(document: dict[str, Any]) -> None:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             statuses = ALWAYS if method == "get" else ALWAYS + WITH_A_BODY
-            operation["responses"] |= {str(status): _answer(path, status) for status in sorted(statuses)}
+            answers = {str(status): _answer(path, status) for status in sorted(statuses)}
+            bare = {str(status): {"description": HTTPStatus(status).phrase} for status in WITHOUT_A_BODY}
+            operation["responses"] |= answers | bare
 
 
 def _answer(path: str, status: int) -> dict[str, Any]:
     shape, kind = _shape(path)
     content: dict[str, Any] = {kind: {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
+    if path == TOKEN:
+        content |= {"application/json": {"schema": {"$ref": "#/components/schemas/OAuthError"}}}
     if status == HTTPStatus.BAD_REQUEST:
         content |= {"text/plain": {"schema": TEXT}}  # of the server itself, for what is no HTTP
     return {"description": HTTPStatus(status).phrase, "content": content}

@@ -290,7 +290,9 @@ async def test_broken_bodies(whole: Whole, what: str) -> None:
     for operation in operations(whole):
         if operation.takes_json and not (what == "key twice" and operation.path != "/api/v1/tasks"):
             reply = await whole.send(operation.method, operation.url(), content=BROKEN[what], headers=JSON)
-            check(reply, 400, 422, 404) if "config" in BROKEN[what].decode("latin-1") else check(reply, 400, 422)
+            may_be_left_out = what in ("empty", "null") and operation.path.endswith("/rotate")
+            is_looked_up = may_be_left_out or "config" in BROKEN[what].decode("latin-1")
+            check(reply, 400, 422, *((404,) if is_looked_up else ()))
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", "multipart/form-data", "a/b; charset=\xff", ""])

@@ -191,7 +191,7 @@ class InferenceProtocol:
             raise self._unknown(call.template, method)
         authorise(call.principal, route.permission, call.model)
         call.project = call.principal.project
-        if "." in call.model:
+        if "." in call.model and all(map(is_slug, call.model.split("."))):
             level: Level = "infer" if route.predicts else "read"
             call.project, call.model = self._gatekeeper.reach(call.principal, call.model, level)
         _check_names(call)
