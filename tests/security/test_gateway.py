@@ -1,4 +1,4 @@
-"""The gateway as it is built: TLS for HTTP and gRPC, headers of answers, no cookies, documents that can be off."""
+"""The gateway as it is built: TLS for HTTP and gRPC, headers of answers, cookies, documents that can be off."""
 
 import ast
 from collections.abc import AsyncIterator, Iterator
@@ -116,10 +116,19 @@ async def test_a_cookie_is_no_credential(bus: NatsServer) -> None:
             assert (await found.http.get("/api/v1/tasks", headers={"Cookie": cookie})).status_code == 401
 
 
-def test_nothing_of_ours_makes_or_reads_a_cookie() -> None:
+def test_the_one_cookie_is_of_a_login_that_begins() -> None:
+    """It tells a provider's callback which browser began; no script reads it, and it is sent nowhere else."""
+    found = {}
     for path in (ROOT / "services").rglob("*.py"):
-        names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
-        assert not names & {"set_cookie", "cookies", "delete_cookie"}, path
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        made = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "set_cookie"]
+        found |= {path.relative_to(ROOT / "services").as_posix(): made} if made else {}
+    assert list(found) == ["gateway/routes/oidc.py"]
+    (made,) = found.values()
+    for call in made:
+        options = {word.arg: ast.unparse(word.value) for word in call.keywords}
+        assert options.keys() >= {"path", "secure"}
+        assert (options["httponly"], options["samesite"]) == ("True", "'lax'")
 
 
 async def test_documents_can_be_off(bus: NatsServer) -> None:
