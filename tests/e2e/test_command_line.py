@@ -112,7 +112,9 @@ def test_a_user_logs_in_with_a_password_and_may_do_what_the_roles_say(house: Hou
     assert "tasks:write" in refused.stderr and refused.stderr.count("\n") == 1
     (file,) = person.home.rglob("profiles.json")
     kept = json.loads(file.read_text())
-    file.write_text(json.dumps({"default": kept["default"] | {"expires_at": "2020-01-01T00:00:00+00:00"} | {"refresh": ""}}))
+    file.write_text(
+        json.dumps({"default": kept["default"] | {"expires_at": "2020-01-01T00:00:00+00:00"} | {"refresh": ""}})
+    )
     assert "session of typist is over" in person.run("whoami", code=4).stderr
     assert user["password"] not in person.said
 

@@ -25,7 +25,12 @@ LOGIN = "POST /api/v1/login"
 PASSWORD = "PUT /api/v1/me/password"
 REFRESH = "POST /api/v1/login/refresh"
 TOTP = ("PUT /api/v1/me/totp", "DELETE /api/v1/me/totp")
-OTHERWISE_REFUSED = {"POST /api/v1/extensions": (503,), LOGIN: (401, 429), REFRESH: (401,), PASSWORD: (403,)} | dict.fromkeys(TOTP, (403,))
+OTHERWISE_REFUSED = {
+    "POST /api/v1/extensions": (503,),
+    LOGIN: (401, 429),
+    REFRESH: (401,),
+    PASSWORD: (403,),
+} | dict.fromkeys(TOTP, (403,))
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/tasks": {"kind": "train", "model": "unknown"},
     "POST /api/v1/dead-letter-replays": {"service": "unknown"},

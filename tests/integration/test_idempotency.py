@@ -16,6 +16,7 @@ Given = dict[str, Any]
 HEADER = "Idempotency-Key"
 API = "/api/v1"
 TASKS, KEYS, USERS = f"{API}/tasks", f"{API}/api-keys", f"{API}/users"
+SHARES = f"{API}/models/{{model}}/shares"
 VERSIONS, IMPORTS = f"{API}/models/{{model}}/versions", f"{API}/models/{{model}}/imports"
 TASK = {"kind": "train", "model": MODEL, "config": {"epochs": 1}}
 API_KEY = {"name": "ci", "roles": ["viewer"]}
