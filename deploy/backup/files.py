@@ -15,7 +15,8 @@ from shared.artifacts import HOLD, HOLD_SECONDS
 
 ARTIFACTS = "artifacts"
 HOME = "home"
-OWN_FILES = ("secrets.json", "admin.key", "work/auth/signing.keys", "work/inference/seal.keys")
+SEALING = ("work/auth/seal.keys", "work/inference/seal.keys")
+OWN_FILES = ("secrets.json", "admin.key", "work/auth/signing.keys", *SEALING)
 OWN_FOLDERS = ("members",)
 DIGEST = re.compile(r"[0-9a-f]{64}")
 DRAFT = "#"  # the object store's own name for what is still being written

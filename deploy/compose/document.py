@@ -134,7 +134,7 @@ def own_settings(name: str) -> dict[str, Any]:
     triton_settings |= {"TRITON_ACCESS_HEADER_NAME": ACCESS_HEADER}
     gateway_ports = {"HOST": "0.0.0.0", "PORT": HTTP_PORT, "GRPC_PORT": GRPC_PORT}  # noqa: S104
     own: dict[str, dict[str, Any]] = {
-        "auth": {"ADMIN_KEY_FILE": "/keys/admin.key"},
+        "auth": {"ADMIN_KEY_FILE": "/keys/admin.key", "SEAL_KEYS_FILE": "/keys/seal.keys"},
         "inference": {**triton_settings, "SEAL_KEYS_FILE": "/sealing/seal.keys"},
         "gateway": {**gateway_ports, "OPS_URLS": json.dumps(ops_urls())},
     }

@@ -17,7 +17,7 @@ from deploy.embedded.parts import DEFAULT_HOME
 from deploy.embedded.stack import Stack, StackError
 from shared.sealing import add_key, drop_older_keys
 
-SEALED = {"inference": ("webhooks.sealed",), "auth": ("second_factors.sealed",)}
+SEALED = {"inference": ("webhooks.sealed",), "auth": ("second_factors.sealed", "identity_providers.sealed")}
 SECONDS = 120.0
 
 
