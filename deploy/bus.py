@@ -58,7 +58,7 @@ async def provision_bus(
 async def _connected(admin_url: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Client]:
     """A connection for one errand; closing one whose bus died meanwhile would never end by itself."""
     try:
-        async with asyncio.timeout(ERRAND_SECONDS):
+        async with asyncio.timeout(ERRAND_SECONDS) as errand:
             connection = await nats.connect(admin_url, connect_timeout=5, tls=tls, tls_handshake_first=tls is not None)
             try:
                 yield connection
@@ -66,8 +66,9 @@ async def _connected(admin_url: str, tls: ssl.SSLContext | None = None) -> Async
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CLOSE_SECONDS):
                         await connection.close()
-    except TimeoutError:
-        raise TimeoutError(f"the bus did not take it within {ERRAND_SECONDS:g} s: is it running?") from None
+    except TimeoutError as late:
+        which = f"take it within {ERRAND_SECONDS:g} s" if errand.expired() else f"answer in time: {late!r}"
+        raise TimeoutError(f"the bus did not {which}: is it running?") from late
 
 
 class _Bus:
@@ -106,9 +107,11 @@ class _Bus:
         return Kept(info.config, state["messages"], state["bytes"], oldest, await self._subjects(name))
 
     async def _subjects(self, name: str) -> dict[str, int]:
-        """How many messages each subject has; the bus tells them in pages."""
+        """How many messages each subject has; the bus tells them in pages, which move while new subjects come."""
         found: dict[str, int] = {}
-        while page := (await self._state(name, subjects_filter=">", offset=len(found))).get("subjects"):
+        told = 0
+        while page := (await self._state(name, subjects_filter=">", offset=told)).get("subjects"):
+            told += len(page)
             found |= page
         return found
 

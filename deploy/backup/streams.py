@@ -74,11 +74,11 @@ async def put_back(connection: Client, name: str, stream: Stream, path: Path) ->
 
 async def skip_given_numbers(connection: Client, name: str, stream: Stream) -> None:
     """Leave out the numbers that were given after the snapshot: whoever remembers one must not miss another message."""
-    subjects = [subject for subject in stream.config["subjects"] if subject.endswith(".>")]
+    subjects = [subject for subject in stream.config["subjects"] if subject.endswith((".>", ".*"))]
     if name.startswith(BUCKETS) or not subjects or stream.given <= stream.last:
         return
     jetstream = connection.jetstream(timeout=PATIENCE_SECONDS)
-    subject = f"{subjects[0].removesuffix('>')}{PADDING}"
+    subject = f"{subjects[0][:-1]}{PADDING}"
     for number in range(stream.last, stream.given):
         await jetstream.publish_async(subject, b"")
         if number % PADDING_AT_ONCE == 0:

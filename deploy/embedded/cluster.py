@@ -1,5 +1,6 @@
 """Makes PostgreSQL's data folder."""
 
+import secrets
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,11 +14,15 @@ class ClusterFailed(Exception):
 
 
 def create_cluster(data: Path, password: str) -> None:
-    """Make the folder whole or not at all; one that exists is kept."""
+    """Make the folder whole or not at all; one that exists is kept.
+
+    The draft has a new name each time: who was killed may have left an initdb that still writes into the last one.
+    """
     if data.exists():
         return
-    draft = data.with_name(f"{data.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
+    for left in data.parent.glob(f"{data.name}.draft*"):
+        shutil.rmtree(left, ignore_errors=True)
+    draft = data.with_name(f"{data.name}.draft-{secrets.token_hex(4)}")
     run_initdb(draft, password)
     draft.rename(data)
 

@@ -1,6 +1,7 @@
 """The plan of the bus at a real server: what is made, changed, refused and left, and that nothing is lost by it."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import nats
 import pytest
@@ -8,6 +9,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 from pydantic import SecretStr
 
+from deploy import bus
 from deploy.bus import Refused, plan_bus, provision_bus
 from deploy.bus_plan import Action, Plan, Step
 from deploy.embedded.testing_servers import NatsServer, nats_server
@@ -62,6 +64,23 @@ async def js(server: NatsServer) -> AsyncIterator[JetStreamContext]:
 
 def step(plan: Plan, what: str) -> Step:
     return next(step for step in plan.steps if step.what == what)
+
+
+async def test_subjects_that_come_while_they_are_counted_do_not_hold_it_up(
+    server: NatsServer, js: JetStreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page then holds what an earlier one did."""
+    tell = bus._Bus._state
+
+    async def tell_and_go_on(looking: bus._Bus, name: str, **asked: Any) -> dict[str, Any]:
+        state = await tell(looking, name, **asked)
+        if asked.get("offset") == 0:
+            await js.publish("s.0", b"")
+        return state
+
+    monkeypatch.setattr(bus._Bus, "_state", tell_and_go_on)
+    plan = await plan_bus(server.url, WANTED, [STREAM])
+    assert [each.action for each in plan.steps] == [Action.SAME, Action.SAME]
 
 
 async def test_it_is_made_once_and_then_as_declared(server: NatsServer, js: JetStreamContext) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Header, Query, Security
 from fastapi.routing import APIRoute
@@ -13,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.gateway.access import authorise, authorise_platform
 from services.gateway.bodies import read_body, replayed
+from shared.errors import InvalidInput
 from shared.moments import Moment
 from shared.permissions import Permission
 
@@ -54,7 +56,16 @@ class GuardedRoute(APIRoute):
             authorise(scope["state"]["principal"], self.permission, model, named.get("alias", ""))
         if self.is_platform:
             authorise_platform(scope["state"]["principal"])
+        refuse_nul(scope)
         await super().handle(scope, receive, send)
+
+
+def refuse_nul(scope: Scope) -> None:
+    """Raises InvalidInput with the parameter's name; PostgreSQL keeps no such text, so nothing can be it."""
+    asked = parse_qsl(scope["query_string"].decode("latin-1")) if b"%00" in scope["query_string"] else []
+    for name, value in (*asked, *scope["path_params"].items()):
+        if "\x00" in str(value):
+            raise InvalidInput(f"{name} holds a NUL character: leave it out", field=name)
 
 
 async def model_in_body(receive: Receive) -> tuple[str, Receive]:
