@@ -212,6 +212,13 @@ async def test_wrong_values_in_queries(whole: Whole, value: str, pick: int) -> N
             check(reply, 404, 422)
 
 
+async def test_no_query_holds_nul(whole: Whole) -> None:
+    for operation in (found for found in operations(whole) if found.method == "GET"):
+        for found in operation.parameters:
+            reply = await whole.send("GET", operation.url(), params={"follow": "false", found["name"]: "\0"})
+            check(reply, 404, 422)
+
+
 @pytest.mark.parametrize("header", ["Last-Event-ID", "traceparent", "Accept", "X-Correlation-ID"])
 async def test_wrong_headers(whole: Whole, header: str) -> None:
     for value in ("-1", "x", "9" * 30, "\xe4", "00-0-0-0", "x" * 3000):
