@@ -1,6 +1,6 @@
 """A canary pickle in every costume through every route that takes a file or a body: refused, never loaded, not kept."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 
 from shared.tasks.scratch import LOCK
 from tests.house import House, until
-from tests.security.costumes import COSTUMES, dressed
+from tests.security.costumes import COSTUMES, FEW, dressed
 
 ENDED = ("succeeded", "failed", "cancelled")
 KINDS = ("application/octet-stream", "application/x-onnx", "application/x-python-pickle")
@@ -38,24 +38,35 @@ def post(house: House, path: str, content: bytes, number: int = 0, **params: Any
     return house.http.post(path, content=content, params=params, headers=headers)
 
 
-@pytest.mark.parametrize("kind", ["versions", "imports"])
-def test_no_model_is_a_pickle(house: House, sentinel: Path, kind: str) -> None:
-    for number, costume in enumerate(COSTUMES):
+def slow(*given: Any) -> Any:
+    return pytest.param(*given, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    ("kind", "costumes"),
+    [("versions", COSTUMES), ("imports", FEW), slow("imports", COSTUMES)],
+    ids=["versions", "imports", "all imports"],
+)
+def test_no_model_is_a_pickle(house: House, sentinel: Path, kind: str, costumes: Iterable[str]) -> None:
+    for number, costume in enumerate(costumes):
         refused = post(house, f"/api/v1/models/canary/{kind}", dressed(costume, sentinel), number)
         assert refused.status_code == 422, (costume, refused.text)
     assert house.http.get("/api/v1/models/canary").status_code == 404
 
 
 @pytest.mark.parametrize(
-    ("path", "params"),
+    ("path", "params", "costumes"),
     [
-        ("/api/v1/datasets/canary", {"like": "digits"}),
-        ("/api/v1/models/digits-cnn/batches", {}),
+        ("/api/v1/datasets/canary", {"like": "digits"}, COSTUMES),
+        ("/api/v1/models/digits-cnn/batches", {}, FEW),
+        slow("/api/v1/models/digits-cnn/batches", {}, COSTUMES),
     ],
 )
-def test_no_rows_are_a_pickle(house: House, champion: int, sentinel: Path, path: str, params: dict[str, str]) -> None:
+def test_no_rows_are_a_pickle(
+    house: House, champion: int, sentinel: Path, path: str, params: dict[str, str], costumes: Iterable[str]
+) -> None:
     tasks = {}
-    for number, costume in enumerate(COSTUMES):
+    for number, costume in enumerate(costumes):
         accepted = post(house, path, dressed(costume, sentinel), number, **params)
         if accepted.status_code == 202:
             tasks[costume] = accepted.json()["id"]

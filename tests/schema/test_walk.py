@@ -8,7 +8,7 @@ from deploy.embedded.stack import Stack
 from shared.permissions import Role
 from tests.schema.walk import ROLES, walk
 
-QUICK = ("--phases", "fuzzing", "--max-examples", "2", "--seed", "1")
+QUICK = ("--phases", "fuzzing", "--max-examples", "1", "--seed", "1")
 
 
 @pytest.fixture(scope="module")

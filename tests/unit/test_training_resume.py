@@ -88,7 +88,7 @@ def cut_off(training: Training, steps: int, path: Path) -> Path | None:
     return best
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.sampled_from(MEMBERS), st.sampled_from(OPTIONS), st.data())
 def test_cut_off_at_any_step_it_ends_the_same(
     tmp_path_factory: pytest.TempPathFactory, name: str, told: dict[str, Any], data: st.DataObject
@@ -172,19 +172,21 @@ def test_no_checkpoint_is_written_before_the_last_was_taken(tmp_path: Path) -> N
     ("name", "config", "told", "often", "most"),
     [
         ("digits-cnn", SMALL | {"batch_size": 32}, {}, {"checkpoint_minutes": 1e-4}, 2),
-        (
+        pytest.param(
             "digits-cnn",
             {"batch_size": 32},
             {"accumulate": 4, "clip_norm": 1.0, "model": "best"},
             {"checkpoint_steps": 1},
             7,
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "breast-cancer-mlp",
             {},
             {"precision": "bfloat16", "early_stopping": {"patience": 3}},
             {"checkpoint_steps": 3},
             7,
+            marks=pytest.mark.slow,
         ),
         ("sentiment", {}, {"accumulate": 2, "evaluate_every": 2}, {"checkpoint_steps": 1}, 7),
     ],
