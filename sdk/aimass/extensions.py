@@ -71,7 +71,7 @@ class Extensions:
         name: str,
         *,
         hears: Sequence[str] = (),
-        says: Mapping[str, Mapping[str, Any]] | None = None,
+        says: Mapping[str, Mapping[str, Any] | str] | None = None,
         start: str = "now",
         ack_wait: int = 30,
         max_ack_pending: int = 64,
@@ -89,7 +89,7 @@ class Extensions:
         name: str,
         *,
         hears: Sequence[str] | None = None,
-        says: Mapping[str, Mapping[str, Any]] | None = None,
+        says: Mapping[str, Mapping[str, Any] | str] | None = None,
         disabled: bool | None = None,
     ) -> Call[Extension]:
         """Have it hear or say something else, shut it out or let it in again; what is None stays."""

@@ -177,7 +177,8 @@ class RotateSigningKey(Request[SigningKeyView]):
 
 Schema = dict[str, Any]
 Hears = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=64)]
-Says = Annotated[dict[str, Schema], Field(max_length=32)]
+Proto = Annotated[str, Field(max_length=16 * 1024, description="a .proto file with a message for it")]
+Says = Annotated[dict[str, Schema | Proto], Field(max_length=32)]
 
 
 class Lag(Reply):

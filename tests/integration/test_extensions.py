@@ -295,6 +295,13 @@ async def test_own_events_are_checked_and_heard_by_others(ask: Ask, admin: Any, 
     }
 
 
+async def test_a_proto_does_as_well(ask: Ask) -> None:
+    mine = await register(ask, hears=[], says={"order_placed": "message A { uint32 amount = 1; }"})
+    async with Extension(mine) as extension:
+        assert problem(await extension.say("order_placed", {"amount": -1}))["field"] == "data.amount"
+        assert json.loads((await extension.say("order_placed", {"amount": 1})).data)["id"]
+
+
 async def test_one_that_says_too_much_is_told_to_wait(ask: Ask) -> None:
     mine = await register(ask, hears=[], says={"order_placed": ORDER}, events_per_second=1)
     async with Extension(mine) as extension:

@@ -16,7 +16,7 @@ Hears = Annotated[
 ]
 Says = Annotated[
     list[str] | None,
-    typer.Option(metavar="FACT=FILE", help="A fact that it says, and the file of its JSON Schema; repeat it."),
+    typer.Option(metavar="FACT=FILE", help="A fact that it says, and its file, JSON Schema or .proto; repeat it."),
 ]
 EXTENSIONS: output.Columns = {
     "NAME": lambda found: found["name"],
@@ -95,13 +95,14 @@ def delete(context: typer.Context, name: Name) -> None:
 
 
 def _schemas(says: list[str] | None) -> dict[str, Any]:
-    """The schemas by fact, each read from its file."""
+    """The schemas by fact, each read from its file: a .proto as it is, JSON Schema otherwise."""
     found: dict[str, Any] = {}
     for pair in says or []:
         fact, _, file = pair.partition("=")
         try:
-            found[fact] = json.loads(Path(file).read_text())
+            text = Path(file).read_text()
+            found[fact] = text if file.endswith(".proto") else json.loads(text)
         except (OSError, ValueError) as error:
-            message = f"{pair!r} names no file with a JSON Schema: {error}"
+            message = f"{pair!r} names no file with a JSON Schema or a .proto: {error}"
             raise typer.BadParameter(message, param_hint="--says") from None
     return found

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from itertools import combinations
 from typing import Any
 
+from services.auth.extensions.protos import schema_of
 from services.auth.extensions.schemas import check_schema
 from shared.credentials import key_digest
 from shared.errors import InvalidInput
@@ -224,10 +225,12 @@ def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:
     return len(one) == len(other)
 
 
-def _facts(says: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    for fact, schema in says.items():
+def _facts(says: Mapping[str, dict[str, Any] | str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for fact, told in says.items():
         if not _FACT.fullmatch(fact):
             message = f"{fact[:100]!r} names no fact: small letters, digits and underscores, such as order_placed"
             raise InvalidInput(message, field="says")
-        check_schema(schema, f"says.{fact}")
-    return dict(says)
+        found[fact] = schema_of(told, fact, f"says.{fact}") if isinstance(told, str) else told
+        check_schema(found[fact], f"says.{fact}")
+    return found
