@@ -44,8 +44,13 @@ _KNOWN: dict[str, Schema] = {
     **dict.fromkeys(("Timestamp", "Duration", "FieldMask", "StringValue", "BytesValue"), _TEXT),
     **dict.fromkeys(("Struct", "Empty"), {"type": "object"}),
     **dict.fromkeys(("DoubleValue", "FloatValue"), _FLOAT),
-    **{"ListValue": {"type": "array"}, "Value": {}, "BoolValue": _BOOL},
-    **{"Int32Value": _INT32, "UInt32Value": _UINT32, "Int64Value": _INT64, "UInt64Value": _UINT64},
+    "ListValue": {"type": "array"},
+    "Value": {},
+    "BoolValue": _BOOL,
+    "Int32Value": _INT32,
+    "UInt32Value": _UINT32,
+    "Int64Value": _INT64,
+    "UInt64Value": _UINT64,
 }
 TYPES = SCALARS | {f"google.protobuf.{name}": schema for name, schema in _KNOWN.items()}
 
