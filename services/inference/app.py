@@ -39,6 +39,7 @@ def build(settings: Settings | None = None) -> Service:
         settings.triton_grpc,
         (settings.triton_access_header_name, key),
         numbered=settings.triton_backend == "python",
+        least=settings.triton_least,
     )
     bodies = BodyStore(settings.artifacts_url, settings.home_dir)
     deferred = BodyStore(settings.artifacts_url, settings.home_dir, DEFERRED)
@@ -67,7 +68,7 @@ def build(settings: Settings | None = None) -> Service:
     service.add_loop("secrets", secrets.run)
     service.add_loop("tasks", runner.run)
     service.add_loop("prediction log", lambda: log.run(service.bus.js))
-    service.add_check("triton", partial(_triton_problem, triton))
+    service.add_check("triton", triton.problem)
     service.add_check("deployments", reconciler.problem)
     service.add_check("secrets", secrets.problem)
     for closing in (residency.leave, runner.drain, answering.drain, data_plane.drain):
@@ -83,7 +84,3 @@ async def _reconcile(settings: Settings, data_plane: DataPlane, reconciler: Reco
     if not data_plane.has_connection:
         data_plane.connect(await bus.connect("inference", settings))
     await reconciler.run()
-
-
-async def _triton_problem(triton: Triton) -> str:
-    return "" if await triton.is_ready() else "not reachable"

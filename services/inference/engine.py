@@ -64,7 +64,7 @@ class Triton:
     """One Triton server, over HTTP and at `grpc`, a host and port.
 
     `access_header` is the name and value that open its repository API; `numbered` says that models give back the
-    numbers of rows, as those of its Python backend do.
+    numbers of rows, as those of its Python backend do; one older than the version `least` gets no models.
     """
 
     def __init__(
@@ -74,7 +74,9 @@ class Triton:
         access_header: tuple[str, str],
         connections: int = CONNECTIONS,
         numbered: bool = True,
+        least: str = "0",
     ) -> None:
+        self._least = least
         address = urlsplit(url)
         self._host, self._grpc = address.netloc, grpc
         self._access = dict([access_header])
@@ -186,6 +188,19 @@ class Triton:
         except Unavailable:
             return False
 
+    async def problem(self) -> str:
+        """Why nothing is loaded into it; empty where it is ready and no older than it must be."""
+        try:
+            async with self._control(CONTROL_SECONDS) as client:
+                if not await client.is_server_ready():
+                    return "Triton is not ready"
+                version = str((await client.get_server_metadata())["version"])
+        except Unavailable:
+            return "Triton is not reachable"
+        if _numbers(version) < _numbers(self._least):
+            return f"Triton {version} is older than {self._least} (INFERENCE_TRITON_LEAST): bring a newer one"
+        return ""
+
     async def wait_ready(self, timeout: float) -> None:
         """Return when the server is ready; raises DeadlineExceeded."""
         try:
@@ -226,7 +241,9 @@ class Triton:
         return name in self._crashed
 
     async def load(self, name: str, timeout: float = LOAD_SECONDS) -> None:
-        """Load a version and return when it is ready; raises ModelFailed with the reason."""
+        """Load a version and return when it is ready; raises ModelFailed, or Unavailable for an old Triton."""
+        if problem := await self.problem():
+            raise Unavailable(f"nothing is loaded: {problem}")
         async with self._loading(timeout) as client:
             await client.load_model(name, headers=self._loading_access)
         self._loads[name] += 1
@@ -281,6 +298,10 @@ async def _told(timeout: float) -> AsyncIterator[None]:
         if error.status() in GONE:
             raise Unavailable("Triton is not reachable") from error
         raise ModelFailed(public(error.message() or "")) from error
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 def public(message: str) -> str:

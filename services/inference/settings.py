@@ -21,6 +21,9 @@ class Settings(TaskSettings):
     triton_grpc: str = Field(default="127.0.0.1:8001", description="where Triton is told to load and unload")
     triton_repository: Path = Path("triton")
     triton_backend: Literal["python", "onnxruntime"] = "python"
+    triton_least: str = Field(
+        default="2.51.0", pattern=r"^\d+(\.\d+){0,2}$", description="an older Triton gets no models: it has known holes"
+    )
     triton_access_header_name: str = "aimass-access"
     triton_access_header_value: SecretStr = SecretStr("")
     node: str = Field(default_factory=socket.gethostname)

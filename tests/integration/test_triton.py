@@ -252,6 +252,13 @@ class TestControl:
             await stranger.states()
         await stranger.close()
 
+    async def test_one_that_is_too_old_gets_no_models(self, server: TritonServer, affine: Served) -> None:
+        demanding = Triton(server.http, server.grpc, server.access_header, least="2.52")
+        assert "older than 2.52" in await demanding.problem()
+        with pytest.raises(Unavailable, match="older than 2.52"):
+            await demanding.load(AFFINE)
+        await demanding.close()
+
     async def test_unloading_what_is_not_loaded_is_no_error(self, triton: Triton) -> None:
         await triton.unload("default.absent.1")
 

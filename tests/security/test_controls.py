@@ -51,6 +51,48 @@ SWITCHES = {
         'RESTRICTED = "health"',
         f"{WHOLE}/test_embedded.py -k restricted_apis",
     ),
+    "old Tritons": Switch(
+        "services/inference/engine.py",
+        "if _numbers(version) < _numbers(self._least):",
+        "if False:",
+        f"{WHOLE}/test_triton.py -k too_old",
+    ),
+    "browsers of provider logins": Switch(
+        "services/auth/oidc/desk.py",
+        "            if login is None or not login.is_of(request.provider, request.browser, datetime.now(UTC)):\n"
+        "                raise",
+        "            if login is None:\n                raise",
+        f"{WHOLE}/test_oidc.py -k browser_that_began",
+    ),
+    "PKCE": Switch(
+        "services/auth/oidc/domain.py",
+        '"code_challenge_method": "S256"',
+        '"code_challenge_method": "plain"',
+        f"{WHOLE}/test_oidc.py -k asked_for",
+    ),
+    "nonces of providers": Switch(
+        "services/auth/oidc/checking.py",
+        "    if not isinstance(said, str) or not hmac",
+        "    if False and not hmac",
+        f"{UNIT}/test_oidc.py -k attack",
+    ),
+    "issuers of providers": Switch(
+        "services/auth/oidc/checking.py", '"issuer": issuer, ', "", f"{UNIT}/test_oidc.py -k attack"
+    ),
+    "audiences of providers": Switch(
+        "services/auth/oidc/checking.py",
+        'options: Any = {"require"',
+        'options: Any = {"verify_aud": False, "require"',
+        f"{UNIT}/test_oidc.py -k attack",
+    ),
+    "algorithms of providers": Switch(
+        "services/auth/oidc/checking.py",
+        """    if algorithm != header.get("alg"):
+        raise ValueError("another algorithm than the key's")
+    return found[0], algorithm""",
+        """    return found[0], str(header.get("alg"))""",
+        f"{UNIT}/test_oidc.py -k attack",
+    ),
     "sizes of bodies": Switch(
         "services/gateway/bodies.py",
         "    if size > limit:",
