@@ -49,8 +49,9 @@ class Socket:
 
 
 @asynccontextmanager
-async def socket(gateway: Gateway, path: str, key: str = "", **given: Any) -> AsyncIterator[Socket]:
-    address = urlsplit(gateway.url)
+async def socket(gateway: Gateway | str, path: str, key: str = "", **given: Any) -> AsyncIterator[Socket]:
+    """Ask to be let in at a gateway or its URL; what it answers is the first event."""
+    address = urlsplit(gateway if isinstance(gateway, str) else gateway.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     opened = Socket(reader, writer)
     headers = [(b"Authorization", f"Bearer {key}".encode())] if key else []
