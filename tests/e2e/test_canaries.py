@@ -19,6 +19,7 @@ BODIES = (
     ("POST", "/api/v1/tasks"),
     ("POST", "/api/v1/api-keys"),
     ("POST", "/login"),
+    ("POST", "/api/v1/indexes/canary"),
     ("POST", "/v1/embeddings"),
     ("POST", "/v1/audio/speech"),
     ("POST", "/v2/models/digits-cnn/infer"),

@@ -1,6 +1,7 @@
 """A run in which every kind of secret is made and used: none is in a log, a trace, a message or a command line."""
 
 import asyncio
+import secrets as random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -38,8 +39,16 @@ def told(house: House, champion: int) -> Told:
     extension = house.http.post("/api/v1/extensions", json=wanted)
     assert extension.status_code == 201, extension.text
     secrets["an extension's password"] = extension.json()["credentials"]["password"]
+    secrets["a provider's secret"] = random.token_urlsafe(24)
+    provider = {"name": "told", "issuer": "https://id.example.org", "public_url": "https://models.example.org"}
+    provider |= {"client_id": "told", "default_roles": ["viewer"], "client_secret": secrets["a provider's secret"]}
+    assert house.http.post("/api/v1/identity-providers", json=provider).status_code == 201
     signed_in = {"name": user["name"], "password": user["password"]}
-    secrets["an access token"] = house.client(None).post("/api/v1/login", json=signed_in).json()["access_token"]
+    session = house.client(None).post("/api/v1/login", json=signed_in).json()
+    secrets |= {"an access token": session["access_token"], "a refresh token": session["refresh_token"]}
+    factor = house.client(session["access_token"]).post("/api/v1/me/totp")
+    assert factor.status_code == 201, factor.text
+    secrets["a second factor"] = factor.json()["secret"]
     for given in (key, secrets["an access token"]):
         assert house.client(given).get("/api/v1/models").status_code == 200
     house.client(None).post("/api/v1/login", json=signed_in | {"password": user["password"] + "x"})

@@ -148,3 +148,12 @@ async def test_what_is_granted_counts_for_the_secret_before_too_and_within_scope
     assert answer["allowed"] is False and "its scopes are" in answer["why"]
     assert (await whole.send("DELETE", f"{API}/grants/{grant.json()['id']}")).status_code < 300
     await becomes_status("/audit", 403)
+
+
+async def test_models_of_a_key_count_where_a_route_names_one(whole: Whole) -> None:
+    made = await make(whole, models=["other.*"])
+    await becomes(whole, made["secret"], 200)
+    for path, status in (("/models/mine", 403), ("/models/mine/versions", 403), ("/models/other.theirs", 404)):
+        answer = await whole.send("GET", API + path, headers=bearer(made["secret"]))
+        assert answer.status_code == status, answer.text
+        assert status != 403 or "other.*" in answer.text
