@@ -65,12 +65,17 @@ MARK_DEAD = "UPDATE outbox SET dead_at = now(), attempts = attempts + 1, last_er
 COUNT_PENDING = "SELECT count(*) FROM outbox WHERE id = ANY($1) AND published_at IS NULL"
 # How many messages are unpublished, the age of the oldest of them in seconds, and the count of dead ones.
 LAG = """
-SELECT coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE dead_at IS NULL)), 0)::float AS age,
-       count(*) FILTER (WHERE dead_at IS NULL) AS waiting, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead
-FROM outbox WHERE published_at IS NULL
+SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::float AS age, count(*) AS waiting,
+       (SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL) AS dead
+FROM outbox WHERE published_at IS NULL AND dead_at IS NULL
 """
-# Published messages are of no use after a day.
-PRUNE = "DELETE FROM outbox WHERE published_at < now() - interval '1 day'"
+# Published messages are of no use after a day; they lie where the positions begin.
+PRUNE = """
+DELETE FROM outbox WHERE published_at < now() - interval '1 day' AND position = ANY(ARRAY(
+    SELECT position FROM outbox WHERE dead_at IS NULL ORDER BY position LIMIT $1
+))
+"""
+PRUNE_AT_ONCE = 1000
 
 
 def _envelope(event: Event, context: Context, source: str) -> Envelope:
@@ -255,4 +260,5 @@ class Relay:
 
     async def prune(self) -> None:
         async with self._database.connection() as connection:
-            await connection.execute(PRUNE)
+            while await connection.execute(PRUNE, PRUNE_AT_ONCE) == f"DELETE {PRUNE_AT_ONCE}":
+                pass
