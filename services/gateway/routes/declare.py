@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Header, Query, Security
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.access import authorise, authorise_platform
@@ -35,7 +36,12 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 class GuardedRoute(APIRoute):
-    """A route that lets nobody in who lacks its permission, or says that it is public; no other can be made."""
+    """A route that lets nobody in who lacks its permission, or says that it is public; no other can be made.
+
+    A path that is declared as it is belongs to no template beside it, whatever is asked of it.
+    """
+
+    named: ClassVar[set[str]] = set()
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         documented = options.get("openapi_extra") or {}
@@ -46,6 +52,13 @@ class GuardedRoute(APIRoute):
         self.asks_in_body = bool(documented.get(MODEL_IN_BODY))
         self.is_platform = bool(documented.get(PLATFORM))
         super().__init__(path, endpoint, **options)
+        if "{" not in path:
+            self.named.add(path)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if "{" in self.path and scope["path"] in self.named:
+            return Match.NONE, {}
+        return super().matches(scope)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.permission is not None:

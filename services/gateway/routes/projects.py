@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import Path, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StrictBool
 
 from services.gateway.caller import CallerOf
 from services.gateway.routes.declare import Routes
@@ -23,7 +23,7 @@ class ProjectChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     title: rpc.Title | None = None
-    archived: bool | None = None
+    archived: StrictBool | None = None
 
 
 class NewShare(BaseModel):
