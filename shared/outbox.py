@@ -26,7 +26,7 @@ from shared.events.base import Event
 from shared.work import Outgoing, Work
 
 BUCKETS = 8
-BATCH = 100
+BATCH = 300
 BUSY_SECONDS = 0.25
 IDLE_SECONDS = 1.5
 FRESH_SECONDS = 3.0
