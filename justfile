@@ -250,6 +250,12 @@ bench *arguments: install
 bench-identity *arguments: install
     @"{{ python }}" -m benchmarks.identity "$@"
 
+# what a stack takes that does nothing, by process: [--seconds 60]
+[group('checks')]
+[no-exit-message]
+bench-idle *arguments: install
+    @"{{ python }}" -m benchmarks.idle "$@"
+
 # draw the plot of the last benchmark again, or of a file of results
 [group('checks')]
 [no-exit-message]
