@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from sys import intern
 from typing import Any, NamedTuple
 
 import jwt
@@ -19,7 +20,7 @@ from nats.js.api import StreamInfo
 
 from services.gateway import metrics
 from services.gateway.limits.rules import Rules
-from services.gateway.rights import Held, RoleBook, rights_of
+from services.gateway.rights import Held, RoleBook, one_of, rights_of
 from shared import observe
 from shared.bus import Bus
 from shared.credentials import Credential
@@ -73,7 +74,8 @@ class Principal:
     def of(cls, name: str, credential: Credential) -> "Principal":
         expires = credential.expires_at.timestamp() if credential.expires_at else None
         rules, permissions = Rules.of(credential), granted(credential.roles)
-        who = (name, credential.key_id, credential.project, rules.within(permissions) if rules else permissions)
+        permissions = one_of(rules.within(permissions)) if rules else permissions
+        who = (name, credential.key_id, intern(credential.project), permissions)
         rights = (expires, credential.epoch, credential.roles, credential.grants)
         return cls(*who, *rights, frozenset(credential.ended), rules=rules)
 
@@ -153,7 +155,7 @@ class CredentialCache:
         if (rules := principal.rules) is not None:
             held = tuple(Held(each.grant, rules.within(each.permissions)) for each in found.held)
             found = found._replace(free=rules.within(found.free), held=held)
-        return replace(principal, permissions=found.free, held=found.held, until=found.until, edition=edition)
+        return replace(principal, permissions=one_of(found.free), held=found.held, until=found.until, edition=edition)
 
     def used_up(self, project: str) -> tuple[UsedUp, ...]:
         found = self._entries.get(quota_name(project))

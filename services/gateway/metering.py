@@ -103,9 +103,9 @@ class Counters:
 class Meter:
     """Lets predictions in as far as quotas go, counts what was answered, and tells of it."""
 
-    def __init__(self, bus: Bus, cache: CredentialCache, seconds: float) -> None:
+    def __init__(self, bus: Bus, cache: CredentialCache, seconds: float, counters: Counters | None = None) -> None:
         self._bus, self._cache, self._seconds = bus, cache, seconds
-        self._counters = Counters()
+        self._counters = counters or Counters()
 
     def admit(self, caller: Principal) -> None:
         """Raises QuotaUsedUp while the caller's project has used up what it may."""
