@@ -1,7 +1,7 @@
 """What it costs to know a caller, to let him in and to count him: CPU of the gateway's own code, a request.
 
 One gateway's memory holds many keys of many roles, and keys are drawn in three ways: the same one again, as traffic
-does (by Zipf's law: the n-th busiest asks a n-th as often), and each time another, which no cache of the processor holds.
+does (by Zipf's law: the n-th busiest asks a n-th as often), and each time another, which is in no cache of a processor.
 """
 
 import argparse

@@ -8,7 +8,7 @@ from services.gateway import metrics
 from services.gateway.credentials import CredentialCache, Principal
 from services.gateway.tokens import LONGEST_TOKEN, Tokens
 from shared.credentials import key_digest
-from shared.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from shared.errors import Forbidden, NotFound, QuotaUsedUp, Unauthenticated, Unavailable
 from shared.grants import NO_MODEL, HeldGrant
 from shared.keys import KEY_PREFIX, is_mistyped
 from shared.names import DEFAULT_PROJECT
@@ -89,6 +89,11 @@ class Gatekeeper:
             if shared is None or not shared.allows(principal.project, level):
                 raise NotFound(f"there is no model '{name[:130]}'", field="model")
         return owner, model
+
+    def check_room(self, project: str) -> None:
+        """Raises QuotaUsedUp while a project keeps as much as it may."""
+        if (full := self._cache.is_full(project)) is not None:
+            raise QuotaUsedUp(full.told())
 
     def is_valid(self, principal: Principal) -> bool:
         """Whether the key or the session still counts; for answers that last."""

@@ -110,10 +110,11 @@ class Shares(NamedTuple):
 
 
 class UsedUpQuotas(NamedTuple):
-    """The quotas that refuse predictions of a project now. `name` is the entry's in the bucket."""
+    """The quotas that refuse a project's predictions now, and its files. `name` is the entry's in the bucket."""
 
     name: str
     quotas: tuple[UsedUp, ...]
+    storage: UsedUp | None = None
 
 
 Entry = Principal | PublicKey | CustomRole | Archived | Shares | UsedUpQuotas
@@ -160,6 +161,11 @@ class CredentialCache:
     def used_up(self, project: str) -> tuple[UsedUp, ...]:
         found = self._entries.get(quota_name(project))
         return found.quotas if isinstance(found, UsedUpQuotas) else ()
+
+    def is_full(self, project: str) -> UsedUp | None:
+        """The quota that refuses more files of a project."""
+        found = self._entries.get(quota_name(project))
+        return found.storage if isinstance(found, UsedUpQuotas) else None
 
     def signing_key(self, kid: str) -> PublicKey | None:
         found = self._entries.get(signing_key_name(kid))
@@ -301,7 +307,8 @@ def _entry(stored: Stored) -> Entry | None:
         if name.startswith(f"{SHARE}."):
             return Shares(name, SharedModel.model_validate_json(stored.data))
         if name.startswith(f"{QUOTA}."):
-            return UsedUpQuotas(name, ProjectState.model_validate_json(stored.data).used_up)
+            state = ProjectState.model_validate_json(stored.data)
+            return UsedUpQuotas(name, state.used_up, state.storage)
         if name.startswith(f"{ROLE}."):
             return CustomRole(name, RoleEntry.model_validate_json(stored.data))
         return Principal.of(name, Credential.model_validate_json(stored.data))

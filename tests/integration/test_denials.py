@@ -44,7 +44,7 @@ SAYS = {
 }
 ASKS = {
     "registry": (
-        *("inference.list_deployments", "inference.list_references"),
+        *("inference.list_deployments", "inference.list_references", "monitor.check_task_quota"),
         *("trainer.list_references", "evaluator.list_references"),
     ),
     "trainer": (
@@ -53,7 +53,7 @@ ASKS = {
         *("evaluator.get_task", "evaluator.cancel_task", "monitor.check_task_quota"),
     ),
     "inference": (
-        *("registry.get_dataset", "registry.get_model"),
+        *("registry.get_dataset", "registry.get_model", "monitor.check_task_quota"),
         *("trainer.ask_admission", "trainer.get_task", "evaluator.get_task"),
     ),
     "evaluator": ("trainer.ask_admission", "trainer.get_task", "inference.get_task", "inference.stage_version"),
