@@ -88,6 +88,7 @@ FURTHER = {
     ),
     "inference": ("infer.default.m", "inferred.gateway.x", "infer.default.m.withdrawn"),
     "evaluator": ("infer.default.m", "infer.default.m.withdrawn"),
+    "registry": ("usage.default",),
     "gateway": ("infer.default.m", "infer.default.m.withdrawn", "usage.default"),
     "monitor": (*(f"retry.{service}" for service in SERVICES), "$KV.credentials.quota.default"),
     EXTENSION: ("cmd.default.trainer.v1.train_model",),
