@@ -50,6 +50,9 @@ class Counters:
     def add(self, key: Key, status: int, seconds: float, taken: int, given: int) -> None:
         row = self._fresh.get(key)
         if row is None or status in NOT_NAMED:
+            if status < 400 and len(self._fresh) < MOST_KEYS:
+                self._fresh[key] = [1, 0, int(seconds * 1e6), taken, given]
+                return
             row = self._row(key, status)
         row[0] += 1
         if status >= 400:
