@@ -5,6 +5,10 @@ from datetime import date
 from pydantic import BaseModel, ConfigDict
 
 QUOTA = "quota"
+STORAGE_BYTES = "storage_bytes"
+
+
+FREE = "delete versions that nobody needs (data sets without versions go by themselves)"
 
 
 class UsedUp(BaseModel):
@@ -19,7 +23,8 @@ class UsedUp(BaseModel):
         """What a person reads, and what to do."""
         name = self.quota.replace("_", " ")
         anew = f"; it begins anew on {self.renews_on.isoformat()} at 00:00 UTC" if self.renews_on else ""
-        todo = "wait for it" if self.renews_on else "wait until some have ended, or cancel some"
+        at_once = FREE if self.quota == STORAGE_BYTES else "wait until some have ended, or cancel some"
+        todo = "wait for it" if self.renews_on else at_once
         return (
             f"the quota '{self.quota}' of this project is used up: {self.limit} {name}{anew}; {todo}, or ask an"
             " administrator of the platform for more"
@@ -27,10 +32,11 @@ class UsedUp(BaseModel):
 
 
 class ProjectState(BaseModel):
-    """An entry of the bucket: the quotas that refuse predictions of a project now."""
+    """An entry of the bucket: the quotas that refuse predictions of a project now, and the one that refuses files."""
 
     model_config = ConfigDict(frozen=True)
     used_up: tuple[UsedUp, ...] = ()
+    storage: UsedUp | None = None
 
 
 def quota_name(project: str) -> str:

@@ -19,6 +19,7 @@ from shared.errors import AimassError, Drift
 from shared.handlers import Handlers
 from shared.ops.readiness import Readiness
 from shared.ops.server import Operations, serve_ops
+from shared.ops.status import Table
 from shared.outbox import Relay
 from shared.settings import ServiceSettings
 from shared.streams import Declaration, streams_of
@@ -57,6 +58,7 @@ class Service:
         self._early: dict[str, Loop] = {}
         self._closing: list[Loop] = []
         self._prunings = [inbox.PRUNE, inbox.PRUNE_ATTEMPTS, answering.PRUNE_KEYS]
+        self.tables: Callable[[], list[Table]] = list
         self._stop = asyncio.Event()
         self._paused: set[str] = set()
 
@@ -83,6 +85,10 @@ class Service:
     def add_closing(self, closing: Loop) -> None:
         """Await this when the service drains, in the order of addition."""
         self._closing.append(closing)
+
+    def show(self, tables: Callable[[], list[Table]]) -> None:
+        """Have these on the operators' page; they are asked for at any time, so that they only tell what is known."""
+        self.tables = tables
 
     def stop(self) -> None:
         """Drain and end."""
@@ -111,7 +117,7 @@ class Service:
     def _operations(self) -> Operations:
         declaration = self.dispatcher.handlers.declaration if self.dispatcher else Declaration(self.name)
         pool_size = self.settings.database_pool if self.database else 0
-        return Operations(self.readiness, declaration, self._dead_letters, pool_size)
+        return Operations(self.readiness, declaration, self._dead_letters, pool_size, self.tables)
 
     async def _dead_letters(self) -> int | None:
         if self.dispatcher is None or not self.dispatcher.consumers:

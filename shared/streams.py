@@ -149,7 +149,7 @@ def consumers(declaration: Declaration) -> dict[str, ConsumerConfig]:
         stream: ConsumerConfig(
             name=declaration.service,
             durable_name=declaration.service,
-            filter_subjects=sorted(subjects),
+            filter_subjects=sorted(set(subjects)),
             ack_wait=ACK_WAIT,
             max_deliver=-1,
             max_ack_pending=MAX_ACK_PENDING,

@@ -8,7 +8,10 @@ from aimass.methods import method
 
 
 class UsageRow(TypedDict):
-    """What was used; columns that were not asked for are None. `compute_seconds` is a decimal as text."""
+    """What was used; columns that were not asked for are None. `compute_seconds` is a decimal as text.
+
+    `byte_hours` are what was kept, of the kind `storage`.
+    """
 
     project: str | None
     identity: str | None
@@ -20,6 +23,7 @@ class UsageRow(TypedDict):
     compute_seconds: str
     input_bytes: int
     output_bytes: int
+    byte_hours: int
 
 
 class PriceList(TypedDict):

@@ -8,7 +8,7 @@ from services.gateway import metrics
 from services.gateway.credentials import CredentialCache, Principal
 from services.gateway.tokens import LONGEST_TOKEN, Tokens
 from shared.credentials import key_digest
-from shared.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from shared.errors import Forbidden, NotFound, QuotaUsedUp, Unauthenticated, Unavailable
 from shared.grants import NO_MODEL, HeldGrant
 from shared.keys import KEY_PREFIX, is_mistyped
 from shared.names import DEFAULT_PROJECT
@@ -45,11 +45,9 @@ class Gatekeeper:
         return principal
 
     def _owner(self, key: str) -> Principal:
-        if is_mistyped(key):
-            raise _refused("mistyped", "this API key is unknown: its checksum is wrong, so it was not copied whole")
         principal = self._cache.find(key_digest(key))
         if principal is None:
-            raise _refused("unknown", "this API key is unknown or revoked")
+            raise _unknown(key)
         if principal.expires is not None and principal.expires <= time.time():
             raise _refused("expired", "this API key has expired")
         return principal
@@ -91,6 +89,11 @@ class Gatekeeper:
             if shared is None or not shared.allows(principal.project, level):
                 raise NotFound(f"there is no model '{name[:130]}'", field="model")
         return owner, model
+
+    def check_room(self, project: str) -> None:
+        """Raises QuotaUsedUp while a project keeps as much as it may."""
+        if (full := self._cache.is_full(project)) is not None:
+            raise QuotaUsedUp(full.told())
 
     def is_valid(self, principal: Principal) -> bool:
         """Whether the key or the session still counts; for answers that last."""
@@ -144,6 +147,13 @@ def _bearer(headers: dict[bytes, bytes]) -> str:
     if len(given) > (LONGEST_KEY if given.startswith(KEY_PREFIX) else LONGEST_TOKEN):
         raise _refused("malformed", "this is neither an API key nor an access token of ours: it is too long")
     return given
+
+
+def _unknown(key: str) -> Unauthenticated:
+    """The checksum takes longer than to find a key, so that it is looked at where none was found."""
+    if is_mistyped(key):
+        return _refused("mistyped", "this API key is unknown: its checksum is wrong, so it was not copied whole")
+    return _refused("unknown", "this API key is unknown or revoked")
 
 
 def _refused(reason: str, message: str | None) -> Unauthenticated:

@@ -46,7 +46,7 @@ def build() -> Service:
     inference = InferenceRoutes(plane, bodies, deferral, service.bus, cache.problem, *seconds)
     followers = Followers(settings.max_followers)
     readers = (StreamReader(service.bus, "EVT"), StreamReader(service.bus, "LOG"))
-    uploads = Uploads(Artifacts(settings.artifacts_url), settings.home_dir, *settings.upload_limits)
+    uploads = Uploads(Artifacts(settings.artifacts_url), settings.home_dir, gatekeeper, *settings.upload_limits)
     uses = Uses(service.bus, settings.key_use_seconds)
     shares = Shares(service.bus, uses.want)
     uses.learn = shares.learn

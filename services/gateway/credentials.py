@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from sys import intern
 from typing import Any, NamedTuple
 
 import jwt
@@ -19,7 +20,7 @@ from nats.js.api import StreamInfo
 
 from services.gateway import metrics
 from services.gateway.limits.rules import Rules
-from services.gateway.rights import Held, RoleBook, rights_of
+from services.gateway.rights import Held, RoleBook, one_of, rights_of
 from shared import observe
 from shared.bus import Bus
 from shared.credentials import Credential
@@ -73,7 +74,8 @@ class Principal:
     def of(cls, name: str, credential: Credential) -> "Principal":
         expires = credential.expires_at.timestamp() if credential.expires_at else None
         rules, permissions = Rules.of(credential), granted(credential.roles)
-        who = (name, credential.key_id, credential.project, rules.within(permissions) if rules else permissions)
+        permissions = one_of(rules.within(permissions)) if rules else permissions
+        who = (name, credential.key_id, intern(credential.project), permissions)
         rights = (expires, credential.epoch, credential.roles, credential.grants)
         return cls(*who, *rights, frozenset(credential.ended), rules=rules)
 
@@ -108,10 +110,11 @@ class Shares(NamedTuple):
 
 
 class UsedUpQuotas(NamedTuple):
-    """The quotas that refuse predictions of a project now. `name` is the entry's in the bucket."""
+    """The quotas that refuse a project's predictions now, and its files. `name` is the entry's in the bucket."""
 
     name: str
     quotas: tuple[UsedUp, ...]
+    storage: UsedUp | None = None
 
 
 Entry = Principal | PublicKey | CustomRole | Archived | Shares | UsedUpQuotas
@@ -153,11 +156,16 @@ class CredentialCache:
         if (rules := principal.rules) is not None:
             held = tuple(Held(each.grant, rules.within(each.permissions)) for each in found.held)
             found = found._replace(free=rules.within(found.free), held=held)
-        return replace(principal, permissions=found.free, held=found.held, until=found.until, edition=edition)
+        return replace(principal, permissions=one_of(found.free), held=found.held, until=found.until, edition=edition)
 
     def used_up(self, project: str) -> tuple[UsedUp, ...]:
         found = self._entries.get(quota_name(project))
         return found.quotas if isinstance(found, UsedUpQuotas) else ()
+
+    def is_full(self, project: str) -> UsedUp | None:
+        """The quota that refuses more files of a project."""
+        found = self._entries.get(quota_name(project))
+        return found.storage if isinstance(found, UsedUpQuotas) else None
 
     def signing_key(self, kid: str) -> PublicKey | None:
         found = self._entries.get(signing_key_name(kid))
@@ -299,7 +307,8 @@ def _entry(stored: Stored) -> Entry | None:
         if name.startswith(f"{SHARE}."):
             return Shares(name, SharedModel.model_validate_json(stored.data))
         if name.startswith(f"{QUOTA}."):
-            return UsedUpQuotas(name, ProjectState.model_validate_json(stored.data).used_up)
+            state = ProjectState.model_validate_json(stored.data)
+            return UsedUpQuotas(name, state.used_up, state.storage)
         if name.startswith(f"{ROLE}."):
             return CustomRole(name, RoleEntry.model_validate_json(stored.data))
         return Principal.of(name, Credential.model_validate_json(stored.data))

@@ -50,6 +50,9 @@ class Counters:
     def add(self, key: Key, status: int, seconds: float, taken: int, given: int) -> None:
         row = self._fresh.get(key)
         if row is None or status in NOT_NAMED:
+            if status < 400 and len(self._fresh) < MOST_KEYS:
+                self._fresh[key] = [1, 0, int(seconds * 1e6), taken, given]
+                return
             row = self._row(key, status)
         row[0] += 1
         if status >= 400:
@@ -103,9 +106,9 @@ class Counters:
 class Meter:
     """Lets predictions in as far as quotas go, counts what was answered, and tells of it."""
 
-    def __init__(self, bus: Bus, cache: CredentialCache, seconds: float) -> None:
+    def __init__(self, bus: Bus, cache: CredentialCache, seconds: float, counters: Counters | None = None) -> None:
         self._bus, self._cache, self._seconds = bus, cache, seconds
-        self._counters = Counters()
+        self._counters = counters or Counters()
 
     def admit(self, caller: Principal) -> None:
         """Raises QuotaUsedUp while the caller's project has used up what it may."""

@@ -9,6 +9,7 @@ from typing import IO
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import StreamingResponse
 
+from services.gateway.access import Gatekeeper
 from services.gateway.bodies import ClientGone
 from shared.artifacts import Artifacts
 from shared.errors import DeadlineExceeded, InvalidInput, TooLarge, Unavailable
@@ -23,16 +24,20 @@ TURN_SECONDS = 30.0
 class Uploads:
     """Takes in a few files at once, each within a size and a time; what breaks off leaves nothing."""
 
-    def __init__(self, artifacts: Artifacts, folder: Path, limit: int, seconds: float, at_once: int) -> None:
-        self._artifacts, self._folder = artifacts, folder
+    def __init__(
+        self, artifacts: Artifacts, folder: Path, gatekeeper: Gatekeeper, limit: int, seconds: float, at_once: int
+    ) -> None:
+        self._artifacts, self._folder, self._gatekeeper = artifacts, folder, gatekeeper
         self._limit, self._seconds = limit, seconds
         self._slots = asyncio.Semaphore(at_once)
 
     async def keep(self, request: Request) -> str:
         """Keep the body as an artifact and return its digest.
 
-        Raises TooLarge, DeadlineExceeded, and Unavailable when enough files are coming in already.
+        Raises TooLarge, DeadlineExceeded, Unavailable when enough files are coming in already, and QuotaUsedUp where
+        the project keeps as much as it may.
         """
+        self._gatekeeper.check_room(request.state.principal.project)
         self._check(_announced(request))
         if self._slots.locked():
             raise Unavailable("other files are coming in now; try again", retry_after=5)
@@ -45,8 +50,9 @@ class Uploads:
     async def keep_any(self, request: Request) -> tuple[str, int]:
         """Keep the body, be it empty, as an artifact; its digest and its size. One of many, it waits for its turn.
 
-        Raises TooLarge, DeadlineExceeded, and Unavailable when its turn does not come.
+        Raises TooLarge, DeadlineExceeded, Unavailable when its turn does not come, and QuotaUsedUp.
         """
+        self._gatekeeper.check_room(request.state.principal.project)
         self._check(_announced(request))
         try:
             async with asyncio.timeout(TURN_SECONDS):

@@ -56,6 +56,7 @@ from shared.rpc.inference import (
 from shared.rpc.registry import GetDataset, GetModel
 from shared.rpc.tasks import GetTask
 from shared.rpc.trainer import AskAdmission
+from shared.rpc.usage import CheckTaskQuota
 from shared.series import records
 from shared.streams import INFERRED
 from shared.tasks.handlers import TASK_RPC
@@ -224,6 +225,7 @@ HANDLERS = Handlers(
         GetDataset.subject(),
         GetModel.subject(),
         AskAdmission.subject(),
+        CheckTaskQuota.subject(),
         *map(GetTask.subject, ("trainer", "evaluator")),
     ),
     publishes=(f"{INFERRED}>", "infer.>"),

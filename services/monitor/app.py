@@ -4,6 +4,7 @@ from services.monitor.dead_letters.collector import Collector
 from services.monitor.engine import Host
 from services.monitor.forecasting.forecasts import Forecasts
 from services.monitor.handlers import HANDLERS, Parts
+from services.monitor.quotas.board import Board
 from services.monitor.quotas.watch import QuotaWatch
 from services.monitor.retention import Retention
 from services.monitor.settings import Settings
@@ -28,6 +29,9 @@ def build(settings: Settings | None = None) -> Service:
     assert service.relay is not None
     service.add_loop("host", host.run)
     service.add_loop("quotas", QuotaWatch(service.database, service.relay, settings.quota_seconds).run)
+    board = Board(service.database, settings.board_seconds)
+    service.show(board.tables)
+    service.add_loop("board", board.run)
     service.add_loop("retention", retention.run)
     service.add_loop("dead letters", Collector(service.database, StreamReader(service.bus, "DLQ")).run)
     return service

@@ -15,7 +15,7 @@ from services.monitor.history.handlers import HISTORY_RPC
 from services.monitor.quotas.handlers import QUOTA_RPC
 from services.monitor.rows import event_row, task_row
 from services.monitor.tracing.handlers import TRACE_RPC
-from services.monitor.usage.handlers import USAGE_RPC, count_attempt, on_usage_counted
+from services.monitor.usage.handlers import USAGE_RPC, count_attempt, on_storage_held, on_usage_counted
 from shared import observe
 from shared.credentials import credential_subject
 from shared.envelope import Envelope
@@ -24,6 +24,7 @@ from shared.events.alarms import BusAccessDenied
 from shared.events.base import Event
 from shared.events.bus import AuditAdvanced
 from shared.events.predictions import PredictionsLogged
+from shared.events.storage import StorageHeld
 from shared.events.tasks import TaskChanged
 from shared.events.usage import UsageCounted
 from shared.handlers import EventHandler, Handlers
@@ -141,6 +142,7 @@ OWN_WAYS: dict[type[Event], EventHandler] = {
     AuditAdvanced: on_audit_advanced,
     BusAccessDenied: on_bus_access_denied,
     PredictionsLogged: on_predictions_logged,
+    StorageHeld: on_storage_held,
     TaskChanged: on_task_changed,
     UsageCounted: on_usage_counted,
 }

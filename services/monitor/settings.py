@@ -16,4 +16,5 @@ class Settings(ServiceSettings):
     dead_letter_days: float = Field(default=90, gt=0)
     prune_seconds: float = Field(default=600, gt=0)
     quota_seconds: float = Field(default=2, gt=0, description="between two looks at what projects have used")
+    board_seconds: float = Field(default=15, gt=0, description="between two looks for the operators' page")
     host_seconds: float = Field(default=2, gt=0)

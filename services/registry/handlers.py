@@ -48,6 +48,7 @@ from shared.rpc.registry import (
     VersionList,
     VersionView,
 )
+from shared.rpc.usage import CheckTaskQuota
 
 
 async def on_training_completed(event: TrainingCompleted, work: Work) -> None:
@@ -218,5 +219,5 @@ HANDLERS = Handlers(
         CompareVersions: managing.compare_versions,
         CollectGarbage: garbage.collect_garbage,
     },
-    asks=(ListDeployments.subject(), *map(ListReferences.subject, garbage.NAMING)),
+    asks=(CheckTaskQuota.subject(), ListDeployments.subject(), *map(ListReferences.subject, garbage.NAMING)),
 )

@@ -16,4 +16,5 @@ class Settings(ServiceSettings):
     max_checks: int = Field(default=2, ge=1, description="files checked at once; each holds a database connection")
     file_bytes: int = Field(default=256 * 1024**2, ge=1, description="size of a model that somebody brings")
     collect_hours: float = Field(default=24, ge=0, description="between collections of garbage; 0: only when asked")
+    storage_seconds: float = Field(default=10, ge=0, description="between two looks at what projects keep; 0: never")
     collect_grace_hours: float = Field(default=24, ge=1, description="how long what nobody names stays at least")

@@ -151,6 +151,13 @@ NAMED_ARTIFACTS = """
 SELECT digest FROM versions WHERE deleted_at IS NULL
 UNION SELECT part.value FROM datasets, jsonb_each_text(parts) AS part
 """
+# The artifacts that each project's versions and data sets name, each once.
+HELD = """
+SELECT project, array_agg(digest) AS digests FROM (
+    SELECT project, digest FROM versions WHERE deleted_at IS NULL
+    UNION SELECT project, part.value FROM datasets, jsonb_each_text(parts) AS part
+) AS named GROUP BY project
+"""
 # Data sets without a version that nobody asked for within the time of grace.
 UNUSED_DATASETS = """
 SELECT project, name, digest FROM datasets d
@@ -351,3 +358,7 @@ async def unused_datasets(tx: Connection, in_use: set[str], grace_seconds: float
 async def delete_datasets(tx: Connection, datasets: list[tuple[str, str, str]]) -> None:
     await tx.executemany(LOSE_DATASET, datasets)
     await tx.executemany(DELETE_DATASET, datasets)
+
+
+async def held(tx: Connection) -> dict[str, list[str]]:
+    return {row["project"]: row["digests"] for row in await tx.fetch(HELD)}

@@ -9,7 +9,9 @@ from services.registry.parts import Work
 from shared.errors import Conflict, InvalidInput
 from shared.events.models import VersionRegistered
 from shared.rpc.registry import ExportedVersion, ExportVersion, RegisterImport, RegisterUpload, VersionView
+from shared.tasks.quota import check_quota
 
+EVALUATION = "evaluate"  # the task that evaluator makes of a version on a data set
 NOT_EXPORTED = {"model", "version", "aliases", "archived", "actor", "derived_from"}
 
 
@@ -60,6 +62,8 @@ async def _register(work: Work, described: Described, auto_promote: bool) -> Ver
     twin = await store.version_of_digest(work.tx, work.project, described.model, described.digest)
     if twin is not None:
         raise Conflict(f"version {twin} of {described.model!r} is this very file", field="file")
+    if described.dataset is not None:
+        await check_quota(work, EVALUATION)
     number = await add(work, described, auto_promote)
     return await store.get_version(work.tx, work.project, described.model, number)
 

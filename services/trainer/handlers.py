@@ -12,7 +12,6 @@ from services.trainer.looking import LOOKING_RPC
 from services.trainer.parts import Parts, Work
 from services.trainer.pipelines.handlers import PIPELINE_RPC, TOLD, keep_fact
 from services.trainer.preparation import PrepareJob
-from services.trainer.quotas import check_quota
 from services.trainer.runs.handlers import RUN_RPC
 from services.trainer.schedules.handlers import SCHEDULE_RPC, TRIGGERS, on_trigger
 from services.trainer.tuning.handlers import TUNING_RPC
@@ -41,6 +40,7 @@ from shared.rpc.trainer import (
 from shared.rpc.usage import CheckTaskQuota
 from shared.tasks import store as tasks
 from shared.tasks.handlers import TASK_RPC
+from shared.tasks.quota import check_quota
 from shared.tasks.run import accept
 from shared.tasks.store import new_task_id
 

@@ -11,6 +11,7 @@ from shared.events import (
     pipelines,
     predictions,
     quotas,
+    storage,
     tasks,
     training,
     usage,
@@ -30,13 +31,14 @@ DOMAINS: dict[str, tuple[str, ...]] = {
     "predictions": ("inference",),
     "bus": ("monitor",),
     "usage": ("gateway",),
+    "storage": ("registry",),
     "quotas": ("monitor",),
     "alarms": (EVERY_SERVICE,),
 }
 
 _MODULES = (
     *(identity, models, training, pipelines, deployment, inference, evaluation),
-    *(tasks, predictions, bus, usage, quotas, alarms),
+    *(tasks, predictions, bus, usage, storage, quotas, alarms),
 )
 EVENTS: dict[str, type[Event]] = {event.type_name(): event for module in _MODULES for event in events_of(module)}
 

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from shared.ops import asyncapi
 from shared.ops.readiness import Readiness
-from shared.ops.status import describe
+from shared.ops.status import Table, describe
 from shared.ops.window import Window
 from shared.settings import ServiceSettings
 from shared.streams import Declaration
@@ -40,12 +40,16 @@ FILES = {
 
 @dataclass(frozen=True)
 class Operations:
-    """What the ops port shows; `dead_letters` counts this service's, or answers None when the bus is away."""
+    """What the ops port shows; `dead_letters` counts this service's, or answers None when the bus is away.
+
+    `tables` are what it alone has to show, ready at any time.
+    """
 
     readiness: Readiness
     declaration: Declaration
     dead_letters: Callable[[], Awaitable[int | None]]
     pool_size: int = 0
+    tables: Callable[[], list[Table]] = list
 
     def app(self) -> Starlette:
         answers = {
@@ -75,6 +79,7 @@ class Operations:
     async def _status(self, request: Request) -> Response:
         dead_letters = await self.dead_letters()
         status = describe(self.readiness, self.pool_size, dead_letters, request.app.state.window.change())
+        status.tables = self.tables()
         return Response(status.model_dump_json(), headers=HEADERS, media_type="application/json")
 
     async def _asyncapi(self, _: Request) -> Response:

@@ -103,6 +103,14 @@ class Figure(BaseModel):
     per_second: float | None = None
 
 
+class Table(BaseModel):
+    """What a service alone has to show; numbers stand as numbers."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str | int | float | None]]
+
+
 class Status(BaseModel):
     """All that the operators' page shows."""
 
@@ -121,6 +129,7 @@ class Status(BaseModel):
     outbox: Outbox | None
     database: Pool | None
     figures: list[Figure]
+    tables: list[Table] = []
     remarks: list[Remark]
 
 

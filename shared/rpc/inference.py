@@ -228,7 +228,7 @@ class SubmitBatch(Request[TaskAccepted]):
     """Accept a batch: the rows of a file that is kept as an artifact, or of a part of a data set, through a version.
 
     Without a number and an alias the version that serves is meant; without a format the file's content tells it,
-    without an output the result has the format of the file.
+    without an output the result has the format of the file. A pipeline's is a step of what was accepted before.
     """
 
     idempotent: ClassVar[bool] = True
@@ -240,6 +240,7 @@ class SubmitBatch(Request[TaskAccepted]):
     part: Slug = "test"
     format: TableFormat | None = None
     output: TableFormat | None = None
+    pipeline_id: str = Field(default="", max_length=100)
 
 
 class BatchResult(Reply):

@@ -18,6 +18,7 @@ Unit = Literal[
     "api_request",
     "training_minute",
     "task_second",
+    "storage_gigabyte_hour",
 ]
 Quota = Literal[
     "requests_per_day",
@@ -26,6 +27,7 @@ Quota = Literal[
     "compute_seconds_per_month",
     "training_minutes_per_month",
     "concurrent_tasks",
+    "storage_bytes",
 ]
 Exact = Annotated[Decimal, PlainSerializer(lambda number: f"{number:f}", return_type=str, when_used="json")]
 Price = Annotated[Exact, Field(ge=0, le=10**9, max_digits=28, decimal_places=12, allow_inf_nan=False)]
@@ -59,6 +61,7 @@ class UsageRow(Reply):
     compute_seconds: Exact = Decimal(0)
     input_bytes: int = 0
     output_bytes: int = 0
+    byte_hours: int = 0
 
 
 class UsageList(Reply):

@@ -82,7 +82,7 @@ class Parts:
         self.cache = CredentialCache(stale_seconds=3600)
         gatekeeper = Gatekeeper(self.cache)
         readers = (StreamReader(bus, "EVT"), StreamReader(bus, "LOG"))
-        uploads = Uploads(Artifacts("memory:///"), Path(), 1000, 1, 1)
+        uploads = Uploads(Artifacts("memory:///"), Path(), gatekeeper, 1000, 1, 1)
         store = BodyStore("memory:///", Path())
         plane, bodies = DataPlane(never_connected, 10), InferenceBodies(store, 1000)
         routes = InferenceRoutes(plane, bodies, Deferral(store, 1000, bus), bus, self.cache.problem, 10, 60).routes()

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import nats as nats_client
 import numpy as np
 import pytest
 import pytest_asyncio
+from nats.aio.msg import Msg
 
 from services.inference import store
 from services.inference.batch.caller import Caller
@@ -22,12 +24,13 @@ from services.inference.settings import Settings
 from shared.artifacts import Artifacts
 from shared.body_store import BodyStore
 from shared.context import Context
-from shared.errors import Conflict, InvalidInput, NotFound
+from shared.errors import Conflict, InvalidInput, NotFound, QuotaUsedUp
 from shared.events.common import Signature, TaskState, TensorSpec
 from shared.events.tasks import TaskChanged
 from shared.rpc.artifacts import ListReferences
 from shared.rpc.inference import GetBatchResult, SubmitBatch
 from shared.rpc.tasks import CancelTask, GetTask
+from shared.rpc.usage import CheckTaskQuota, TaskVerdict
 from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.tasks.process import task_process
@@ -299,3 +302,22 @@ async def test_a_reading_process_has_no_credentials(tmp_path: Path, monkeypatch:
         environment = Path(f"/proc/{process.pid}/environ").read_bytes()
     assert b"INFERENCE" not in environment
     assert b"secret" not in environment
+
+
+async def test_who_has_used_a_quota_up_submits_no_batch_but_his_pipelines_go_on(house: House) -> None:
+    connection = await nats_client.connect(house.running.server.url)
+    verdict = TaskVerdict(allowed=False, reason="the quota 'concurrent_tasks' of this project is used up")
+    asked: list[str] = []
+
+    async def refuse(message: Msg) -> None:
+        asked.append(CheckTaskQuota.model_validate_json(message.data).kind)
+        await message.respond(verdict.model_dump_json().encode())
+
+    await connection.subscribe(CheckTaskQuota.subject(), cb=refuse)
+    await connection.flush()
+    digest = await house.bring(image=IMAGES[:2])
+    with pytest.raises(QuotaUsedUp, match="concurrent_tasks"):
+        await house.submit(digest)
+    await house.submit(digest, pipeline_id="pipeline-1")
+    assert asked == ["batch"]
+    await connection.close()

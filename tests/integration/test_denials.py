@@ -44,7 +44,7 @@ SAYS = {
 }
 ASKS = {
     "registry": (
-        *("inference.list_deployments", "inference.list_references"),
+        *("inference.list_deployments", "inference.list_references", "monitor.check_task_quota"),
         *("trainer.list_references", "evaluator.list_references"),
     ),
     "trainer": (
@@ -53,7 +53,7 @@ ASKS = {
         *("evaluator.get_task", "evaluator.cancel_task", "monitor.check_task_quota"),
     ),
     "inference": (
-        *("registry.get_dataset", "registry.get_model"),
+        *("registry.get_dataset", "registry.get_model", "monitor.check_task_quota"),
         *("trainer.ask_admission", "trainer.get_task", "evaluator.get_task"),
     ),
     "evaluator": ("trainer.ask_admission", "trainer.get_task", "inference.get_task", "inference.stage_version"),
@@ -88,6 +88,7 @@ FURTHER = {
     ),
     "inference": ("infer.default.m", "inferred.gateway.x", "infer.default.m.withdrawn"),
     "evaluator": ("infer.default.m", "infer.default.m.withdrawn"),
+    "registry": ("usage.default",),
     "gateway": ("infer.default.m", "infer.default.m.withdrawn", "usage.default"),
     "monitor": (*(f"retry.{service}" for service in SERVICES), "$KV.credentials.quota.default"),
     EXTENSION: ("cmd.default.trainer.v1.train_model",),

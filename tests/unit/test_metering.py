@@ -2,17 +2,29 @@
 
 import time
 from collections import defaultdict
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.metering import EPOCH, MOST_KEYS, Counters, seconds_until
-from services.monitor.quotas.domain import EXCEEDED, Known, judge, level_of, to_say
-from services.monitor.usage.domain import DayUse, count_rows
+from services.monitor.quotas.domain import (
+    EXCEEDED,
+    Known,
+    Now,
+    judge,
+    level_of,
+    refuses_files,
+    refuses_predictions,
+    refuses_task,
+    to_say,
+)
+from services.monitor.usage.domain import DayUse, count_rows, storage_row
+from services.registry.holding import is_news
 from shared.errors import QuotaUsedUp
 from shared.events.quotas import QuotaExceeded, QuotaNearing
+from shared.events.storage import StorageHeld
 from shared.quotas import UsedUp
 
 KEYS = st.tuples(
@@ -98,13 +110,36 @@ def test_what_is_news_is_said_once_a_period() -> None:
     day = date(2030, 1, 31)
     known = Known("requests_per_day", None, 10)
     for amount, expected in ((7, None), (8, QuotaNearing), (10, QuotaExceeded)):
-        judged = judge(known, [DayUse(day, "infer", amount, 0, 0, 0, 0)], 0, day)
+        judged = judge(known, [DayUse(day, "infer", amount, 0, 0, 0, 0)], Now(0), day)
         event = to_say(known, judged)
         assert (type(event) if event else None) == expected
         again = Known("requests_per_day", None, 10, judged.level, judged.period, judged.refused)
         assert to_say(again, judged) is None
     assert judged.renews_on == date(2030, 2, 1)
-    tomorrow = judge(again, [DayUse(day, "infer", 10, 0, 0, 0, 0)], 0, day + timedelta(days=1))
+    tomorrow = judge(again, [DayUse(day, "infer", 10, 0, 0, 0, 0)], Now(0), day + timedelta(days=1))
     assert tomorrow.used == 0 and tomorrow.refused is None
-    at_once = judge(again, [DayUse(date(2030, 2, 1), "infer", 12, 0, 0, 0, 0)], 0, date(2030, 2, 1))
+    at_once = judge(again, [DayUse(date(2030, 2, 1), "infer", 12, 0, 0, 0, 0)], Now(0), date(2030, 2, 1))
     assert isinstance(to_say(again, at_once), QuotaExceeded)
+
+
+def test_a_full_project_is_refused_files_alone() -> None:
+    known, day = Known("storage_bytes", None, 100), date(2030, 1, 31)
+    full, room = judge(known, [], Now(7, 100), day), judge(known, [], Now(7, 99), day)
+    assert refuses_files([room]) is None and room.renews_on is None
+    found = refuses_files([full])
+    assert found is not None and "delete versions" in found.told() and "100" in found.told()
+    assert not refuses_predictions([full]) and refuses_task([full], "train") is None
+
+
+HOUR = datetime(2030, 1, 1, 12, tzinfo=UTC)
+MINUTES = st.integers(0, 600).map(lambda number: HOUR + timedelta(minutes=number))
+
+
+@given(MINUTES, MINUTES, st.integers(0, 9), st.integers(0, 9))
+def test_what_is_kept_is_said_when_it_changes_and_each_hour(
+    at: datetime, now: datetime, before: int, size: int
+) -> None:
+    assert is_news(None, now, size)
+    assert is_news((at, before), now, size) == (before != size or (size > 0 and at.hour != now.hour))
+    row = storage_row(StorageHeld(project="p", at=now, bytes_held=size))
+    assert row == ("p", now.replace(minute=0), now, size)

@@ -15,6 +15,7 @@ FIGURES: output.Columns = {
     "SECONDS": lambda row: row["compute_seconds"],
     "BYTES IN": lambda row: row["input_bytes"],
     "BYTES OUT": lambda row: row["output_bytes"],
+    "BYTE HOURS": lambda row: row["byte_hours"],
 }
 GROUPS: output.Columns = {
     "project": lambda row: row["project"],

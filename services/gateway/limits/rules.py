@@ -30,8 +30,7 @@ class Rules:
             return None
         scopes = None if given.scopes is None else frozenset(given.scopes)
         own = Limit.of(given.rate, given.burst, given.daily_requests) if given.rate is not None else None
-        found = cls(scopes, given.models, given.addresses, own, given.daily_requests or 0)
-        return None if found == NONE else found
+        return _one_of(cls(scopes, given.models, given.addresses, own, given.daily_requests or 0))
 
     def within(self, permissions: frozenset[Permission]) -> frozenset[Permission]:
         return permissions if self.scopes is None else permissions & self.scopes
@@ -61,6 +60,12 @@ class Rules:
 
 
 NONE = Rules(None, (), (), None, 0)
+
+
+@lru_cache(maxsize=4096)
+def _one_of(rules: Rules) -> Rules | None:
+    """One for all keys that are narrowed alike, so that the processor has it at hand."""
+    return None if rules == NONE else rules
 
 
 @lru_cache(maxsize=4096)

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from fastapi import Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.gateway.access import authorise, authorise_platform
 from services.gateway.caller import Caller, CallerOf
 from services.gateway.routes.declare import Routes
 from services.gateway.routes.tasks import IdempotencyKey
-from shared.errors import Forbidden
-from shared.names import DEFAULT_PROJECT, Slug
+from shared.names import Slug
 from shared.permissions import Permission
 from shared.rpc.usage import (
     Column,
@@ -34,7 +34,7 @@ from shared.rpc.usage import (
 
 ROUTES = Routes("usage")
 CSV = "text/csv"
-FIGURES = ("requests", "errors", "compute_seconds", "input_bytes", "output_bytes")
+FIGURES = ("requests", "errors", "compute_seconds", "input_bytes", "output_bytes", "byte_hours")
 From = Annotated[date | None, Query(alias="from", description="first day, UTC; without it the first of the month")]
 To = Annotated[date | None, Query(description="last day, UTC; without it today")]
 Group = Annotated[list[Column], Query(description="columns to add up by, in this order")]
@@ -53,11 +53,11 @@ class QuotaLimits(BaseModel):
 
 
 def _project(caller: Caller, project: str) -> str:
-    """The project to ask about: that of others is for who manages the platform."""
+    """The project to ask about: that of others is for who manages the platform, as what is declared `platform` is."""
     if not project or project == caller.project:
         return caller.project
-    if caller.project != DEFAULT_PROJECT or Permission.QUOTAS_MANAGE not in caller.principal.permissions:
-        raise Forbidden(f"the use of other projects than '{caller.project}' is for administrators of the platform")
+    authorise(caller.principal, Permission.QUOTAS_MANAGE)
+    authorise_platform(caller.principal)
     return project
 
 

@@ -13,6 +13,7 @@ from shared.rpc.registry import GetDataset, GetModel
 from shared.rpc.trainer import TaskAccepted
 from shared.signatures import is_batched
 from shared.tasks import store as tasks
+from shared.tasks.quota import check_quota
 from shared.tasks.run import accept
 from shared.tasks.state import short
 from shared.work import Work
@@ -22,6 +23,8 @@ TAKEN = ("loading", "staged", "serving")
 
 async def submit_batch(request: SubmitBatch, work: Work[Parts]) -> TaskAccepted:
     """Accept a batch on one version, which stays the batch's own whatever is promoted meanwhile."""
+    if not request.pipeline_id:
+        await check_quota(work, KIND)
     digest = await _input(request, work)
     number = await _number(request, work)
     deployment = await deployment_of(work, request.model, number)

@@ -18,12 +18,14 @@ from shared.rpc.inference import (
     SearchIndex,
 )
 from shared.rpc.trainer import TaskAccepted
+from shared.tasks.quota import check_quota
 from shared.tasks.run import accept
 from shared.work import Work
 
 
 async def build_index(request: BuildIndex, work: Work[Parts]) -> TaskAccepted:
     """Accept the building of an index, by a version that stays its own until it is built anew."""
+    await check_quota(work, KIND)
     number = request.version or await serving_number(work, request.model)
     deployment = await deployment_of(work, request.model, number)
     given, vectors, dimensions = domain.embedding(deployment.signature)

@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 from services.monitor.usage.domain import TRAINING, DayUse
 from shared.events.base import Event
 from shared.events.quotas import QuotaExceeded, QuotaNearing
-from shared.quotas import UsedUp
+from shared.quotas import STORAGE_BYTES, UsedUp
 from shared.rpc.usage import QuotaView
 
 NEAR: Final = 80  # percent of the hard limit, where no soft one is set
@@ -34,6 +34,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "compute_seconds_per_month": Measure("month", INFER, "compute_us", 10**6, at_gateway=True),
     "training_minutes_per_month": Measure("month", TRAINING, "compute_us", 60 * 10**6),
     "concurrent_tasks": Measure(""),
+    "storage_bytes": Measure(""),
 }
 
 
@@ -90,17 +91,24 @@ def renewal(quota: str, today: date) -> date | None:
     return (today.replace(day=1) + timedelta(days=32)).replace(day=1) if period else None
 
 
-def used(quota: str, uses: Iterable[DayUse], open_tasks: int, today: date) -> int:
+class Now(NamedTuple):
+    """What a project has at once: tasks that are not over, and bytes that it keeps."""
+
+    tasks: int
+    stored: int = 0
+
+
+def used(quota: str, uses: Iterable[DayUse], now: Now, today: date) -> int:
     """Whole ones; what is begun counts once it is whole. `uses` are those of the month."""
     measure = MEASURES[quota]
     if not measure.period:
-        return open_tasks
+        return now.stored if quota == STORAGE_BYTES else now.tasks
     counted = (use for use in uses if use.kind in measure.kinds and (measure.period == "month" or use.day == today))
     return sum(int(getattr(use, measure.column)) for use in counted) // measure.of
 
 
-def judge(known: Known, uses: Sequence[DayUse], open_tasks: int, today: date) -> Judged:
-    amount = used(known.quota, uses, open_tasks, today)
+def judge(known: Known, uses: Sequence[DayUse], now: Now, today: date) -> Judged:
+    amount = used(known.quota, uses, now, today)
     return Judged(known.quota, known.soft, known.hard, amount, level_of(known, amount), renewal(known.quota, today))
 
 
@@ -125,6 +133,10 @@ def to_say(known: Known, judged: Judged) -> Event | None:
 
 def refuses_predictions(judged: Iterable[Judged]) -> tuple[UsedUp, ...]:
     return tuple(each.used_up() for each in judged if each.level == EXCEEDED and MEASURES[each.quota].at_gateway)
+
+
+def refuses_files(judged: Iterable[Judged]) -> UsedUp | None:
+    return next((each.used_up() for each in judged if each.level == EXCEEDED and each.quota == STORAGE_BYTES), None)
 
 
 def refuses_task(judged: Iterable[Judged], kind: str) -> UsedUp | None:

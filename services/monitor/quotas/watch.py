@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.monitor.quotas import store as quota_store
-from services.monitor.quotas.domain import Judged, Known, judge, refuses_predictions, to_say
+from services.monitor.quotas.domain import Judged, Known, Now, judge, refuses_files, refuses_predictions, to_say
 from services.monitor.usage import store
 from services.monitor.usage.domain import month_days
 from shared import observe
@@ -14,7 +14,7 @@ from shared.credentials import credential_subject
 from shared.db import Connection, Database
 from shared.errors import AimassError
 from shared.outbox import Relay
-from shared.quotas import ProjectState, UsedUp, quota_name
+from shared.quotas import ProjectState, quota_name
 from shared.work import Work
 
 KV_DELETE = {"KV-Operation": "DEL"}
@@ -26,8 +26,8 @@ async def judged_quotas(tx: Connection, project: str, known: list[Known]) -> lis
         return []
     today = datetime.now(UTC).date()
     uses = await store.day_uses(tx, project, *month_days(f"{today:%Y-%m}"))
-    tasks = await quota_store.open_tasks(tx, project)
-    return [judge(each, uses, tasks, today) for each in known]
+    now = Now(await quota_store.open_tasks(tx, project), await store.stored(tx, project))
+    return [judge(each, uses, now, today) for each in known]
 
 
 async def look(work: Work[Any], project: str, *, again: bool = False) -> list[Judged]:
@@ -41,7 +41,7 @@ async def look(work: Work[Any], project: str, *, again: bool = False) -> list[Ju
             work.say(event)
     await quota_store.keep(work.tx, project, [new for _, new in changed])
     if again or any(old.refused != new.refused or new.refused is not None for old, new in changed):
-        publish(work, project, refuses_predictions(judged))
+        publish(work, project, ProjectState(used_up=refuses_predictions(judged), storage=refuses_files(judged)))
     return judged
 
 
@@ -49,11 +49,12 @@ def _kept(quota: Known | Judged) -> tuple[int, str, int | None]:
     return quota.level, quota.period, quota.refused
 
 
-def publish(work: Work[Any], project: str, used_up: tuple[UsedUp, ...]) -> None:
+def publish(work: Work[Any], project: str, state: ProjectState) -> None:
     """The entry of a project in the memory of all gateways."""
     name = quota_name(project)
-    body = ProjectState(used_up=used_up).model_dump_json().encode() if used_up else b""
-    work.send(f"quota/{project}", credential_subject(name), body, {} if used_up else KV_DELETE)
+    refuses = state != ProjectState()
+    body = state.model_dump_json().encode() if refuses else b""
+    work.send(f"quota/{project}", credential_subject(name), body, {} if refuses else KV_DELETE)
 
 
 class QuotaWatch:

@@ -23,6 +23,7 @@ LEFT_OUT = {
     "task_edge": "tasks as they were before the oldest event that is kept: this is where a rebuilding begins",
     "history": "since when all changes are kept",
     "usage_counts": "from the stream of usage, which keeps fewer days; what it holds may be heard again at any time",
+    "usage_storage": "from the stream of usage too",
     "usage_attempts": "when tasks ran, as far back as nobody keeps events",
     "prices": "decisions of people",
     "quotas": "decisions of people",

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.errors import InvalidInput
 from shared.events.common import TaskState
+from shared.events.storage import StorageHeld
 from shared.events.tasks import TaskChanged
 from shared.events.usage import UsageCounted
 from shared.rpc.usage import InvoiceLine, PriceList, Unit
@@ -15,6 +16,7 @@ from shared.rpc.usage import InvoiceLine, PriceList, Unit
 GIGABYTE = Decimal(10**9)
 MICROSECONDS = Decimal(10**6)
 TRAINING = ("train",)
+STORAGE = "storage"
 LEADING = ("tune",)  # their trials are tasks of their own
 CENT = Decimal("0.01")
 BILLIONTH = Decimal("1e-9")
@@ -47,6 +49,13 @@ def attempt_row(task: TaskChanged, project: str, at: datetime) -> Row | None:
     return (project, task.task_id, task.attempt, task.kind, task.model, task.actor, *times)
 
 
+def storage_row(event: StorageHeld) -> Row:
+    """The values of UPSERT_STORAGE; raises InvalidInput for a number below zero, and without a time."""
+    if event.at is None or event.bytes_held < 0:
+        raise InvalidInput("bytes are zero or more at a time", field="at" if event.at is None else "bytes_held")
+    return (event.project, event.at.replace(minute=0, second=0, microsecond=0), event.at, event.bytes_held)
+
+
 def check_days(since: date, until: date) -> None:
     if until < since:
         raise InvalidInput("the last day is before the first: exchange `from` and `to`", field="to")
@@ -71,6 +80,7 @@ class DayUse:
     compute_us: int
     input_bytes: int
     output_bytes: int
+    byte_hours: int = 0
 
 
 def quantities(use: DayUse) -> dict[Unit, Decimal]:
@@ -85,6 +95,8 @@ def quantities(use: DayUse) -> dict[Unit, Decimal]:
         }
     if use.kind == "api":
         return {"api_request": Decimal(use.requests - use.errors)}
+    if use.kind == STORAGE:
+        return {"storage_gigabyte_hour": use.byte_hours / GIGABYTE}
     if use.kind in LEADING:
         return {}
     return {"training_minute": seconds / 60} if use.kind in TRAINING else {"task_second": seconds}

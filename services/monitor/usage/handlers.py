@@ -4,9 +4,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.monitor.usage import store
-from services.monitor.usage.domain import attempt_row, check_days, count_rows, invoice_lines, month_days, total
+from services.monitor.usage.domain import (
+    attempt_row,
+    check_days,
+    count_rows,
+    invoice_lines,
+    month_days,
+    storage_row,
+    total,
+)
 from shared.errors import InvalidInput
 from shared.events.quotas import PricesSet
+from shared.events.storage import StorageHeld
 from shared.events.tasks import TaskChanged
 from shared.events.usage import UsageCounted
 from shared.handlers import RpcHandler
@@ -27,6 +36,10 @@ from shared.work import Work
 
 async def on_usage_counted(event: UsageCounted, work: Work[Any]) -> None:
     work.together(store.upsert_counts, count_rows(event, work.project))
+
+
+async def on_storage_held(event: StorageHeld, work: Work[Any]) -> None:
+    work.together(store.upsert_storage, storage_row(event))
 
 
 def count_attempt(event: TaskChanged, work: Work[Any], at: datetime) -> None:

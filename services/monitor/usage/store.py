@@ -28,14 +28,29 @@ ON CONFLICT (project, task_id, attempt) DO UPDATE SET
     began_at = least(known.began_at, excluded.began_at), seen_at = greatest(known.seen_at, excluded.seen_at),
     ended_at = least(known.ended_at, excluded.ended_at)
 """
-# What was used by day: counters of runs, and the parts of attempts of tasks that lie in each day.
+# The most of an hour, and its last: what comes late, twice or again changes nothing.
+UPSERT_STORAGE = """
+INSERT INTO usage_storage AS known (project, hour, seen_at, bytes_most, bytes_last) VALUES ($1, $2, $3, $4, $4)
+ON CONFLICT (project, hour) DO UPDATE SET
+    bytes_most = greatest(known.bytes_most, excluded.bytes_most),
+    bytes_last = CASE WHEN (excluded.seen_at, excluded.bytes_last) > (known.seen_at, known.bytes_last)
+        THEN excluded.bytes_last ELSE known.bytes_last END,
+    seen_at = greatest(known.seen_at, excluded.seen_at)
+"""
+# What a project keeps, by the last word.
+STORED = "SELECT bytes_last FROM usage_storage WHERE project = $1 ORDER BY hour DESC LIMIT 1"
+# What was used by day: counters of runs, the parts of attempts of tasks that lie in each day, what was kept by hour.
 USED = """
-SELECT project, day, kind, model, identity, requests, errors, compute_us, input_bytes, output_bytes FROM usage_counts
-WHERE day BETWEEN $1 AND $2 AND ($3 = '*' OR project = $3)
+SELECT project, day, kind, model, identity, requests, errors, compute_us, input_bytes, output_bytes,
+    0::bigint AS byte_hours
+FROM usage_counts WHERE day BETWEEN $1 AND $2 AND ($3 = '*' OR project = $3)
+UNION ALL
+SELECT project, (hour AT TIME ZONE 'UTC')::date, 'storage', '', '', 0, 0, 0, 0, 0, bytes_most
+FROM usage_storage WHERE hour >= $4 AND hour < $5 AND ($3 = '*' OR project = $3)
 UNION ALL
 SELECT project, days.day::date, kind, model, identity, (began_at >= days.day)::int, 0,
     greatest(0, extract(epoch FROM least(until, days.day + interval '1 day') - greatest(began_at, days.day)) * 1000000
-    )::bigint, 0, 0
+    )::bigint, 0, 0, 0
 FROM (
     SELECT *, greatest(began_at, coalesce(ended_at, seen_at)) AS until FROM usage_attempts
     WHERE began_at < $5 AND ($3 = '*' OR project = $3) AND coalesce(ended_at, seen_at) >= $4
@@ -47,7 +62,7 @@ JOIN generate_series($4::timestamptz, $5::timestamptz - interval '1 day', interv
 SUMS = """
 SELECT {columns} sum(requests)::bigint AS requests, sum(errors)::bigint AS errors,
     sum(compute_us)::bigint AS compute_us, sum(input_bytes)::bigint AS input_bytes,
-    sum(output_bytes)::bigint AS output_bytes
+    sum(output_bytes)::bigint AS output_bytes, sum(byte_hours)::bigint AS byte_hours
 FROM ({used}) AS used
 WHERE ($6::text IS NULL OR kind = $6) AND ($7::text IS NULL OR model = $7) AND ($8::text IS NULL OR identity = $8)
 {grouping} LIMIT {limit}
@@ -69,6 +84,14 @@ async def upsert_counts(tx: Connection, rows: list[list[Row]]) -> None:
 
 async def upsert_attempts(tx: Connection, rows: list[Row]) -> None:
     await tx.executemany(UPSERT_ATTEMPT, sorted(rows, key=itemgetter(0, 1, 2)))
+
+
+async def upsert_storage(tx: Connection, rows: list[Row]) -> None:
+    await tx.executemany(UPSERT_STORAGE, sorted(rows))
+
+
+async def stored(tx: Connection, project: str) -> int:
+    return int(await tx.fetchval(STORED, project) or 0)
 
 
 def _values(project: str, since: date, until: date) -> list[Any]:

@@ -81,7 +81,8 @@ async def _batch(beginning: Beginning) -> Step:
     """The key makes a repeat, after whatever ended us in between, the same batch."""
     spec, (model, version) = beginning.step.spec, beginning.version()
     assert isinstance(spec, BatchStep)
-    order = SubmitBatch(model=model, version=version, dataset=spec.dataset, part=spec.part, output=spec.output)
+    given = {"dataset": spec.dataset, "part": spec.part, "output": spec.output}
+    order = SubmitBatch(model=model, version=version, pipeline_id=beginning.pipeline_id, **given)
     key = f"{beginning.pipeline_id}/{spec.name}"
     context = replace(beginning.work.context, idempotency_key=key)
     accepted = await beginning.work.parts.bus.ask(order, context)

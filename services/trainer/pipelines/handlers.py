@@ -17,7 +17,6 @@ from services.trainer.pipelines.domain import (
     within,
 )
 from services.trainer.pipelines.store import Pipeline, Step
-from services.trainer.quotas import check_quota
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.events.base import Event
 from shared.events.deployment import DeploymentFailed, TrafficSwitched
@@ -38,6 +37,7 @@ from shared.rpc.pipelines import (
     PipelineView,
     SubmitPipeline,
 )
+from shared.tasks.quota import check_quota
 
 ABOUT: dict[type[Event], str] = {
     VersionRegistered: "task_id",

@@ -7,7 +7,6 @@ import library
 from services.trainer.domain import fits
 from services.trainer.on_ray.ground import check_place
 from services.trainer.parts import Work
-from services.trainer.quotas import check_quota
 from services.trainer.tuning import charts, store
 from services.trainer.tuning.domain import KIND, STUDY_TERMS, StudyPlan, Trial, planned, settled
 from services.trainer.tuning.trials import read_trial
@@ -18,6 +17,7 @@ from shared.rpc.registry import GetDataset
 from shared.rpc.trainer import GetStudy, StudyView, SubmitStudy, TaskAccepted, TrialView
 from shared.tasks import dependencies
 from shared.tasks import store as tasks
+from shared.tasks.quota import check_quota
 from shared.tasks.run import accept
 from shared.tasks.state import short
 from shared.tasks.store import Task

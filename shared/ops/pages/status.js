@@ -174,6 +174,18 @@ function showFigures({ figures }) {
   byId("figures").replaceChildren(...(rows.length ? [element("h2", "More figures"), table(titles, rows)] : []));
 }
 
+const cellOf = (value) => (value === null ? none : typeof value === "number" ? whole(value) : value);
+
+function showTables({ tables }) {
+  const drawn = tables.flatMap(({ title, columns, rows }) => {
+    const isNumber = (index) => rows.length > 0 && rows.every((row) => typeof row[index] !== "string");
+    const titles = columns.map((name, index) => [name, isNumber(index) ? "number" : "name"]);
+    const body = rows.length ? table(titles, rows.map((row) => ({ cells: row.map(cellOf) }))) : element("p", "none", "quiet");
+    return [element("h2", title), body];
+  });
+  byId("tables").replaceChildren(...drawn);
+}
+
 // Drawn anew only when it changes, so that a trace id can be marked and copied.
 let shownRemarks = "";
 
@@ -198,6 +210,7 @@ function show(status) {
   byId("cards").replaceChildren(...latencyCards(status), ...queueCards(status));
   showTimings(status);
   showConsumers(status);
+  showTables(status);
   showFigures(status);
   showRemarks(status);
 }

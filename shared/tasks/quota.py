@@ -1,14 +1,16 @@
 """Whether a project may begin one more task: asked of monitor, which adds up what was used."""
 
-from services.trainer.parts import Work
+from typing import Any
+
 from shared import observe
 from shared.errors import AimassError, QuotaUsedUp
 from shared.rpc.usage import CheckTaskQuota
+from shared.work import Work
 
 ASK_SECONDS = 1.0
 
 
-async def check_quota(work: Work, kind: str) -> None:
+async def check_quota(work: Work[Any], kind: str) -> None:
     """Raises QuotaUsedUp; while monitor cannot say, nobody is held up."""
     try:
         verdict = await work.parts.bus.ask(CheckTaskQuota(kind=kind), work.context, seconds=ASK_SECONDS)
