@@ -5,7 +5,7 @@ the next turn, and what they take is not counted. Two checkouts are measured in 
 """
 
 import argparse
-import asyncio
+import gc
 import json
 import os
 import subprocess
@@ -17,6 +17,7 @@ from statistics import median
 import uvloop
 
 from benchmarks.path_parts import GatewayPath, InferencePath
+from shared.service import GC_THRESHOLDS
 
 CONNECTIONS = (16, 64)
 SECONDS = 1.0
@@ -28,11 +29,13 @@ Costs = dict[str, float]
 async def measured() -> Costs:
     """Microseconds a request by part and connections: the best of the windows, as what disturbs only adds."""
     found: Costs = {}
+    gc.set_threshold(*GC_THRESHOLDS)
     for name, make in (("gateway", GatewayPath), ("inference", InferencePath)):
         for connections in CONNECTIONS:
             path = await make.started(connections)
             for _ in range(WARM_UP):
                 await path.turn()
+            gc.freeze()
             found[f"{name} at {connections}"] = min([await path.window(SECONDS / 10) for _ in range(10)])
     return found
 

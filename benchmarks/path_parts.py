@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
@@ -18,6 +19,7 @@ from services.gateway.limits.uses import Uses
 from services.gateway.metering import Meter
 from services.gateway.open_inference.bodies import InferenceBodies
 from services.gateway.open_inference.data_plane import DataPlane
+from services.gateway.open_inference.lane import Lane
 from services.gateway.open_inference.protocol import InferenceProtocol
 from services.gateway.open_inference.routes import InferenceRoutes
 from services.gateway.settings import Settings
@@ -51,8 +53,9 @@ SIGNATURE = Signature(
 class Measured:
     """What is measured: `turn` asks once on each connection and ends when all have their answers."""
 
-    connections = 0
-    played = 0.0
+    def __init__(self, connections: int) -> None:
+        self.connections, self.left = connections, 0
+        self.played = 0.0
 
     async def turn(self) -> None:
         raise NotImplementedError
@@ -121,11 +124,16 @@ class PlayedBus:
 class GatewayPath(Measured):
     """Connections of one caller, each with a request for the same model."""
 
+    def __init__(self, connections: int) -> None:
+        super().__init__(connections)
+        self._key = new_secret()
+        self._asked = self._request()
+        self._wires: list[Wire] = []
+        self._protocols: list[Any] = []
+
     @classmethod
     async def started(cls, connections: int) -> Self:
-        self = cls()
-        self.connections = connections
-        self._key = new_secret()
+        self = cls(connections)
         config = server._config(*self._edge(await self._plane()))
         config.load()
         state = ServerState()
@@ -137,7 +145,6 @@ class GatewayPath(Measured):
         self._wires = [Wire(self) for _ in self._protocols]
         for protocol, wire in zip(self._protocols, self._wires, strict=True):
             protocol.connection_made(wire)
-        self._asked = self._request()
         await self.turn()
         if not all(wire.answer.startswith(b"HTTP/1.1 200 ") for wire in self._wires):
             raise ValueError(f"answered {self._wires[0].answer!r}")
@@ -164,8 +171,10 @@ class GatewayPath(Measured):
         routes = InferenceRoutes(plane, bodies, cast(Any, None), bus, cache.problem, 10, 120)
         uses = Uses(bus, 60)
         limits = Limits(settings, Shares(bus), uses)
-        protocol = InferenceProtocol(routes.routes(), Gatekeeper(cache), limits, Meter(bus, cache, 5))
-        return settings, server.Edge(cast(Any, None), protocol)
+        gatekeeper = Gatekeeper(cache)
+        protocol = InferenceProtocol(routes.routes(), gatekeeper, limits, Meter(bus, cache, 5))
+        lane = Lane(protocol, routes, plane, gatekeeper)
+        return settings, server.Edge(cast(Any, None), protocol), lane
 
     def _request(self) -> bytes:
         body = oip.encode_request(oip.InferRequest((tensors.from_numpy("x", ROW),)))
@@ -236,17 +245,20 @@ class HeardBus:
 class InferencePath(Measured):
     """A node with one model, asked by one gateway in messages of all connections."""
 
+    def __init__(self, connections: int) -> None:
+        super().__init__(connections)
+        self._log = PredictionLog("node")
+        self._hear: Callable[[Arrived], None] = lambda _: None
+
     @classmethod
     async def started(cls, connections: int) -> Self:
-        self = cls()
-        self.connections = connections
+        self = cls(connections)
         deployment = Deployment(PROJECT, MODEL, 1, "", SIGNATURE, "serving")
         routing = Routing(wanted={deployment.name: deployment}, ready=frozenset({deployment.name}))
         routing.routes[PROJECT, MODEL] = 1
         triton = Triton("http://127.0.0.1:1", "", ("", ""))
         triton._pool = cast(Any, PlayedPool(self))
         settings = NodeSettings.model_construct()
-        self._log = PredictionLog("node")
         node, bus = Node(triton, routing, self._log, BodyStore("memory:///", Path()), settings), HeardBus(self)
         node.connect(cast(Any, bus))
         await node.follow()
