@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from deploy.embedded.ports import free_port
 from deploy.provision import provision_bus_over
@@ -19,6 +20,7 @@ from shared.permissions import Role
 from tests.integration.gateway_neighbours import Gateway, echo, running_gateway
 from tests.integration.running import guarded_bus, until
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 SECONDS = 60
 MODEL = "digits-cnn"
 DOCUMENT = {"inputs": [{"name": "pixels", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
@@ -27,7 +29,7 @@ OF_ITS_OWN = re.compile(rb"(?m)^(x-prediction-id|date): .*\r\n|\"prediction_id\"
 TWICE = 2
 
 
-@pytest.fixture(scope="module", params=["free", "limited"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["free", "limited"])
 async def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     port = free_port()
     with pytest.MonkeyPatch.context() as patch, guarded_bus(tmp_path_factory.mktemp("nats"), HANDLERS) as server:
@@ -44,7 +46,7 @@ async def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
             yield started
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def key(gateway: Gateway) -> str:
     made = await gateway.make_key(Role.OPERATOR, key_id="key-1")
     await gateway.becomes(made, 200)
