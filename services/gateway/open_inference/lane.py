@@ -201,6 +201,7 @@ class Lane:
         self._end(passage, answer)
 
     def _end(self, passage: Passage, answer: Answer) -> None:
+        passage.waiting = passage.task = None  # they name it as well: without a circle it is freed at once
         self._protocol.finish(passage.call, answer, passage.started)
         passage.answered(passage, answer)
         self._observe(passage, answer.status)
