@@ -234,3 +234,19 @@ async def test_what_goes_on_with_a_head_begins_no_request(gateway: Gateway, key:
         assert taken == []
         answer = await line.ask(asked(key))
         assert (b'"live":true' in answer, taken) == (True, [])
+
+
+async def test_no_key_is_kept(gateway: Gateway, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[str] = []
+    find = Lane.find
+
+    def noting(self: Lane, digest: bytes) -> lane.Known | None:
+        kept.append(repr(self._heads))
+        return find(self, digest)
+
+    monkeypatch.setattr(Lane, "find", noting)
+    gateway.neighbours.infer = echo
+    async with Line(gateway) as line:
+        for _ in range(TWICE + 1):
+            await line.ask(asked(key))
+    assert MODEL in kept[-1] and key not in kept[-1]

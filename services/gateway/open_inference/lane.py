@@ -39,6 +39,7 @@ from shared.errors import AimassError
 LONGEST_HEAD: Final = 2048
 LARGEST_BODY: Final = 64 * 1024
 KEPT_HEADS: Final = 1024
+AUTHORIZATION: Final = b"authorization"
 METHOD: Final = "POST"
 # Others do more than is done here, or differ from one request to the next.
 UNUSUAL: Final = frozenset(
@@ -47,7 +48,10 @@ UNUSUAL: Final = frozenset(
 
 
 class Known(NamedTuple):
-    """A head that was met before, and all that it says by itself; `key` is the entry of the API key that it shows."""
+    """A head that was met before, and all that it says by itself.
+
+    `key` is the entry of the API key that it shows; the key itself is not kept.
+    """
 
     lines: Headers
     headers: dict[bytes, bytes]
@@ -111,7 +115,7 @@ class Lane:
 
     def _known(self, scope: Scope, size: int) -> Known | None:
         """None for what shall take the other way."""
-        lines, headers = scope["headers"], dict(scope["headers"])
+        headers = dict(scope["headers"])
         template, model, version = split(scope["path"])
         route = self._protocol.routes.get((scope["method"], template))
         if route is None or not route.predicts or not UNUSUAL.isdisjoint(headers):
@@ -123,9 +127,11 @@ class Lane:
             seconds, header_length = self._routes.given_seconds(headers), header_length_of(headers)
         except AimassError:
             return None
-        return (
-            Known(lines, headers, template, model, version, key, route, seconds, header_length, size) if key else None
-        )
+        if not key:
+            return None
+        lines = [line for line in scope["headers"] if line[0] != AUTHORIZATION]
+        headers.pop(AUTHORIZATION)
+        return Known(lines, headers, template, model, version, key, route, seconds, header_length, size)
 
     def open(self, known: Known, peer: str, answered: Answered) -> Passage | None:
         """A way for a prediction, whose answer is told once; None where it shall take the other one."""
@@ -134,7 +140,7 @@ class Lane:
             return None
         address = self._protocol.limits.origins.seen(peer or UNKNOWN, known.lines)
         call = Call(never, known.headers, known.template, known.model, known.version, "", True, principal)
-        call.address = address
+        call.address, call.is_identified = address, True
         return Passage(known, call, time.perf_counter(), answered)
 
     def send(self, passage: Passage, body: bytes) -> None:

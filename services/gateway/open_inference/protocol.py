@@ -52,6 +52,7 @@ class Call:
 
     `project` is the model's, which for a shared one is not the caller's.
     `address` is where it comes from, empty for one from inside that was counted when it came in.
+    `is_identified` says that the principal was found before.
     `operation` is how a span names one that came otherwise than over HTTP; `is_whole` says that all of it is here.
     """
 
@@ -69,6 +70,7 @@ class Call:
     address: str = ""
     ticket: Ticket | None = None
     input_bytes: int = 0
+    is_identified: bool = False
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
@@ -179,7 +181,8 @@ class InferenceProtocol:
         if route is not None and route.permission is None:
             return route.handler(call)
         try:
-            call.principal = self._gatekeeper.identify(call.headers)
+            if not call.is_identified:
+                call.principal = self._gatekeeper.identify(call.headers)
         except Unauthenticated as error:
             return self._not_let_in(call, error)
         if call.address and (ticket := self.limits.enter(call.principal, call.address)) is not None:
