@@ -245,6 +245,11 @@ docs: install
 bench *arguments: install
     @"{{ python }}" -m benchmarks.data_plane "$@"
 
+# measure what a small prediction costs the gateway and inference alone; --against CHECKOUT measures that one in turn
+[group('checks')]
+path-cost *arguments: install
+    @"{{ python }}" -m benchmarks.path_cost "$@"
+
 # measure what it costs the gateway to know a caller, to let him in and to count him, with 1 key and with 100,000
 [group('checks')]
 bench-identity *arguments: install

@@ -13,11 +13,12 @@ from shared.errors import InvalidInput, TooLarge
 MAX_FRAME_BYTES = 1024 * 1024 - 16 * 1024
 MAX_RECORD_BYTES = 1024
 MAX_ITEMS = 256
+LONGEST_STRING = 255
 ID_BYTES = 16
 VERSION = 2
 EVALUATION = 0b1
 CLAIMED = 0b10
-SAMPLED = "01"
+SAMPLED = frozenset("13579bdf")
 
 Body = bytes | memoryview
 
@@ -63,8 +64,8 @@ class Reply(NamedTuple):
 
 
 def is_sampled(request: Request) -> bool:
-    """Whether its trace is recorded."""
-    return request.traceparent.endswith(SAMPLED)
+    """Whether its trace is recorded: the last bit says so, whatever others say beside it."""
+    return request.traceparent[-1:] in SAMPLED
 
 
 def request_claim(prediction_id: bytes) -> str:
@@ -119,16 +120,13 @@ def grouped(items: Sequence[_Item], body: Callable[[_Item], Body]) -> Iterator[l
 
 
 def _request_parts(request: Request) -> tuple[Body, ...]:
-    strings = (_short(request.traceparent), _short(request.credential), _short(request.version))
-    record = _REQUEST.pack(
-        request.prediction_id,
-        request.deadline,
-        request.flags,
-        _NO_HEADER if request.header_length is None else request.header_length,
-        len(request.body),
-        *map(len, strings),
-    )
-    return record, *strings, request.body
+    prediction_id, deadline, body, header_length, flags, *strings = request
+    text = "".join(strings)
+    encoded, lengths = text.encode(), map(len, strings)
+    if not text.isascii() or len(encoded) > LONGEST_STRING:
+        lengths = map(len, map(_short, strings))
+    header = _NO_HEADER if header_length is None else header_length
+    return _REQUEST.pack(prediction_id, deadline, flags, header, len(body), *lengths), encoded, body
 
 
 def _reply_parts(reply: Reply) -> tuple[Body, ...]:
@@ -147,7 +145,7 @@ def _reply_parts(reply: Reply) -> tuple[Body, ...]:
 
 def _short(text: str) -> bytes:
     encoded = text.encode()
-    if len(encoded) > 255:
+    if len(encoded) > LONGEST_STRING:
         raise InvalidInput(f"{text[:20]!r}... is longer than the 255 bytes that a frame has room for")
     return encoded
 
@@ -184,23 +182,22 @@ def _count(view: memoryview, kind: int) -> int:
 
 
 def _read_request(view: memoryview, offset: int) -> tuple[Request, int]:
-    prediction_id, deadline, flags, header, size, *lengths = _REQUEST.unpack_from(view, offset)
-    trace_at = offset + _REQUEST.size
-    credential_at = trace_at + lengths[0]
-    version_at = credential_at + lengths[1]
-    body_at = version_at + lengths[2]
+    prediction_id, deadline, flags, header, size, trace, credential, version = _REQUEST.unpack_from(view, offset)
+    at = offset + _REQUEST.size
+    body_at = at + trace + credential + version
     end = body_at + size
-    request = Request(
-        prediction_id,
-        deadline,
-        view[body_at:end],
-        None if header == _NO_HEADER else header,
-        flags,
-        str(view[trace_at:credential_at], "utf-8"),
-        str(view[credential_at:version_at], "utf-8"),
-        str(view[version_at:body_at], "utf-8"),
-    )
-    return request, end
+    strings = _strings(view[at:body_at], trace, trace + credential)
+    return Request(
+        prediction_id, deadline, view[body_at:end], None if header == _NO_HEADER else header, flags, *strings
+    ), end
+
+
+def _strings(view: memoryview, first: int, second: int) -> tuple[str, str, str]:
+    """Three that lie behind each other; each is read by itself where a letter takes more than a byte."""
+    text = str(view, "utf-8")
+    if len(text) == len(view):
+        return text[:first], text[first:second], text[second:]
+    return str(view[:first], "utf-8"), str(view[first:second], "utf-8"), str(view[second:], "utf-8")
 
 
 def _read_reply(view: memoryview, offset: int) -> tuple[Reply, int]:

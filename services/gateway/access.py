@@ -1,6 +1,7 @@
 """Who asks, and whether they may: API keys and access tokens against memory, permissions against roles."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +44,19 @@ class Gatekeeper:
             metrics.REFUSED.labels("archived").inc()
             raise Forbidden(f"the project '{principal.project}' is archived: the platform's people can restore it")
         return principal
+
+    def key_name(self, headers: Mapping[bytes, bytes]) -> str:
+        """The entry of the API key that is shown; empty for a token, and for a key that is not known."""
+        given = _shown(headers)
+        if not given.startswith(KEY_PREFIX) or len(given) > LONGEST_KEY or is_mistyped(given):
+            return ""
+        name = key_digest(given)
+        return name if self._cache.find(name) else ""
+
+    def owner(self, name: str) -> Principal | None:
+        """Who has this entry of an API key; None wherever `identify` lets nobody in."""
+        found = None if self._cache.problem() else self.known(name, "")
+        return None if found is None or self._cache.is_archived(found.project) else found
 
     def _owner(self, key: str) -> Principal:
         principal = self._cache.find(key_digest(key))
@@ -140,9 +154,14 @@ def authorise_platform(principal: Principal) -> None:
         raise Forbidden(f"this is of the whole platform: only people of the project '{DEFAULT_PROJECT}' may")
 
 
-def _bearer(headers: dict[bytes, bytes]) -> str:
+def _shown(headers: Mapping[bytes, bytes]) -> str:
     scheme, _, given = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-    if scheme.lower() != "bearer" or not given:
+    return given if scheme.lower() == "bearer" else ""
+
+
+def _bearer(headers: dict[bytes, bytes]) -> str:
+    given = _shown(headers)
+    if not given:
         raise _refused("anonymous", None)
     if len(given) > (LONGEST_KEY if given.startswith(KEY_PREFIX) else LONGEST_TOKEN):
         raise _refused("malformed", "this is neither an API key nor an access token of ours: it is too long")

@@ -17,6 +17,7 @@ from services.gateway.metering import Meter
 from services.gateway.open_inference.bodies import InferenceBodies
 from services.gateway.open_inference.data_plane import DataPlane
 from services.gateway.open_inference.deferral import Deferral
+from services.gateway.open_inference.lane import Lane
 from services.gateway.open_inference.protocol import InferenceProtocol
 from services.gateway.open_inference.routes import InferenceRoutes
 from services.gateway.operations import OpsPorts
@@ -57,7 +58,8 @@ def build() -> Service:
     phonemes = Phonemes()
     edges = Edges(service.bus, gatekeeper, followers, *readers, uploads, ops, deferred, Predictor(protocol), phonemes)
     control = ControlEdge(control_app(edges, settings.docs), gatekeeper, limits, meter)
-    server = HttpServer(settings, with_cors(Edge(control, protocol), settings), followers)
+    lane = Lane(protocol, inference, plane, gatekeeper)
+    server = HttpServer(settings, with_cors(Edge(control, protocol), settings), followers, lane)
     service.handle(HANDLERS, None)
     service.add_loop("http", server.serve, early=True)
     service.add_loop("data plane", plane.run, early=True)

@@ -49,6 +49,11 @@ def replayed(body: bytes, receive: Receive) -> Receive:
     return again
 
 
+async def never() -> Message:
+    """Of a request that is here whole there is no more."""
+    return {"type": "http.disconnect"}
+
+
 def part(message: Message) -> bytes:
     """What a message of ASGI brings of a body; raises ClientGone where no more can come."""
     if message["type"] == "http.disconnect":

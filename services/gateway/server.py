@@ -9,8 +9,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.guarded import GuardedProtocol, limited
 from services.gateway.headers import of_server
+from services.gateway.open_inference.lane import Lane
 from services.gateway.open_inference.protocol import ROOT
 from services.gateway.settings import Settings
+from services.gateway.shortcut import short
 from services.gateway.sse import Followers
 from shared import observe
 from shared.ops.server import Server
@@ -66,12 +68,12 @@ class EdgeServer(Server):
 class HttpServer:
     """Serves until it is closed; then finishes what is in flight, within `drain_seconds`."""
 
-    def __init__(self, settings: Settings, app: ASGIApp, followers: Followers) -> None:
+    def __init__(self, settings: Settings, app: ASGIApp, followers: Followers, lane: Lane | None = None) -> None:
         self._address, self._given = (settings.host, settings.port), settings.listener
         self._followers = followers
         self._ended = asyncio.Event()
         pair = Pair(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
-        self._server = EdgeServer(_config(settings, app), pair)
+        self._server = EdgeServer(_config(settings, app, lane), pair)
 
     async def serve(self) -> None:
         listener = self._listener()
@@ -95,10 +97,10 @@ class HttpServer:
             await self._ended.wait()
 
 
-def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+def _config(settings: Settings, app: ASGIApp, lane: Lane | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=limited(settings.head_limits),
+        http=short(settings.head_limits, lane) if lane else limited(settings.head_limits),
         ws="wsproto",
         ws_max_size=4096,
         lifespan="off",

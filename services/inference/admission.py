@@ -40,13 +40,16 @@ class Pace:
 
     def __init__(self) -> None:
         self._seconds: deque[float] = deque(maxlen=CALLS_KEPT)
+        self._best = 0.0
 
     def note(self, seconds: float, requests: int) -> None:
         self._seconds.append(seconds / requests)
+        if len(self._seconds) >= CALLS_NEEDED:
+            self._best = min(self._seconds)
 
     def wait(self, ahead: int) -> float:
         """The seconds that so many take; nothing is known after less than CALLS_NEEDED calls."""
-        return ahead * min(self._seconds) if len(self._seconds) >= CALLS_NEEDED else 0.0
+        return ahead * self._best
 
 
 class Breaker:
@@ -59,6 +62,11 @@ class Breaker:
     def left(self, now: float) -> float:
         """The seconds for which nothing shall be asked."""
         return max(0.0, self._opened + OPEN_SECONDS - now)
+
+    @property
+    def was_open(self) -> bool:
+        """Whether it ever opened: without that the time need not be asked for."""
+        return self._opened > -math.inf
 
     def on_answered(self) -> None:
         self._lost = 0
@@ -85,7 +93,8 @@ class Admission:
 
     def check(self, deployment: Deployment, seconds: float) -> None:
         """Let a request in that has these seconds left; raises ProjectFull or Unavailable with when to come again."""
-        if (left := self._breakers[deployment.name].left(self._clock())) > 0:
+        breaker = self._breakers[deployment.name]
+        if breaker.was_open and (left := breaker.left(self._clock())) > 0:
             raise Unavailable(f"model '{deployment.model}' does not answer now; try again", retry_after=_whole(left))
         self._check_room(deployment)
         wait = self._paces[deployment.name].wait(self.versions[deployment.name])

@@ -253,7 +253,7 @@ class DataPlane:
         layouts = self._layouts.setdefault(deployment.name, Layouts())
         if met := layouts.find(request.body, request.header_length):
             (bare, key), tensors = met
-            return bare._replace(inputs=tensors), key
+            return oip.InferRequest(tensors, *bare[1:]), key
         asked = read_request(request.body, request.header_length, deployment.signature, model)
         key = merge_key(asked, deployment.signature)
         layouts.keep(request.body, request.header_length, (asked._replace(inputs=()), key), asked.inputs)

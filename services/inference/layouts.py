@@ -12,9 +12,10 @@ Found = TypeVar("Found")
 
 
 class _Layout(NamedTuple, Generic[Found]):
+    """What was found, where each tensor lies in the message, and how long that is."""
+
     found: Found
-    tensors: tuple[Tensor, ...]
-    bounds: tuple[tuple[int, int], ...]
+    places: tuple[tuple[str, str, tuple[int, ...], int, int], ...]
     size: int
 
 
@@ -30,14 +31,10 @@ class Layouts(Generic[Found]):
             return None
         view = memoryview(body)
         known = self._known.get(bytes(view[:header_length]))
-        if known is None or len(view) - header_length != known.size:
+        if known is None or len(view) != known.size:
             return None
-        blobs = view[header_length:]
-        tensors = [
-            Tensor(name, datatype, shape, blobs[start:end])
-            for (name, datatype, shape, _), (start, end) in zip(known.tensors, known.bounds, strict=True)
-        ]
-        return known.found, tuple(tensors)
+        places = known.places
+        return known.found, tuple([Tensor(name, kind, shape, view[at:end]) for name, kind, shape, at, end in places])
 
     def keep(self, body: Raw, header_length: int | None, found: Found, tensors: tuple[Tensor, ...]) -> None:
         """Remember a message that was read, where all its tensors are binary data and need no look at each element."""
@@ -48,6 +45,6 @@ class Layouts(Generic[Found]):
             return
         if len(self._known) >= KEPT:
             self._known.clear()
-        bounds = tuple(pairwise(accumulate((len(tensor.data) for tensor in tensors), initial=0)))
-        bare = tuple(tensor._replace(data=b"") for tensor in tensors)
-        self._known[bytes(memoryview(body)[:header_length])] = _Layout(found, bare, bounds, size)
+        bounds = pairwise(accumulate((len(tensor.data) for tensor in tensors), initial=header_length))
+        places = tuple((*tensor[:3], *bound) for tensor, bound in zip(tensors, bounds, strict=True))
+        self._known[bytes(memoryview(body)[:header_length])] = _Layout(found, places, len(body))

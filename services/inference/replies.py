@@ -133,10 +133,10 @@ def _from_template(
     request: frames.Request, asked: oip.InferRequest, model: str, version: str, outputs: tuple[Tensor, ...]
 ) -> oip.Encoded:
     """The header is that of any such reply, but for the id of the prediction."""
-    shapes = tuple((name, datatype, shape, len(data)) for name, datatype, shape, data in outputs)
+    shapes = tuple([(name, datatype, shape, len(data)) for name, datatype, shape, data in outputs])
     before, after = _template(model, version, asked.id, shapes)
     header = b"".join((before, uuid_text(request.prediction_id).encode(), after))
-    return oip.Encoded(b"".join((header, *(tensor.data for tensor in outputs))), len(header))
+    return oip.Encoded(b"".join((header, *[tensor.data for tensor in outputs])), len(header))
 
 
 @lru_cache(maxsize=1024)

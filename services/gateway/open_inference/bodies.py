@@ -1,7 +1,7 @@
 """Bodies of predictions: small ones in memory, large ones straight into the object store, see shared/body_store.py."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any, Final, NamedTuple
 
 from services.gateway.bodies import check_size, part, read_body
@@ -47,21 +47,26 @@ class InferenceBodies:
         if (encoding := call.headers.get(CONTENT_ENCODING)) is not None:
             packed = await read_body(call.receive, call.headers, min(self._limit, UNPACKED_BYTES))
             data = decompressed(packed, encoding, min(self._limit, UNPACKED_BYTES))
-            return await self._take_whole(call, data, _header_length(call))
+            return await self._take_whole(call, data, header_length_of(call.headers))
         check_size(int(call.headers.get(CONTENT_LENGTH, b"0")), self._limit)
         message = await call.receive()
         if message.get("more_body"):
-            return await self._take_long(call, part(message), _header_length(call))
-        return await self._take_whole(call, part(message), _header_length(call))
+            return await self._take_long(call, part(message), header_length_of(call.headers))
+        return await self._take_whole(call, part(message), header_length_of(call.headers))
 
     async def _take_whole(self, call: Call, data: bytes, header_length: int | None) -> Body:
+        body = self.whole(call, data, header_length)
+        if len(data) <= self._most_in_memory(header_length):
+            return body
+        await self._store.keep(frames.request_claim(call.prediction_id), data)
+        return Body(data, header_length, is_claimed=True)
+
+    def whole(self, call: Call, data: bytes, header_length: int | None) -> Body:
+        """A body that is here; raises TooLarge, or InvalidInput for a header that is longer."""
         self._check(len(data), header_length)
         _check_header(header_length, len(data))
         call.input_bytes = len(data)
-        if len(data) <= self._most_in_memory(header_length):
-            return Body(data, header_length)
-        await self._store.keep(frames.request_claim(call.prediction_id), data)
-        return Body(data, header_length, is_claimed=True)
+        return Body(data, header_length)
 
     async def _take_long(self, call: Call, start: bytes, header_length: int | None) -> Body:
         """Read on in memory, and beyond a size straight into the store, which costs more than keeping it as a whole."""
@@ -131,9 +136,9 @@ class InferenceBodies:
             observe.log().warning("a body is not dropped", error=repr(error))
 
 
-def _header_length(call: Call) -> int | None:
+def header_length_of(headers: Mapping[bytes, bytes]) -> int | None:
     """Known once a message has come: over gRPC it is not before."""
-    given = call.headers.get(HEADER_LENGTH)
+    given = headers.get(HEADER_LENGTH)
     return oip.parse_header_length(None if given is None else given.decode("latin-1"))
 
 

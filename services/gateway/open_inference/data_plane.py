@@ -7,6 +7,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -30,37 +31,51 @@ class NobodyServes(Unavailable):
     code = "nobody_serves"
 
 
+Outcome = frames.Reply | AimassError | TimeoutError
+Ended = Callable[[Outcome], None]
+
+
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A request on its way, and the number of the message that carries it, if it has left."""
+    """A request on its way, and the number of the message that carries it, if it has left.
+
+    `ended` hears once what came of it, unless it is given up; `together` are those whose time is over with its own.
+    """
 
     project: str
     model: str
     request: frames.Request
-    reply: "asyncio.Future[frames.Reply]"
+    ended: Ended
+    together: "set[Waiting]"
+    reply: "asyncio.Future[frames.Reply] | None" = None
     message: str = ""
+    is_over: bool = False
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody waits; who is cancelled is told only in the next turn."""
+        return not self.is_over and (self.reply is None or not self.reply.done())
 
 
 class Alarms:
     """One timer for all that are to end within the same hundredth of a second: one for each request costs more."""
 
-    def __init__(self) -> None:
+    def __init__(self, ring: Callable[[Waiting], None]) -> None:
+        self._ring_for = ring
         self._due: dict[int, set[Waiting]] = {}
 
-    def add(self, waiting: Waiting, seconds: float, loop: asyncio.AbstractEventLoop) -> set[Waiting]:
-        """Let a request fail after these seconds, and a little; who is answered leaves the set that this gives."""
+    def after(self, seconds: float, loop: asyncio.AbstractEventLoop) -> set[Waiting]:
+        """Who is in this set after these seconds, and a little, has waited too long."""
         moment = math.ceil((loop.time() + seconds) * TICKS)
         together = self._due.get(moment)
         if together is None:
             together = self._due[moment] = set()
             loop.call_at(moment / TICKS, self._ring, moment)
-        together.add(waiting)
         return together
 
     def _ring(self, moment: int) -> None:
-        for waiting in self._due.pop(moment):
-            if not waiting.reply.done():
-                waiting.reply.set_exception(TimeoutError())
+        for waiting in list(self._due.pop(moment)):
+            self._ring_for(waiting)
 
 
 class DataPlane:
@@ -71,7 +86,7 @@ class DataPlane:
         self._max_in_flight = max_in_flight
         self._connection: DirectClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._alarms = Alarms()
+        self._alarms = Alarms(lambda waiting: self._end(waiting, TimeoutError()))
         self._inbox = ""
         self._numbers = count()
         self._waiting: dict[bytes, Waiting] = {}
@@ -98,23 +113,42 @@ class DataPlane:
         Raises NobodyServes when nobody listens for the model, TimeoutError when the reply does not come in time,
         Unavailable without a bus or with too much in flight.
         """
+        reply: asyncio.Future[frames.Reply] = asyncio.get_running_loop().create_future()
+        waiting = self.begin(project, model, request, seconds, partial(_settle, reply))
+        waiting.reply = reply
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            self.give_up(waiting)
+            raise
+
+    def begin(self, project: str, model: str, request: frames.Request, seconds: float, ended: Ended) -> Waiting:
+        """Send a request; `ended` hears what came of it. Raises as `infer` does where it cannot be sent."""
         loop = self._checked_loop()
         if seconds <= 0:
             raise TimeoutError
-        waiting = Waiting(project, model, request, loop.create_future())
+        waiting = Waiting(project, model, request, ended, self._alarms.after(seconds, loop))
+        waiting.together.add(waiting)
         self._waiting[request.prediction_id] = waiting
         if not self._unsent:
             loop.call_soon(self._send)
         self._unsent.append(waiting)
-        together = self._alarms.add(waiting, seconds, loop)
-        try:
-            return await waiting.reply
-        except asyncio.CancelledError:
-            self._withdraw(waiting)
-            raise
-        finally:
-            together.discard(waiting)
-            del self._waiting[request.prediction_id]
+        return waiting
+
+    def give_up(self, waiting: Waiting) -> None:
+        """Nobody waits for it any more."""
+        self._forget(waiting)
+        self._withdraw(waiting)
+
+    def _end(self, waiting: Waiting, outcome: Outcome) -> None:
+        if not waiting.is_over:
+            self._forget(waiting)
+            waiting.ended(outcome)
+
+    def _forget(self, waiting: Waiting) -> None:
+        waiting.is_over = True
+        waiting.together.discard(waiting)
+        self._waiting.pop(waiting.request.prediction_id, None)
 
     def _checked_loop(self) -> asyncio.AbstractEventLoop:
         """The loop of a plane that can take one request more."""
@@ -141,10 +175,10 @@ class DataPlane:
             try:
                 self._publish(carried)
             except AimassError as error:
-                _fail(carried, error)
+                self._fail(carried, error)
             except (nats.errors.Error, OSError) as error:
                 observe.log().debug("requests not sent", error=repr(error))
-                _fail(carried, Unavailable(UNREACHABLE))
+                self._fail(carried, Unavailable(UNREACHABLE))
 
     def _publish(self, carried: list[Waiting]) -> None:
         assert self._connection is not None
@@ -166,28 +200,36 @@ class DataPlane:
             return
         for reply in replies:
             waiting = self._waiting.get(reply.prediction_id)
-            if waiting is not None and not waiting.reply.done():
-                waiting.reply.set_result(reply)
+            if waiting is not None:
+                self._end(waiting, reply)
 
     def _on_nobody(self, number: str) -> None:
-        _fail((waiting for waiting in self._waiting.values() if waiting.message == number), NobodyServes())
+        self._fail([waiting for waiting in self._waiting.values() if waiting.message == number], NobodyServes())
 
     async def _on_disconnected(self, *_: Any) -> None:
         """No reply can come any more to what was sent."""
-        _fail(self._waiting.values(), Unavailable("the bus was lost while waiting for the prediction; try again"))
+        lost = Unavailable("the bus was lost while waiting for the prediction; try again")
+        self._fail(list(self._waiting.values()), lost)
+
+    def _fail(self, those: Iterable[Waiting], error: AimassError) -> None:
+        for waiting in those:
+            self._end(waiting, error)
 
 
 def _messages(unsent: list[Waiting]) -> Iterator[list[Waiting]]:
     """The requests by model, in messages that the bus takes."""
     by_model: dict[tuple[str, str], list[Waiting]] = {}
     for waiting in unsent:
-        if not waiting.reply.done():
+        if waiting.is_wanted:
             by_model.setdefault((waiting.project, waiting.model), []).append(waiting)
     for found in by_model.values():
         yield from frames.grouped(found, lambda waiting: waiting.request.body)
 
 
-def _fail(those: Iterable[Waiting], error: AimassError) -> None:
-    for waiting in those:
-        if not waiting.reply.done():
-            waiting.reply.set_exception(error)
+def _settle(reply: "asyncio.Future[frames.Reply]", outcome: Outcome) -> None:
+    if reply.done():
+        return
+    if isinstance(outcome, frames.Reply):
+        reply.set_result(outcome)
+    else:
+        reply.set_exception(outcome)

@@ -22,7 +22,7 @@ from services.gateway.metering import INFER, Meter
 from services.gateway.problems import MethodNotAllowed
 from shared import observe
 from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated, Withdrawn
-from shared.names import is_slug
+from shared.names import is_slug, uuid_text
 from shared.permissions import Permission
 from shared.sharing import Level
 from shared.tensors import Raw
@@ -52,6 +52,7 @@ class Call:
 
     `project` is the model's, which for a shared one is not the caller's.
     `address` is where it comes from, empty for one from inside that was counted when it came in.
+    `is_identified` says that the principal was found before.
     `operation` is how a span names one that came otherwise than over HTTP; `is_whole` says that all of it is here.
     """
 
@@ -69,6 +70,7 @@ class Call:
     address: str = ""
     ticket: Ticket | None = None
     input_bytes: int = 0
+    is_identified: bool = False
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
@@ -100,6 +102,14 @@ def error_answer(error: AimassError) -> Answer:
     return json_answer({"error": error.message}, status, headers)
 
 
+def failed(error: Exception, call: Call) -> Answer:
+    """What is told of an error; of one that is not ours the log tells."""
+    if isinstance(error, AimassError):
+        return error_answer(error)
+    observe.log().error("request failed", route=call.template, exc_info=error)
+    return error_answer(AimassError("something went wrong here; the log of the gateway says more"))
+
+
 class InferenceProtocol:
     """The ASGI app of everything under /v2."""
 
@@ -129,19 +139,29 @@ class InferenceProtocol:
 
     async def _predict(self, route: ProtocolRoute, call: Call) -> Answer:
         """Every answer carries the prediction's id, a refusal too."""
-        started, prediction_id = time.perf_counter(), uuid_utils.uuid7()
-        call.prediction_id = prediction_id.bytes
-        call.traceparent, is_recorded = observe.begun(call.header(b"traceparent"), prediction_id.bytes)
+        started = time.perf_counter()
+        call.prediction_id = uuid_utils.uuid7().bytes
+        call.traceparent, is_recorded = observe.begun(call.header(b"traceparent"), call.prediction_id)
         if is_recorded:
-            answer = await self._recorded(route, call)
+            answer = await self.recorded(route, call)
         else:
             answer = await self._answer(route, call, route.method)
-        answer.headers.append((b"x-prediction-id", str(prediction_id).encode()))
-        seconds, sizes = time.perf_counter() - started, (call.input_bytes, len(answer.body))
-        self._meter.count(call.principal, call.model, INFER, answer.status, seconds, *sizes)
+        self._finish(call, answer, started)
         return answer
 
-    async def _recorded(self, route: ProtocolRoute, call: Call) -> Answer:
+    def finish(self, call: Call, answer: Answer, started: float) -> None:
+        """What every answer to a prediction gets, and is counted as."""
+        if call.ticket is not None:
+            answer.headers.extend(self.limits.headers(call.ticket))
+        self._finish(call, answer, started)
+
+    def _finish(self, call: Call, answer: Answer, started: float) -> None:
+        answer.headers.append((b"x-prediction-id", uuid_text(call.prediction_id).encode()))
+        seconds, sizes = time.perf_counter() - started, (call.input_bytes, len(answer.body))
+        self._meter.count(call.principal, call.model, INFER, answer.status, seconds, *sizes)
+
+    async def recorded(self, route: ProtocolRoute, call: Call) -> Answer:
+        """Its answer, in a span of its trace."""
         with observe.recorded_span(call.operation or f"POST {route.template}", call.traceparent) as span:
             call.traceparent = observe.current_traceparent()
             answer = await self._answer(route, call, route.method)
@@ -151,11 +171,8 @@ class InferenceProtocol:
     async def _answer(self, route: ProtocolRoute | None, call: Call, method: str) -> Answer:
         try:
             answer = await self._admitted(route, call, method)
-        except AimassError as error:
-            answer = error_answer(error)
         except Exception as error:
-            observe.log().error("request failed", route=call.template, exc_info=error)
-            return error_answer(AimassError("something went wrong here; the log of the gateway says more"))
+            answer = failed(error, call)
         if call.ticket is not None:
             answer.headers.extend(self.limits.headers(call.ticket))
         return answer
@@ -164,13 +181,14 @@ class InferenceProtocol:
         if route is not None and route.permission is None:
             return route.handler(call)
         try:
-            call.principal = self._gatekeeper.identify(call.headers)
+            if not call.is_identified:
+                call.principal = self._gatekeeper.identify(call.headers)
         except Unauthenticated as error:
             return self._not_let_in(call, error)
         if call.address and (ticket := self.limits.enter(call.principal, call.address)) is not None:
             call.ticket = ticket
             if ticket.waits:
-                return self._in_turn(ticket, route, call, method)
+                return self.in_turn(ticket, route, call, method)
             self.limits.check(ticket)
         return self._permitted(route, call, method)
 
@@ -181,14 +199,20 @@ class InferenceProtocol:
             self.limits.check(ticket)
         raise error
 
-    async def _in_turn(self, ticket: Ticket, route: ProtocolRoute | None, call: Call, method: str) -> Answer:
+    async def in_turn(self, ticket: Ticket, route: ProtocolRoute | None, call: Call, method: str) -> Answer:
         await self.limits.settle(ticket)
         self.limits.check(ticket)
         return await self._permitted(route, call, method)
 
     def _permitted(self, route: ProtocolRoute | None, call: Call, method: str) -> Awaitable[Answer]:
-        if route is None or route.permission is None:
+        if route is None:
             raise self._unknown(call.template, method)
+        self.permit(route, call)
+        return route.handler(call)
+
+    def permit(self, route: ProtocolRoute, call: Call) -> None:
+        """Raises what stands between a caller who is known and a route; the model's project is known then."""
+        assert route.permission is not None
         authorise(call.principal, route.permission, call.model)
         call.project = call.principal.project
         if "." in call.model and all(map(is_slug, call.model.split("."))):
@@ -197,7 +221,6 @@ class InferenceProtocol:
         _check_names(call)
         if route.predicts:
             self._meter.admit(call.principal)
-        return route.handler(call)
 
     def _unknown(self, template: str, method: str) -> AimassError:
         if template in self._templates:

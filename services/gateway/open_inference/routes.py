@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -101,7 +101,7 @@ class InferenceRoutes:
     async def infer(self, call: Call) -> Answer:
         if (prefer := call.headers.get(PREFER)) is not None and wants_no_wait(prefer):
             return await self._accept(call)
-        given = self._given_seconds(call)
+        given = self.given_seconds(call.headers)
         seconds = given or self._seconds
         started = time.monotonic()
         try:
@@ -110,14 +110,36 @@ class InferenceRoutes:
             else:
                 async with asyncio.timeout(seconds):
                     body = await self._bodies.take(call)
-            if timeout := body.timeout():
-                seconds = min(timeout, given or self._seconds_max)
+            seconds = self._seconds_of(body, given)
             left = seconds - (time.monotonic() - started)
-            answer = answer_of(await self._reply(call, body, left))
+            reply = await self._reply(call, body, left)
         except TimeoutError:
-            raise DeadlineExceeded(f"the prediction did not come within {seconds:g} s") from None
+            raise overdue(seconds) from None
+        return await self.answer_to(call, reply)
+
+    def _seconds_of(self, body: Body, given: float | None) -> float:
+        """How long a prediction may take, by its head and by its parameter `timeout`."""
+        if timeout := body.timeout():
+            return min(timeout, given or self._seconds_max)
+        return given or self._seconds
+
+    async def answer_to(self, call: Call, reply: frames.Reply) -> Answer:
+        """The answer that a reply is, wherever its body lies, as the caller likes it."""
+        answer = answer_of(await self._bodies.fetch(reply) if reply.is_claimed else reply)
         accepted = call.headers.get(ACCEPT_ENCODING)
         return answer if accepted is None else await packed(answer, accepted)
+
+    async def nobody(self, call: Call) -> Answer:
+        """Raises why nobody serves the model."""
+        raise await self._why_nobody(call)
+
+    def request_of(
+        self, call: Call, data: bytes, header_length: int | None, given: float | None
+    ) -> tuple[frames.Request, float]:
+        """What is sent of a call whose body is small and here, and the seconds that it may take."""
+        body = self._bodies.whole(call, data, header_length)
+        seconds = self._seconds_of(body, given)
+        return _request(call, body, seconds), seconds
 
     async def _accept(self, call: Call) -> Answer:
         if call.project != call.principal.project:
@@ -128,27 +150,17 @@ class InferenceRoutes:
             raise DeadlineExceeded(f"the body did not arrive within {self._seconds_max:g} s") from None
 
     async def _reply(self, call: Call, body: Body, seconds: float) -> frames.Reply:
-        request = frames.Request(
-            call.prediction_id,
-            int((time.time() + seconds) * 1000),
-            b"" if body.is_claimed else body.data,
-            body.header_length,
-            frames.CLAIMED if body.is_claimed else 0,
-            traceparent=call.traceparent,
-            credential=_credential(call),
-            version=call.version,
-        )
         try:
-            reply = await self._plane.infer(call.project, call.model, request, seconds)
+            return await self._plane.infer(call.project, call.model, _request(call, body, seconds), seconds)
         except NobodyServes:
             raise await self._why_nobody(call) from None
         finally:
             if body.is_claimed:
                 self._bodies.forget(call)
-        return await self._bodies.fetch(reply) if reply.is_claimed else reply
 
-    def _given_seconds(self, call: Call) -> float | None:
-        given = call.headers.get(TIMEOUT)
+    def given_seconds(self, headers: Mapping[bytes, bytes]) -> float | None:
+        """What X-Request-Timeout-Ms says."""
+        given = headers.get(TIMEOUT)
         if given is None:
             return None
         if not given.isdigit() or not 0 < int(given[:10]) <= self._seconds_max * 1000:
@@ -180,6 +192,23 @@ class InferenceRoutes:
     def _context(self, call: Call) -> Context:
         trace = call.traceparent or call.header(b"traceparent")
         return Context(project=call.project, actor=call.principal.key_id, traceparent=trace)
+
+
+def overdue(seconds: float) -> DeadlineExceeded:
+    return DeadlineExceeded(f"the prediction did not come within {seconds:g} s")
+
+
+def _request(call: Call, body: Body, seconds: float) -> frames.Request:
+    return frames.Request(
+        call.prediction_id,
+        int((time.time() + seconds) * 1000),
+        b"" if body.is_claimed else body.data,
+        body.header_length,
+        frames.CLAIMED if body.is_claimed else 0,
+        traceparent=call.traceparent,
+        credential=_credential(call),
+        version=call.version,
+    )
 
 
 def _credential(call: Call) -> str:
