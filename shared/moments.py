@@ -1,5 +1,6 @@
-"""Times that people give: written out with their zone. Pydantic alone would take any number for seconds since 1970."""
+"""Times and days that people give, written out. Pydantic alone would take any number for seconds since 1970."""
 
+from datetime import date
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BeforeValidator
@@ -11,4 +12,11 @@ def _written(given: Any) -> Any:
     return given
 
 
+def _written_day(given: Any) -> Any:
+    if not isinstance(given, date) and not (isinstance(given, str) and len(given) == len("2030-01-31")):
+        raise ValueError("a day is written as 2030-01-31")
+    return given
+
+
+Day = Annotated[date, BeforeValidator(_written_day)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_written)]

@@ -4,7 +4,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
 from shared.names import Slug
 from shared.rpc.base import Reply, Reply_co, Request
@@ -33,7 +33,7 @@ Exact = Annotated[Decimal, PlainSerializer(lambda number: f"{number:f}", return_
 Price = Annotated[Exact, Field(ge=0, le=10**9, max_digits=28, decimal_places=12, allow_inf_nan=False)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Month = Annotated[str, Field(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$")]
-Amount = Annotated[int, Field(ge=0, le=2**62)]
+Amount = Annotated[int, Field(ge=0, le=2**62, strict=True)]
 MOST_ROWS = 5000
 
 
@@ -156,6 +156,15 @@ class Limit(BaseModel):
         return self
 
 
+def _once_each(limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
+    if len({limit.quota for limit in limits}) < len(limits):
+        raise ValueError("a quota is named twice")
+    return limits
+
+
+Limits = Annotated[tuple[Limit, ...], Field(max_length=20), AfterValidator(_once_each)]
+
+
 class QuotaView(Reply):
     """What a project may use, what it has used, and on which day that begins anew."""
 
@@ -184,13 +193,7 @@ class SetQuotas(Asked[QuotaList]):
     """Let a project use this much from now on; what is not named is not limited."""
 
     of: Slug
-    limits: Annotated[tuple[Limit, ...], Field(max_length=20)] = ()
-
-    @model_validator(mode="after")
-    def _once_each(self) -> "SetQuotas":
-        if len({limit.quota for limit in self.limits}) < len(self.limits):
-            raise ValueError("limits: a quota is named twice")
-        return self
+    limits: Limits = ()
 
 
 class TaskVerdict(Reply):

@@ -243,10 +243,24 @@ async def test_wrong_headers(whole: Whole, header: str) -> None:
         ("events?follow=false&correlation_id=%00", "correlation_id"),
         ("models/a/versions?limit=201", "limit"),
         ("models?q=%00", "q"),
+        ("usage?to=0", "to"),
+        ("usage?from=2030-02-30", "from"),
     ],
 )
 async def test_ranges(whole: Whole, path: str, field: str) -> None:
     assert check(await whole.send("GET", f"/api/v1/{path}"), 422)["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("limits", "field"),
+    [
+        ([{"quota": "concurrent_tasks"}] * 2, "limits"),
+        ([{"quota": "concurrent_tasks", "hard": False}], "limits[0].hard"),
+    ],
+)
+async def test_quotas_that_are_none(whole: Whole, limits: Any, field: str) -> None:
+    reply = await whole.send("PUT", "/api/v1/quotas", json={"project": "default", "limits": limits})
+    assert check(reply, 422)["field"] == field
 
 
 @ROUNDS

@@ -2,16 +2,17 @@
 
 import csv
 import io
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from services.gateway.access import authorise, authorise_platform
 from services.gateway.caller import Caller, CallerOf
 from services.gateway.routes.declare import Routes
 from services.gateway.routes.tasks import IdempotencyKey
+from shared.moments import Day
 from shared.names import Slug
 from shared.permissions import Permission
 from shared.rpc.usage import (
@@ -19,7 +20,7 @@ from shared.rpc.usage import (
     GetInvoice,
     GetUsage,
     Invoice,
-    Limit,
+    Limits,
     ListPrices,
     ListQuotas,
     Month,
@@ -35,8 +36,8 @@ from shared.rpc.usage import (
 ROUTES = Routes("usage")
 CSV = "text/csv"
 FIGURES = ("requests", "errors", "compute_seconds", "input_bytes", "output_bytes", "byte_hours")
-From = Annotated[date | None, Query(alias="from", description="first day, UTC; without it the first of the month")]
-To = Annotated[date | None, Query(description="last day, UTC; without it today")]
+From = Annotated[Day | None, Query(alias="from", description="first day, UTC; without it the first of the month")]
+To = Annotated[Day | None, Query(description="last day, UTC; without it today")]
 Group = Annotated[list[Column], Query(description="columns to add up by, in this order")]
 Of = Annotated[str, Query(pattern=r"^([a-z0-9_-]{1,64}|\*)?$", description="another project, or * for all")]
 OfOne = Annotated[str, Query(pattern=r"^[a-z0-9_-]{0,64}$", description="another project than the caller's")]
@@ -49,7 +50,7 @@ class QuotaLimits(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     project: Slug
-    limits: Annotated[tuple[Limit, ...], Field(max_length=20)]
+    limits: Limits
 
 
 def _project(caller: Caller, project: str) -> str:
