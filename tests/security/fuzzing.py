@@ -18,8 +18,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from services.gateway import problems
-from services.gateway.open_inference.bodies import _check_header, _header_length
-from services.gateway.open_inference.protocol import Call
+from services.gateway.open_inference.bodies import _check_header, header_length_of
 from shared import oip
 from shared.envelope import read_data, read_envelope
 from shared.errors import AimassError
@@ -95,11 +94,8 @@ def requests() -> st.SearchStrategy[tuple[bytes, bytes]]:
 
 
 def read_request(given: tuple[bytes, bytes]) -> None:
-    async def receive() -> Any: ...
-
     body, length = given
-    call = Call(receive, {b"inference-header-content-length": length} if length else {}, "")
-    found = _header_length(call)
+    found = header_length_of({b"inference-header-content-length": length} if length else {})
     _check_header(found, len(body))
     oip.timeout_of(body, found)
     oip.parse_request(body, found)
