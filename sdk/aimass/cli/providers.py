@@ -63,9 +63,9 @@ def add(
     """
     given = "" if without_secret else secret("Client secret")
     more = _named(scopes=scope, name_claim=name_claim, groups_claim=groups_claim)
-    roles = {"group_roles": group_roles(group or ()), "default_roles": role or ()}
+    more |= {"group_roles": group_roles(group or ()), "default_roles": role or []}
     with client_of(context) as asked:
-        made = asked.add_identity_provider(name, issuer, client, public_url, client_secret=given, more=more, **roles)
+        made = asked.add_identity_provider(name, issuer, client, public_url, client_secret=given, more=more)
     output.facts(made, as_json)
 
 
