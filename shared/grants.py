@@ -1,4 +1,4 @@
-"""Grants: a role to a user, a group or an API key, in a project or everywhere, until a time, under a condition; pure.
+"""Grants: a role to somebody, in a project or everywhere, until a time, under a condition; pure.
 
 One rule for all: gateways decide by it, and auth, which lets nobody grant more than he has.
 """
@@ -19,7 +19,7 @@ _EVERYWHERE_TOKEN = "ALL"  # noqa: S105 - of a subject: a star would be a wildca
 PROMOTIONS = frozenset({Permission.MODELS_PROMOTE, Permission.MODELS_FORCE})
 NO_MODEL = "no model is named"
 ModelPattern = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.*?\[\]!-]{1,128}$")]
-SubjectKind = Literal["user", "group", "key"]
+SubjectKind = Literal["user", "group", "account", "key"]
 
 
 class Condition(BaseModel):

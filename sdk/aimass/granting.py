@@ -28,7 +28,7 @@ class Role(TypedDict):
 
 
 class Group(TypedDict):
-    """A group of users, by id."""
+    """A group of users and service accounts, by id."""
 
     id: str
     name: str
@@ -46,7 +46,7 @@ class Condition(TypedDict, total=False):
 
 
 class Grant(TypedDict):
-    """A role that somebody has; `id` is empty for the roles that users and keys have of themselves."""
+    """A role that somebody has; `id` is empty for roles that somebody has of himself."""
 
     id: str
     role: str
@@ -97,7 +97,7 @@ class Granting:
     def can(
         self, permission: str, *, subject: str | None = None, model: str | None = None, alias: str | None = None
     ) -> Call[Verdict]:
-        """Whether the caller, or another user or API key by id, may do this, and why."""
+        """Whether the caller, or another user, service account or API key by id, may do this, and why."""
         body = {"permission": permission, "subject": subject, "model": model, "alias": alias}
         return call("POST", "permissions/check", json=body)
 
@@ -146,12 +146,12 @@ class Granting:
 
     @method
     def add_member(self, group: str, user_id: str) -> Call[Group]:
-        """Let a user have what is granted to the group."""
+        """Let a user or a service account have what is granted to the group."""
         return call("PUT", f"groups/{group}/members/{user_id}")
 
     @method
     def remove_member(self, group: str, user_id: str) -> Call[Group]:
-        """Let a user have it no more."""
+        """Let a user or a service account have it no more."""
         return call("DELETE", f"groups/{group}/members/{user_id}")
 
     @method
@@ -173,7 +173,7 @@ class Granting:
         ends_at: str | None = None,
         condition: Condition | None = None,
     ) -> Call[Grant]:
-        """Grant a role to a user, a group or a key, never more than the caller has."""
+        """Grant a role to a user, a group, an account (a service account) or a key, never more than the caller has."""
         whose = {"role": role, "subject_kind": subject_kind, "subject_id": subject_id, "platform": platform}
         return call("POST", "grants", json=whose | {"ends_at": ends_at, "condition": condition})
 

@@ -114,7 +114,7 @@ class BucketKeeper:
         for user in await store.lock_enabled(work.tx, names):
             await entries.put_user(work, user)
         for account in await account_store.lock_named(work.tx, names):
-            entries.put_account(work, account)
+            await entries.put_account(work, account)
         for signing_key in await store.signing_keys(work.tx):
             if signing_key_name(signing_key.kid) in names:
                 entries.put_signing_key(work, signing_key)

@@ -53,9 +53,9 @@ def remove_role(work: Work[Any], role: RoleEntry) -> None:
     work.send(f"role/{name}", credential_subject(name), b"", KV_DELETE)
 
 
-def put_account(work: Work[Any], account: Account) -> None:
-    """Among the users: tokens of both are checked in the same way."""
-    body = account.credential().model_dump_json().encode()
+async def put_account(work: Work[Any], account: Account) -> None:
+    """Among the users: tokens of both are checked in the same way. Hold the account's row."""
+    body = await _with_grants(work, "account", account.credential())
     work.send(f"user/{account.id}", credential_subject(user_name(account.id)), body, {})
 
 

@@ -166,7 +166,7 @@ async def reset_password(request: rpc.ResetPassword, work: Work[Parts]) -> rpc.U
     password = users.make_password()
     password_hash = await work.parts.passwords.hash(password)
     found = await store.lock_user(work.tx, work.project, request.user_id)
-    await desk.check_may_stand_for(work, found)
+    await desk.check_may_stand_for(work, "user", found)
     user = users.with_password(found, password_hash)
     await store.save_user(work.tx, user)
     await put_user(work, user)

@@ -27,7 +27,7 @@ class Settings(ServiceSettings):
     public_bus_url: str = Field(default="", description="where extensions reach the bus, if not at the services' own")
     token_seconds: int = Field(default=LONGEST_SECONDS, ge=1, le=LONGEST_SECONDS, description="how long a token lasts")
     address_failures: int = Field(
-        default=50, ge=0, description="failed logins from an address before it waits; 0 for never, behind a proxy"
+        default=50, ge=0, description="failed logins from an address before it waits; 0 for never"
     )
     second_factor_roles: list[Role] = Field(default=[], description="roles that nobody has without a second factor")
     session_seconds: int = Field(default=30 * 86400, ge=60, description="how long a session lasts, however it is used")

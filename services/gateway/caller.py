@@ -54,7 +54,7 @@ class Caller:
         self.principal: Principal = request.state.principal
         self.project: str = self.principal.project
         self._correlation_id: str = request.state.correlation_id
-        self.address = request.client.host[:64] if request.client else ""
+        self.address: str = request.state.address[:64]
 
     def is_still_known(self) -> bool:
         return self.edges.gatekeeper.is_valid(self.principal)

@@ -174,7 +174,7 @@ class ControlEdge:
 
     async def _admitted(self, scope: Scope, headers: dict[bytes, bytes], sender: Sender) -> Principal:
         """The caller, once his request is counted; that of a stranger is counted by its address."""
-        address = self._limits.origins.of(scope)
+        scope["state"]["address"] = address = self._limits.origins.of(scope)
         try:
             principal = self._principal(scope["path"], headers)
         except Unauthenticated:

@@ -91,7 +91,7 @@ class Sockets:
 
     async def _known(self, socket: WebSocket) -> Principal:
         """The caller, once he is counted; a stranger's attempt is counted by its address."""
-        address = self._limits.origins.of(socket.scope)
+        socket.state.address = address = self._limits.origins.of(socket.scope)
         try:
             principal = self._gatekeeper.identify(_headers(socket))
         except Unauthenticated:

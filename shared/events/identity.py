@@ -343,7 +343,7 @@ class RoleDeleted(Event):
 
 
 class GroupCreated(Event):
-    """There is a group of users."""
+    """There is a group of users and service accounts."""
 
     about: ClassVar[str] = "group_id"
     audited: ClassVar[bool] = True
@@ -363,7 +363,7 @@ class GroupDeleted(Event):
 
 
 class GroupMemberAdded(Event):
-    """A user has what is granted to the group."""
+    """A user, or a service account by its id, has what is granted to the group."""
 
     about: ClassVar[str] = "group_id"
     audited: ClassVar[bool] = True
@@ -374,7 +374,7 @@ class GroupMemberAdded(Event):
 
 
 class GroupMemberRemoved(Event):
-    """A user has no more what is granted to the group."""
+    """A user, or a service account by its id, has no more what is granted to the group."""
 
     about: ClassVar[str] = "group_id"
     audited: ClassVar[bool] = True

@@ -75,7 +75,7 @@ class DeleteRole(Request[Done]):
 
 
 class GroupView(Reply):
-    """A group of users of a project; members by id."""
+    """A group of users and service accounts of a project; members by id."""
 
     id: str
     name: str
@@ -110,7 +110,7 @@ class DeleteGroup(Request[Done]):
 
 
 class AddMember(Request[GroupView]):
-    """Let a user have what is granted to the group."""
+    """Let a user or a service account have what is granted to the group."""
 
     awaits_publication: ClassVar[bool] = True
     name: Slug
@@ -118,7 +118,7 @@ class AddMember(Request[GroupView]):
 
 
 class RemoveMember(Request[GroupView]):
-    """Let a user have no more what is granted to the group."""
+    """Let a user or a service account have no more what is granted to the group."""
 
     awaits_publication: ClassVar[bool] = True
     name: Slug
@@ -126,7 +126,7 @@ class RemoveMember(Request[GroupView]):
 
 
 class GrantView(Reply):
-    """A role that somebody has beside others; `id` is empty for the roles that users and keys have of themselves."""
+    """A role that somebody has beside others; `id` is empty for roles that somebody has of himself."""
 
     id: str = ""
     role: str
@@ -182,6 +182,6 @@ class SubjectEntry(Reply):
 
 
 class FindSubject(Request[SubjectEntry]):
-    """Where the gateways keep a user or an API key of the project."""
+    """Where the gateways keep a user, a service account or an API key of the project."""
 
     subject_id: SubjectId

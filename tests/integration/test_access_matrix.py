@@ -18,7 +18,7 @@ from tests.conftest import fresh_database
 from tests.integration.access_entries import ENTRIES, Entry
 from tests.integration.gateway_neighbours import bearer
 from tests.integration.sockets import socket
-from tests.integration.two_projects import Furnishing, make_keys
+from tests.integration.two_projects import Furnishing, make_keys, make_token
 from tests.integration.whole_gateway import MODEL, Whole, whole_gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -27,6 +27,8 @@ LINES = [(route, permission, others) for route, permission, others in lines() if
 FIXED = {"service": "nowhere", "page": "status", "member": MODEL}
 # What ends a thing comes last, so that all others find it.
 COMMON = ("experiment_id", "version", "project")
+# These roles of the second project are those of service accounts, with a token in place of a key.
+BY_ACCOUNT = (Role.OPERATOR, Role.VIEWER)
 LAST = re.compile(r"^DELETE|/(cancel|delete|discard)$")
 
 
@@ -74,6 +76,7 @@ async def house(
         async with whole_gateway(urls, tmp_path_factory.mktemp("whole")) as whole:
             assert (await whole.send("POST", "/api/v1/projects", json={"name": "red"})).status_code == 201
             keys = {project: await make_keys(whole, project) for project in PROJECTS}
+            keys["red"] |= {role: await make_token(whole, keys["red"][Role.ADMIN], role) for role in BY_ACCOUNT}
             things = {each: await Furnishing(whole, each, keys[each][Role.ADMIN]).fill() for each in PROJECTS}
             yield House(whole, keys, things)
 

@@ -326,3 +326,67 @@ async def test_each_change_is_in_the_audit(whole: Whole) -> None:
         return {entry["type"].rpartition(".")[2] for entry in about} == wanted
 
     await until(are_there)
+
+
+async def an_account(whole: Whole, *roles: str) -> dict[str, Any]:
+    body = {"name": f"a{new_id()}", "roles": roles or ["viewer"]}
+    made = dict(await ask(whole, "POST", "/service-accounts", 201, json=body))
+    form = {"grant_type": "client_credentials", "client_id": made["id"], "client_secret": made["client_secret"]}
+    answer = await whole.http.post(f"{API}/token", data=form, headers={"Authorization": ""})
+    await becomes(whole, answer.json()["access_token"], f"{API}/me", 200)
+    return made | {"token": answer.json()["access_token"]}
+
+
+async def test_a_token_of_a_service_account_permits_what_is_granted_now(whole: Whole, second: CredentialCache) -> None:
+    account = await an_account(whole)
+    token, name = account["token"], user_name(account["id"])
+    question = {"permission": "audit:read", "subject": account["id"]}
+    given = await grant(whole, "admin", "account", account["id"])
+    assert given["subject_name"] == account["name"]
+    await becomes(whole, token, f"{API}/audit", 200)
+    await may(second, name, Permission.AUDIT_READ, True)
+    assert (await ask(whole, "POST", "/permissions/check", 200, json=question))["grant"] == given["id"]
+    listed = (await ask(whole, "GET", f"/grants?subject_id={account['id']}", 200))["grants"]
+    assert [(each["id"], each["role"]) for each in listed] == [(given["id"], "admin"), ("", "viewer")]
+    await ask(whole, "DELETE", f"/grants/{given['id']}", 200)
+    await becomes(whole, token, f"{API}/audit", 403)
+    await may(second, name, Permission.AUDIT_READ, False)
+    await grant(whole, "operator", "account", account["id"], platform=True)
+    await may(second, name, Permission.INFER, True)
+    for kind in ("user", "key"):
+        await grant(whole, "viewer", kind, account["id"], 404)
+
+
+async def test_a_service_account_has_what_its_group_has_until_it_is_gone(whole: Whole, second: CredentialCache) -> None:
+    account, group = await an_account(whole), f"g{new_id()}"
+    name, member = user_name(account["id"]), f"/groups/{group}/members/{account['id']}"
+    group_id = (await ask(whole, "POST", "/groups", 201, json={"name": group}))["id"]
+    await grant(whole, "operator", "group", group_id)
+    assert (await ask(whole, "PUT", member, 200))["members"] == [account["id"]]
+    await may(second, name, Permission.INFER, True)
+    await ask(whole, "DELETE", member, 200)
+    await may(second, name, Permission.INFER, False)
+    await ask(whole, "PUT", member, 200)
+    role = await a_role(whole, "audit:read")
+    await grant(whole, role, "account", account["id"])
+    assert account["name"] in (await ask(whole, "DELETE", f"/roles/{role}", 409))["detail"]
+    await ask(whole, "DELETE", f"/service-accounts/{account['id']}", 204)
+    await may(second, name, Permission.MODELS_READ, False)
+    await ask(whole, "DELETE", f"/roles/{role}", 204)
+    assert (await ask(whole, "GET", "/groups", 200))["groups"][-1]["members"] == []
+    await grant(whole, "viewer", "account", account["id"], 404)
+
+
+async def test_nobody_takes_rights_by_the_secret_of_a_service_account(whole: Whole, bus: Bus) -> None:
+    role, account = await a_role(whole, "users:manage", "models:read"), await an_account(whole)
+    clerk = await a_key(whole)
+    await grant(whole, role, "key", clerk["id"])
+    await becomes(whole, clerk["secret"], f"{API}/grants", 200)
+    await ask(whole, "POST", f"/service-accounts/{account['id']}/secret", 403, clerk["secret"], json={})
+    await grant(whole, "viewer", "key", clerk["id"], platform=True)
+    shop = Context(project="shop", actor=clerk["id"])
+    group = await bus.ask(CreateGroup(name="visitors"), shop)
+    with pytest.raises(NotFound):
+        await bus.ask(AddMember(name=group.name, user_id=account["id"]), shop)
+    with pytest.raises(NotFound):
+        await bus.ask(AddGrant(role="viewer", subject_kind="account", subject_id=account["id"]), shop)

@@ -32,6 +32,7 @@ async def whole(
 ) -> AsyncIterator[Whole]:
     with fresh_database(postgres, passwords) as urls, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTH_REFRESH_GRACE_SECONDS", "1")
+        patch.setenv("GATEWAY_TRUSTED_PROXIES", '["127.0.0.0/8"]')
         async with whole_gateway(urls, tmp_path_factory.mktemp("whole")) as started:
             yield started
 
@@ -230,3 +231,14 @@ async def test_a_session_in_another_project_goes_on_there_as_long_as_a_grant_doe
     assert {each["id"] for each in listed} == {ida["session_id"], following["session_id"]}
     await whole.send("DELETE", f"{API}/grants/{granted.json()['id']}")
     assert (await refresh(whole.http, following["refresh_token"])).status_code == 401
+
+
+async def test_a_trusted_proxy_says_where_a_person_comes_from(whole: Whole) -> None:
+    """What the person claims stands before, and counts nothing."""
+    made = (await whole.send("POST", f"{API}/users", json={"name": "prox", "roles": ["viewer"]})).json()
+    body = {"name": "prox", "password": made["password"]}
+    through = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7, 127.0.0.9", "Authorization": ""}
+    session = (await whole.http.post(f"{API}/login", json=body, headers=through)).json()
+    await becomes(whole.http, session["access_token"], 200)
+    listed = (await whole.http.get(f"{API}/me/sessions", headers=bearer(session["access_token"]))).json()["sessions"]
+    assert [each["address"] for each in listed] == ["198.51.100.7"]

@@ -69,6 +69,21 @@ async def make_keys(whole: Whole, project: str) -> dict[Role, str]:
     return found
 
 
+async def make_token(whole: Whole, admin: str, role: Role) -> str:
+    """A token of a service account with this role, known to the gateway."""
+    body = {"name": f"by-{role.value}", "roles": [role.value]}
+    made = (await whole.send("POST", "/api/v1/service-accounts", headers=bearer(admin), json=body)).json()
+    form = {"grant_type": "client_credentials", "client_id": made["id"], "client_secret": made["client_secret"]}
+    answer = await whole.http.post("/api/v1/token", data=form, headers={"Authorization": ""})
+    token = str(answer.json()["access_token"])
+
+    async def is_known() -> bool:
+        return (await whole.http.get("/api/v1/me", headers=bearer(token))).status_code == 200
+
+    await until(is_known)
+    return token
+
+
 class Furnishing:
     """Fills a project; `things` are the values of what paths, queries and bodies name."""
 

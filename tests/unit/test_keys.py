@@ -25,6 +25,7 @@ from shared.rpc.auth import CreateApiKey
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DIGITS = st.text(alphabet=BASE62, min_size=43, max_size=43)
 FOUR = st.ip_addresses(v=4).map(str)
+SIX = st.ip_addresses(v=6).filter(lambda address: not address.ipv4_mapped).map(str)
 ADDRESSES = st.ip_addresses().map(str)
 NAMES = st.text(alphabet=string.ascii_lowercase + string.digits + "_-", min_size=1, max_size=20)
 PROXY = ip_network("10.0.0.0/8")
@@ -121,6 +122,22 @@ def test_what_a_caller_claims_of_himself_counts_nothing(peer: str, claimed: list
     assert origins.seen(peer, headers) == peer
     behind = [*headers, (b"x-forwarded-for", f"{peer}, 10.1.1.1".encode())]
     assert origins.seen("10.0.0.7", behind) == peer, "what a proxy wrote is last"
+
+
+@given(
+    before=st.lists(FOUR | SIX | st.text(max_size=5), max_size=4),
+    client=FOUR | SIX,
+    proxies=st.lists(st.integers(1, 250).map("10.0.0.{}".format), max_size=4),
+    lines=st.booleans(),
+)
+def test_the_last_that_is_no_trusted_proxy_counts(
+    before: list[str], client: str, proxies: list[str], lines: bool
+) -> None:
+    """Whatever it claims, and however many proxies it came through; each writes who came to it, maybe on a line."""
+    assume(ip_address(client) not in PROXY)
+    written = [text.encode("latin-1", "replace") for text in (*before, client, *proxies)]
+    headers = [(b"x-forwarded-for", line) for line in (written if lines else [b", ".join(written)])]
+    assert Origins([PROXY]).seen("10.0.0.7", headers) == client
 
 
 def test_what_a_proxy_cannot_have_written_ends_the_way_back() -> None:

@@ -19,9 +19,10 @@ from aimass.signing import SessionAuth, Tokens
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Url = Annotated[str, typer.Argument(help="Where the gateway is, such as http://127.0.0.1:8080.", envvar=profiles.URL)]
 UserName = Annotated[str, typer.Option("--user", help="Log in as this user, with a password, instead of a key.")]
-
-
 Through = Annotated[str, typer.Option("--provider", help="Log in through this identity provider, in a browser.")]
+Project = Annotated[
+    str, typer.Option("--project", help="With --user: work in this project, where you were granted something.")
+]
 
 
 def login(
@@ -29,6 +30,7 @@ def login(
     url: Url = "",
     user: UserName = "",
     provider: Through = "",
+    project: Project = "",
     as_json: output.AsJson = False,
 ) -> None:
     """Keep an address and an API key, or a user's session, in a file that only you can read.
@@ -38,7 +40,9 @@ def login(
     """
     wanted: Wanted = context.obj
     url = address_of(url, wanted.profile)
-    profile = _profile(url, user, provider, wanted)
+    if project and not user:
+        exits.leave(exits.USAGE, "--project goes with --user: a key and an identity provider are of one project")
+    profile = _profile(url, user, provider, project, wanted)
     with client_with(profile, wanted) as client:
         me = client.me()
     path = profiles.keep(wanted.profile, profile)
@@ -46,13 +50,13 @@ def login(
     output.note(f"kept as profile '{wanted.profile}' in {path}" + _until(profile))
 
 
-def _profile(url: str, user: str, provider: str, wanted: Wanted) -> profiles.Profile:
+def _profile(url: str, user: str, provider: str, project: str, wanted: Wanted) -> profiles.Profile:
     if user and provider:
         exits.leave(exits.USAGE, "--user and --provider are two ways: name one")
     if provider:
         tokens = Tokens.of(session_through(url, provider, wanted.timeout), time.time())
         return profiles.Profile(url, "", "").with_tokens(tokens)
-    return _session(url, user, wanted) if user else profiles.Profile(url, _key())
+    return _session(url, user, project, wanted) if user else profiles.Profile(url, _key())
 
 
 def logout(context: typer.Context, as_json: output.AsJson = False) -> None:
@@ -102,14 +106,14 @@ def address_of(url: str, name: str) -> str:
     return url
 
 
-def _session(url: str, user: str, wanted: Wanted) -> profiles.Profile:
+def _session(url: str, user: str, project: str, wanted: Wanted) -> profiles.Profile:
     """The tokens of a session; a code is asked for where one is needed."""
     password = secret("Password")
     with client_without_key(url, wanted) as anonymous:
         try:
-            session = anonymous.run(log_in(user, password))
+            session = anonymous.run(log_in(user, password, project=project or None))
         except SecondFactorNeeded:
-            session = anonymous.run(log_in(user, password, secret("Code")))
+            session = anonymous.run(log_in(user, password, secret("Code"), project or None))
     if session["second_factor_missing"]:
         output.note("your role needs a second factor: 'aimass totp on' sets one up; nothing else is permitted before")
     return profiles.Profile(url, "", user).with_tokens(Tokens.of(session, time.time()))

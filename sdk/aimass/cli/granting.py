@@ -12,9 +12,10 @@ Name = Annotated[str, typer.Argument(metavar="NAME")]
 Permissions = Annotated[list[str], typer.Argument(metavar="PERMISSION...", help="Such as models:read infer.")]
 Description = Annotated[str, typer.Option(help="What the role is for.")]
 Platform = Annotated[bool, typer.Option("--platform", help="For all projects; for those who run the platform.")]
-UserId = Annotated[str, typer.Argument(metavar="USER_ID")]
+UserId = Annotated[str, typer.Argument(metavar="ID", help="Of a user or a service account.")]
 User = Annotated[str | None, typer.Option(help="To this user, by id.")]
 GroupId = Annotated[str | None, typer.Option("--group", help="To this group, by id.")]
+Account = Annotated[str | None, typer.Option(help="To this service account, by id.")]
 Key = Annotated[str | None, typer.Option(help="To this API key, by id.")]
 Models = Annotated[
     list[str] | None, typer.Option("--model", help="For models of this name, such as 'vision-*'; repeat.")
@@ -47,8 +48,12 @@ SOURCES: output.Columns = {
 }
 
 roles = typer.Typer(name="roles", no_args_is_help=True, help="Roles: sets of permissions, built in or made.")
-groups = typer.Typer(name="groups", no_args_is_help=True, help="Groups of users, to grant roles to.")
-grants = typer.Typer(name="grants", no_args_is_help=True, help="Grants of roles to users, groups and API keys.")
+groups = typer.Typer(
+    name="groups", no_args_is_help=True, help="Groups of users and service accounts, to grant roles to."
+)
+grants = typer.Typer(
+    name="grants", no_args_is_help=True, help="Grants of roles to users, groups, service accounts and API keys."
+)
 
 
 @roles.command("list")
@@ -109,14 +114,14 @@ def delete_group(context: typer.Context, name: Name) -> None:
 
 @groups.command("add")
 def add_member(context: typer.Context, name: Name, user_id: UserId) -> None:
-    """Let a user have what is granted to the group."""
+    """Let a user or a service account have what is granted to the group."""
     with client_of(context) as client:
         output.rows([client.add_member(name, user_id)], GROUPS, False)
 
 
 @groups.command("remove")
 def remove_member(context: typer.Context, name: Name, user_id: UserId) -> None:
-    """Let a user have it no more."""
+    """Let a user or a service account have it no more."""
     with client_of(context) as client:
         output.rows([client.remove_member(name, user_id)], GROUPS, False)
 
@@ -125,7 +130,9 @@ def remove_member(context: typer.Context, name: Name, user_id: UserId) -> None:
 def list_grants(
     context: typer.Context,
     role: Annotated[str | None, typer.Option(help="Of this role alone.")] = None,
-    holder: Annotated[str | None, typer.Option(help="Of this user, group or key alone, by id.")] = None,
+    holder: Annotated[
+        str | None, typer.Option(help="Of this user, group, service account or key alone, by id.")
+    ] = None,
     as_json: output.AsJson = False,
 ) -> None:
     """List who has which role, also of themselves."""
@@ -139,17 +146,18 @@ def add_grant(
     role: Annotated[str, typer.Argument(metavar="ROLE")],
     user: User = None,
     group: GroupId = None,
+    account: Account = None,
     key: Key = None,
     model: Models = None,
     alias: Aliases = None,
     until: Annotated[str | None, typer.Option(help="When it ends, such as 2030-01-31T12:00:00Z.")] = None,
     platform: Platform = False,
 ) -> None:
-    """Grant a role to a user, a group or an API key, never more than you have."""
-    given = {"user": user, "group": group, "key": key}
+    """Grant a role to a user, a group, a service account or an API key, never more than you have."""
+    given = {"user": user, "group": group, "account": account, "key": key}
     named = [(kind, subject) for kind, subject in given.items() if subject]
     if len(named) != 1:
-        raise typer.BadParameter("name one: --user, --group or --key")
+        raise typer.BadParameter("name one: --user, --group, --account or --key")
     condition: Condition = {"models": model or [], "aliases": alias or []}
     only_for = condition if model or alias else None
     with client_of(context) as client:
@@ -168,7 +176,9 @@ def revoke_grant(context: typer.Context, grant_id: Annotated[str, typer.Argument
 def can(
     context: typer.Context,
     permission: Annotated[str | None, typer.Argument(help="Such as infer; all that you have without one.")] = None,
-    subject: Annotated[str | None, typer.Option("--as", help="Another user or API key, by id.")] = None,
+    subject: Annotated[
+        str | None, typer.Option("--as", help="Another user, service account or API key, by id.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="With this model.")] = None,
     alias: Annotated[str | None, typer.Option(help="To this alias.")] = None,
     as_json: output.AsJson = False,

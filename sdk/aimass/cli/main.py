@@ -21,6 +21,7 @@ from aimass.cli import (
     pipelines,
     predicting,
     profiles,
+    providers,
     scheduling,
     tasks,
     tenants,
@@ -41,7 +42,7 @@ COMMANDS = (
     *(metering.usage, metering.invoice),
 )
 GROUPS = (
-    *(granting.roles, granting.groups, granting.grants, *identity.GROUPS),
+    *(granting.roles, granting.groups, granting.grants, *identity.GROUPS, providers.app),
     *(keys.app, pipelines.app, extending.app, operating.letters, operating.audit, metering.quota),
     *(tenants.app, tenants.shares),
 )

@@ -7,6 +7,7 @@ from services.auth import entries
 from services.auth.accounts import domain, store
 from services.auth.accounts.domain import Account
 from services.auth.grants import desk
+from services.auth.grants import store as grants_store
 from services.auth.sessions.desk import SessionDesk
 from shared.errors import Unauthenticated
 from shared.events.identity import ServiceAccountCreated, ServiceAccountDeleted, ServiceAccountRotated
@@ -34,7 +35,7 @@ async def create_service_account(request: rpc.CreateServiceAccount, work: Work) 
     account = domain.draft(secret, request.name, request.roles, project=work.project, by=by, now=now)
     await desk.check_may_give(work, account.roles)
     await store.insert(work.tx, account)
-    entries.put_account(work, account)
+    await entries.put_account(work, account)
     work.then(work.parts.look)
     work.say(ServiceAccountCreated(**_said(account, work), roles=account.roles))
     return _with_secret(account, secret)
@@ -46,7 +47,7 @@ async def list_service_accounts(_: rpc.ListServiceAccounts, work: Work) -> rpc.S
 
 async def rotate_service_account(request: rpc.RotateServiceAccount, work: Work) -> rpc.ServiceAccountWithSecret:
     account = await store.lock(work.tx, work.project, request.account_id)
-    await desk.check_may_give(work, account.roles)
+    await desk.check_may_stand_for(work, "account", account)
     secret, overlap = domain.new_secret(), timedelta(seconds=request.overlap_seconds)
     rotated = domain.rotated(account, secret, overlap, datetime.now(UTC))
     await store.save(work.tx, rotated)
@@ -56,6 +57,7 @@ async def rotate_service_account(request: rpc.RotateServiceAccount, work: Work) 
 
 async def delete_service_account(request: rpc.DeleteServiceAccount, work: Work) -> Done:
     account = await store.lock(work.tx, work.project, request.account_id)
+    await grants_store.delete_grants_of(work.tx, "account", account.id)
     await store.delete(work.tx, account)
     entries.remove_account(work, account)
     work.then(work.parts.look)

@@ -64,7 +64,7 @@ async def confirm_totp(request: rpc.ConfirmTotp, work: Work) -> rpc.RecoveryCode
 async def remove_totp(request: rpc.RemoveTotp, work: Work) -> Done:
     """By an admin, for a user who lost the app and the recovery codes."""
     user = await auth_store.lock_user(work.tx, work.project, request.user_id)
-    await desk.check_may_stand_for(work, user)
+    await desk.check_may_stand_for(work, "user", user)
     if not await store.delete(work.tx, user.id):
         raise NotFound(f"the user {user.name!r} has no second factor", field="user_id")
     work.say(SecondFactorRemoved(**_said(work, user)))

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from services.auth import entries
 from services.auth import store as auth_store
+from services.auth.accounts import store as account_store
+from services.auth.accounts.domain import Account
 from services.auth.domain import ApiKey
 from services.auth.grants import domain, store
 from services.auth.grants.domain import NOBODY, Actor, Rights
@@ -49,16 +51,10 @@ async def check_may_give(work: AnyWork[Any], roles: Iterable[Role]) -> None:
     domain.check_covers(await rights_here(work), granted(tuple(roles)))
 
 
-async def check_may_stand_for(work: AnyWork[Any], user: User) -> None:
-    """Raises Forbidden where a user may do what the caller may not: who has the password has all that."""
-    await check_may_give(work, user.roles)
-    await check_may_pass_on(work, await store.held(work.tx, "user", user.id))
-
-
-async def check_may_stand_for_key(work: AnyWork[Any], key: ApiKey) -> None:
-    """The same of a key: who has another secret of it has all that."""
-    await check_may_give(work, key.roles)
-    await check_may_pass_on(work, await store.held(work.tx, "key", key.id))
+async def check_may_stand_for(work: AnyWork[Any], kind: SubjectKind, whom: User | Account | ApiKey) -> None:
+    """Raises Forbidden where somebody may do what the caller may not: who has his password or secret has all that."""
+    await check_may_give(work, whom.roles)
+    await check_may_pass_on(work, await store.held(work.tx, kind, whom.id))
 
 
 async def check_may_pass_on(work: AnyWork[Any], grants: Iterable[HeldGrant]) -> None:
@@ -93,15 +89,18 @@ def _permissions(grant: HeldGrant, made: dict[tuple[str, str], frozenset[Permiss
 
 
 async def tell(work: Work, kind: SubjectKind, ids: Iterable[str]) -> None:
-    """Put the entries of users or keys anew, with what they hold now; gateways look at once."""
+    """Put entries anew, with what their holders have now; gateways look at once. Users stand with service accounts."""
     if kind == "key":
         for key in await auth_store.lock_active_ids(work.tx, sorted(ids)):
             await entries.put_api_key(work, key)
         for rotated in await keys.lock_counting(work.tx, sorted(ids)):
             await entries.put_api_key(work, rotated)
     else:
-        for user in await auth_store.lock_enabled(work.tx, sorted(map(user_name, ids))):
+        names = sorted(map(user_name, ids))
+        for user in await auth_store.lock_enabled(work.tx, names):
             await entries.put_user(work, user)
+        for account in await account_store.lock_named(work.tx, names):
+            await entries.put_account(work, account)
     look_at_once(work)
 
 

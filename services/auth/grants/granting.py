@@ -1,21 +1,34 @@
 """The requests about grants: load, decide, save, say; the holders' entries in the bucket follow."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from services.auth import store as auth_store
+from services.auth.accounts import store as account_store
 from services.auth.grants import desk, domain, store
 from services.auth.grants.desk import Work
 from services.auth.grants.domain import Grant
+from shared.db import Connection
 from shared.errors import NotFound
 from shared.events.identity import GrantAdded, GrantRevoked
-from shared.grants import EVERYWHERE, Condition, built_in
+from shared.grants import EVERYWHERE, Condition, SubjectKind, built_in
 from shared.handlers import RpcHandler
 from shared.names import new_id
 from shared.permissions import Permission
 from shared.rpc import grants as rpc
 from shared.rpc.base import Request
 from shared.tokens import user_name
+
+
+class Named(Protocol):
+    """Somebody of a project."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def project(self) -> str: ...
 
 
 async def list_grants(request: rpc.ListGrants, work: Work) -> rpc.GrantList:
@@ -60,13 +73,14 @@ async def revoke_grant(request: rpc.RevokeGrant, work: Work) -> rpc.GrantView:
 async def find_subject(request: rpc.FindSubject, work: Work) -> rpc.SubjectEntry:
     """Raises NotFound for who neither is of the project nor has a grant in it."""
     found = await store.subject(work.tx, request.subject_id)
-    if found is not None and found["kind"] == "key" and found["project"] == work.project:
-        return rpc.SubjectEntry(name=found["name"], project=work.project)
+    if found is not None and found["kind"] != "user" and found["project"] == work.project:
+        name = found["name"] if found["kind"] == "key" else user_name(request.subject_id)
+        return rpc.SubjectEntry(name=name, project=work.project)
     if found is not None and found["kind"] == "user":
         grants = await store.held(work.tx, "user", request.subject_id)
         if found["project"] == work.project or any(grant.project == work.project for grant in grants):
             return rpc.SubjectEntry(name=user_name(request.subject_id), project=work.project)
-    raise NotFound(f"there is no user or API key with the id '{request.subject_id}'", field="subject")
+    raise NotFound(f"there is no user, service account or API key with the id '{request.subject_id}'", field="subject")
 
 
 async def _permissions(work: Work, project: str, role: str) -> frozenset[Permission]:
@@ -76,21 +90,27 @@ async def _permissions(work: Work, project: str, role: str) -> frozenset[Permiss
 
 
 async def _name(work: Work, request: rpc.AddGrant) -> str:
-    """The name of who gets it; a key and a group are of the project, a user may be of another one.
+    """The name of who gets it; groups, keys and service accounts are of the project, a user may be of another one.
 
     Raises NotFound for nobody, and for who is disabled or revoked.
     """
     if request.subject_kind == "group":
         return (await store.group_of(work.tx, work.project, request.subject_id)).name
-    if request.subject_kind == "key":
-        keys = await auth_store.lock_active_ids(work.tx, [request.subject_id])
-        names = [key.name for key in keys if request.platform or key.project == work.project]
-    else:
-        names = [user.name for user in await auth_store.lock_enabled(work.tx, [user_name(request.subject_id)])]
+    found = await _LOCKS[request.subject_kind](work.tx, request.subject_id)
+    anywhere = request.platform or request.subject_kind == "user"
+    names = [each.name for each in found if anywhere or each.project == work.project]
     if not names:
-        what = "API key" if request.subject_kind == "key" else "user"
+        what = _WHAT[request.subject_kind]
         raise NotFound(f"there is no active {what} with the id '{request.subject_id}'", field="subject_id")
     return names[0]
+
+
+_WHAT: dict[SubjectKind, str] = {"user": "user", "account": "service account", "key": "API key"}
+_LOCKS: dict[SubjectKind, Callable[[Connection, str], Awaitable[Sequence[Named]]]] = {
+    "user": lambda tx, subject_id: auth_store.lock_enabled(tx, [user_name(subject_id)]),
+    "account": lambda tx, subject_id: account_store.lock_named(tx, [user_name(subject_id)]),
+    "key": lambda tx, subject_id: auth_store.lock_active_ids(tx, [subject_id]),
+}
 
 
 async def _tell(work: Work, grant: Grant) -> None:

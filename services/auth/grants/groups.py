@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from services.auth import store as auth_store
 from services.auth.grants import desk, store
 from services.auth.grants.desk import Work
 from services.auth.grants.domain import MOST_MEMBERS, Group
@@ -41,8 +40,8 @@ async def add_member(request: rpc.AddMember, work: Work) -> rpc.GroupView:
     """Nobody lets others have by a group what he could not grant them."""
     await store.lock_all(work.tx)
     group = await store.group(work.tx, work.project, request.name)
-    if await auth_store.find_name(work.tx, request.user_id) is None:
-        raise NotFound(f"there is no user with the id '{request.user_id}'", field="user_id")
+    if not await store.can_be_member(work.tx, group, request.user_id):
+        raise NotFound(f"there is no user or service account with the id '{request.user_id}'", field="user_id")
     if len(group.members) >= MOST_MEMBERS:
         raise Conflict(f"a group has at most {MOST_MEMBERS} members: make another group", field="user_id")
     await desk.check_may_pass_on(work, await store.held_by_group(work.tx, group.id))

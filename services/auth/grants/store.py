@@ -8,7 +8,7 @@ import asyncpg
 from services.auth.grants.domain import MOST_GROUPS, MOST_ROLES, CustomRole, Grant, Group
 from shared.db import Connection
 from shared.errors import Conflict, NotFound
-from shared.grants import EVERYWHERE, Condition, HeldGrant
+from shared.grants import EVERYWHERE, Condition, HeldGrant, SubjectKind
 from shared.rpc.grants import MOST_GRANTS
 
 # One change of rights at a time, so that nobody is the last administrator twice, and nothing is granted that just went.
@@ -38,7 +38,9 @@ ALL_ROLES = f"SELECT {ROLE} FROM custom_roles ORDER BY project, name"
 
 GROUP = "id, project, name, created_by, created_at"
 WITH_MEMBERS = f"""
-SELECT {GROUP}, ARRAY(SELECT user_id FROM group_members WHERE group_id = user_groups.id ORDER BY user_id) AS members
+SELECT {GROUP}, ARRAY(
+    SELECT member_id FROM members_of_groups WHERE group_id = user_groups.id ORDER BY member_id
+) AS members
 FROM user_groups
 """
 # How many groups a project has.
@@ -53,18 +55,31 @@ GROUP_NAMED = f"{WITH_MEMBERS} WHERE project = $1 AND name = $2"
 GROUP_OF = f"{WITH_MEMBERS} WHERE project = $1 AND id = $2"
 # Forget a group and its members.
 DELETE_GROUP = "DELETE FROM user_groups WHERE id = $1"
-# Forget what was granted to a group.
-DELETE_GRANTS_OF_GROUP = "DELETE FROM role_grants WHERE subject_kind = 'group' AND subject_id = $1"
-# Add a member.
-ADD_MEMBER = "INSERT INTO group_members (group_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
-# Remove one.
-REMOVE_MEMBER = "DELETE FROM group_members WHERE group_id = $1 AND user_id = $2"
+# Forget what was granted to somebody who is no more.
+DELETE_GRANTS_OF = "DELETE FROM role_grants WHERE subject_kind = $1 AND subject_id = $2"
+# Add a user, and a service account of the group's project.
+ADD_USER = """
+INSERT INTO group_members (group_id, user_id) SELECT $1, id FROM users WHERE id = $2 ON CONFLICT DO NOTHING
+"""
+ADD_ACCOUNT = """
+INSERT INTO group_accounts (group_id, account_id) SELECT $1, id FROM service_accounts WHERE id = $2 AND project = $3
+ON CONFLICT DO NOTHING
+"""
+# Whether somebody can be a member: a user of any project, or a service account of the group's.
+CAN_BE_MEMBER = """
+SELECT EXISTS (SELECT FROM users WHERE id = $1)
+    OR EXISTS (SELECT FROM service_accounts WHERE id = $1 AND project = $2)
+"""
+# Remove a user, and a service account.
+REMOVE_USER = "DELETE FROM group_members WHERE group_id = $1 AND user_id = $2"
+REMOVE_ACCOUNT = "DELETE FROM group_accounts WHERE group_id = $1 AND account_id = $2"
 
 GRANT = "id, project, role, subject_kind, subject_id, ends_at, condition, created_by, created_at"
 NAMED = f"""
 SELECT {GRANT}, COALESCE(CASE subject_kind
     WHEN 'user' THEN (SELECT name FROM users WHERE id = subject_id)
     WHEN 'group' THEN (SELECT name FROM user_groups WHERE id = subject_id)
+    WHEN 'account' THEN (SELECT name FROM service_accounts WHERE id = subject_id)
     ELSE (SELECT name FROM api_keys WHERE id = subject_id) END, '') AS subject_name
 FROM role_grants
 """
@@ -79,11 +94,13 @@ LIST_GRANTS = f"""
 {NAMED} WHERE project IN ($1, '*') AND ($2::text IS NULL OR role = $2) AND ($3::text IS NULL OR subject_id = $3)
 AND (ends_at IS NULL OR ends_at > now()) ORDER BY created_at DESC, id DESC LIMIT 10000
 """
-# The roles that users and keys of a project have of themselves.
+# The roles that users, service accounts and keys of a project have of themselves.
 IMPLICIT = """
 SELECT unnest(roles) AS role, project, 'user' AS subject_kind, id AS subject_id, name AS subject_name, NULL AS ends_at,
     created_by, created_at
 FROM users WHERE project = $1 AND disabled_at IS NULL AND ($2::text IS NULL OR id = $2)
+UNION ALL SELECT unnest(roles), project, 'account', id, name, NULL::timestamptz, created_by, created_at
+FROM service_accounts WHERE project = $1 AND ($2::text IS NULL OR id = $2)
 UNION ALL SELECT unnest(roles), project, 'key', id, name, expires_at, created_by, created_at
 FROM api_keys WHERE project = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
     AND ($2::text IS NULL OR id = $2)
@@ -103,8 +120,8 @@ HELD = """
 SELECT id, role, project, ends_at, condition FROM role_grants
 WHERE (ends_at IS NULL OR ends_at > now()) AND (
     (subject_kind = $1 AND subject_id = $2)
-    OR ($1 = 'user' AND subject_kind = 'group'
-        AND subject_id IN (SELECT group_id FROM group_members WHERE user_id = $2))
+    OR ($1 <> 'key' AND subject_kind = 'group'
+        AND subject_id IN (SELECT group_id FROM members_of_groups WHERE member_id = $2))
 )
 ORDER BY id
 """
@@ -120,14 +137,15 @@ UNION ALL SELECT 'account', project, roles FROM service_accounts WHERE id = $1
 UNION ALL SELECT 'key', project, roles FROM api_keys
 WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """
-# Who somebody is, whether or not he counts: a user, or a key with its name in the bucket.
+# Who somebody is, whether or not he counts: a user, a service account, or a key with its name in the bucket.
 SUBJECT = """
 SELECT 'user' AS kind, project, name FROM users WHERE id = $1
+UNION ALL SELECT 'account', project, name FROM service_accounts WHERE id = $1
 UNION ALL SELECT 'key', project, digest FROM api_keys WHERE id = $1
 """
 # The members of a group.
-MEMBERS = "SELECT user_id FROM group_members WHERE group_id = $1"
-# Projects that somebody administers, with '*' for all of them.
+MEMBERS = "SELECT member_id FROM members_of_groups WHERE group_id = $1"
+# Projects that somebody administers, with '*' for all of them; no software counts that only comes with a token.
 ADMINISTERED = """
 SELECT project FROM users WHERE 'admin' = ANY(roles) AND disabled_at IS NULL
 UNION SELECT project FROM api_keys
@@ -135,6 +153,7 @@ UNION SELECT project FROM api_keys
 UNION SELECT project FROM role_grants
     WHERE role = 'admin' AND condition IS NULL AND (ends_at IS NULL OR ends_at > now()) AND CASE subject_kind
     WHEN 'user' THEN EXISTS (SELECT FROM users WHERE id = subject_id AND disabled_at IS NULL)
+    WHEN 'account' THEN false
     WHEN 'key' THEN EXISTS (SELECT FROM api_keys WHERE id = subject_id AND revoked_at IS NULL
                             AND (expires_at IS NULL OR expires_at > now()))
     ELSE EXISTS (SELECT FROM group_members JOIN users ON users.id = user_id
@@ -222,18 +241,29 @@ async def group_of(tx: Connection, project: str, group_id: str) -> Group:
 
 
 async def delete_group(tx: Connection, group: Group) -> None:
-    await tx.execute(DELETE_GRANTS_OF_GROUP, group.id)
+    await delete_grants_of(tx, "group", group.id)
     await tx.execute(DELETE_GROUP, group.id)
 
 
-async def add_member(tx: Connection, group: Group, user_id: str) -> bool:
+async def delete_grants_of(tx: Connection, kind: SubjectKind, subject_id: str) -> None:
+    await tx.execute(DELETE_GRANTS_OF, kind, subject_id)
+
+
+async def can_be_member(tx: Connection, group: Group, member_id: str) -> bool:
+    return bool(await tx.fetchval(CAN_BE_MEMBER, member_id, group.project))
+
+
+async def add_member(tx: Connection, group: Group, member_id: str) -> bool:
     """Whether he was none before."""
-    return bool(await tx.execute(ADD_MEMBER, group.id, user_id) != "INSERT 0 0")
+    as_user = await tx.execute(ADD_USER, group.id, member_id)
+    as_account = await tx.execute(ADD_ACCOUNT, group.id, member_id, group.project)
+    return {as_user, as_account} != {"INSERT 0 0"}
 
 
-async def remove_member(tx: Connection, group: Group, user_id: str) -> bool:
+async def remove_member(tx: Connection, group: Group, member_id: str) -> bool:
     """Whether he was one before."""
-    return bool(await tx.execute(REMOVE_MEMBER, group.id, user_id) != "DELETE 0")
+    removed = {await tx.execute(statement, group.id, member_id) for statement in (REMOVE_USER, REMOVE_ACCOUNT)}
+    return removed != {"DELETE 0"}
 
 
 def _condition(row: asyncpg.Record) -> Condition | None:
@@ -302,7 +332,7 @@ async def subject(tx: Connection, subject_id: str) -> asyncpg.Record | None:
 
 
 async def members(tx: Connection, group_id: str) -> list[str]:
-    return [row["user_id"] for row in await tx.fetch(MEMBERS, group_id)]
+    return [row["member_id"] for row in await tx.fetch(MEMBERS, group_id)]
 
 
 async def administered(tx: Connection) -> frozenset[str]:

@@ -21,7 +21,7 @@ from shared.work import Work
 async def rotate_api_key(request: rpc.RotateApiKey, work: Work[Any]) -> ApiKeyCreated:
     secret, overlap = new_secret(), timedelta(seconds=request.overlap_seconds)
     key = await stored.lock(work.tx, work.project, request.key_id)
-    await desk.check_may_stand_for_key(work, key)
+    await desk.check_may_stand_for(work, "key", key)
     rotated = domain.rotate(key, secret, datetime.now(UTC), overlap)
     await store.save_rotated(work.tx, rotated.new, rotated.old, rotated.counts_until)
     await entries.put_api_key(work, rotated.new)

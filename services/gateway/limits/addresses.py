@@ -31,10 +31,10 @@ class Origins:
         found = peer
         told = b",".join(value for name, value in headers if name == FORWARDED_FOR).decode("latin-1")
         for claimed in reversed(told.split(",")):
-            if _parsed(address := claimed.strip()) is None:
+            if (address := _parsed(claimed.strip())) is None:
                 return found
-            found = address
-            if not is_within(address, self._trusted):
+            found = str(address)
+            if not is_within(found, self._trusted):
                 return found
         return found
 

@@ -1,4 +1,4 @@
-"""Grants of roles to users, groups and API keys: kept by auth."""
+"""Grants of roles to users, groups, service accounts and API keys: kept by auth."""
 
 from typing import Annotated
 
@@ -13,7 +13,9 @@ from shared.rpc.grants import AddGrant, GrantList, GrantView, ListGrants, Revoke
 
 ROUTES = Routes("grants")
 GrantId = Annotated[str, Path(pattern=r"^[0-9a-f-]{36}$")]
-Holder = Annotated[str | None, Query(pattern=r"^[0-9a-f-]{36}$", description="a user, a group or an API key by id")]
+Holder = Annotated[
+    str | None, Query(pattern=r"^[0-9a-f-]{36}$", description="a user, a group, a service account or an API key by id")
+]
 
 
 @ROUTES.add("GET", "/grants", Permission.USERS_MANAGE)
@@ -21,11 +23,13 @@ async def list_grants(
     caller: CallerOf,
     role: Slug | None = None,
     subject_id: Holder = None,
-    implicit: Annotated[bool, Query(description="also the roles that users and keys have of themselves")] = True,
+    implicit: Annotated[
+        bool, Query(description="also the roles that users, service accounts and keys have of themselves")
+    ] = True,
 ) -> GrantList:
     """Who has which role in the project, and everywhere ('*'), until when and under which condition, newest first.
 
-    The roles that users and API keys have of themselves come last, without an id.
+    The roles that users, service accounts and API keys have of themselves come last, without an id.
     """
     return await caller.ask(ListGrants(role=role, subject_id=subject_id, implicit=implicit))
 

@@ -1,4 +1,4 @@
-"""Groups of users: kept by auth."""
+"""Groups of users and service accounts: kept by auth."""
 
 from typing import Annotated
 
@@ -36,11 +36,11 @@ async def delete_group(group: GroupName, caller: CallerOf) -> None:
 
 @ROUTES.add("PUT", "/groups/{group}/members/{user_id}", Permission.USERS_MANAGE)
 async def add_member(group: GroupName, user_id: UserId, caller: CallerOf) -> GroupView:
-    """Let a user have what is granted to the group, if you could grant that."""
+    """Let a user or a service account, by id, have what is granted to the group, if you could grant that."""
     return await caller.ask(AddMember(name=group, user_id=user_id))
 
 
 @ROUTES.add("DELETE", "/groups/{group}/members/{user_id}", Permission.USERS_MANAGE)
 async def remove_member(group: GroupName, user_id: UserId, caller: CallerOf) -> GroupView:
-    """Let a user have no more what is granted to the group."""
+    """Let a user or a service account have no more what is granted to the group."""
     return await caller.ask(RemoveMember(name=group, user_id=user_id))

@@ -49,7 +49,7 @@ class Sources(BaseModel):
 
 
 class Question(BaseModel):
-    """May the caller, or another subject (a user or an API key by id), do this, with this model and this alias?"""
+    """May the caller, or a user, a service account or an API key by id, do this, with this model and this alias?"""
 
     model_config = ConfigDict(extra="forbid")
     permission: Permission
