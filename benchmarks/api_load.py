@@ -28,14 +28,21 @@ EVENTS_A_SECOND = 100
 NOTED_TASKS = 20
 NOWHERE = {"cores": 4096}
 WATCHED = ("/api/v1/tasks?limit=20", "/api/v1/tasks/{task}", "/api/v1/tasks/{task}/metrics", "/api/v1/models")
+CHANGED = "/api/v1/tasks/{task}"
 
 
 @dataclass
 class Seen:
-    """Seconds until each answer, and the answers that were none."""
+    """Seconds until each answer, of all and by route, and the answers that were none."""
 
     seconds: list[float] = field(default_factory=list)
     failed: int = 0
+    routes: dict[str, "Seen"] = field(default_factory=dict)
+
+    def note(self, route: str, seconds: float, failed: bool) -> None:
+        for seen in (self, self.routes.setdefault(route, Seen())):
+            seen.seconds.append(seconds)
+            seen.failed += failed
 
     def at(self, quantile: float) -> float:
         """Milliseconds."""
@@ -43,12 +50,13 @@ class Seen:
         return 1e3 * ordered[min(len(ordered) - 1, int(quantile * len(ordered)))]
 
 
-async def call(session: aiohttp.ClientSession, method: str, url: str, seen: Seen, body: Any = None) -> None:
+async def call(
+    session: aiohttp.ClientSession, method: str, route: str, task: str, seen: Seen, body: Any = None
+) -> None:
     started = time.perf_counter()
-    async with session.request(method, url, json=body) as reply:
+    async with session.request(method, route.format(task=task), json=body) as reply:
         await reply.read()
-    seen.seconds.append(time.perf_counter() - started)
-    seen.failed += reply.status != 200
+    seen.note(f"{method} {route}", time.perf_counter() - started, reply.status != 200)
 
 
 async def paced(rate: float, seconds: float) -> AsyncIterator[int]:
@@ -61,9 +69,9 @@ async def paced(rate: float, seconds: float) -> AsyncIterator[int]:
 
 async def look(session: aiohttp.ClientSession, task: str, seconds: float) -> Seen:
     """Ask what a page of a task asks."""
-    seen, urls, asked = Seen(), itertools.cycle(WATCHED), set()
+    seen, routes, asked = Seen(), itertools.cycle(WATCHED), set()
     async for _ in paced(CALLS_A_SECOND, seconds):
-        asked.add(asyncio.create_task(call(session, "GET", next(urls).format(task=task), seen)))
+        asked.add(asyncio.create_task(call(session, "GET", next(routes), task, seen)))
     await asyncio.gather(*asked)
     return seen
 
@@ -72,8 +80,8 @@ async def say_events(session: aiohttp.ClientSession, tasks: list[str], seconds: 
     """Change tasks that wait: each change commits with its event, which goes over the bus to monitor."""
     seen, asked = Seen(), set()
     async for number in paced(EVENTS_A_SECOND, seconds):
-        url = f"/api/v1/tasks/{tasks[number % len(tasks)]}"
-        asked.add(asyncio.create_task(call(session, "PATCH", url, seen, {"remark": f"change {number}"})))
+        task, body = tasks[number % len(tasks)], {"remark": f"change {number}"}
+        asked.add(asyncio.create_task(call(session, "PATCH", CHANGED, task, seen, body)))
     await asyncio.gather(*asked)
     return seen
 
@@ -123,6 +131,10 @@ def table(at_rest: Seen, busy: Seen, events: Seen, lines: int, epochs: int, seco
     for quantile in (0.5, 0.99):
         rest, now = at_rest.at(quantile), busy.at(quantile)
         shown.add_row(f"p{100 * quantile:g}, ms", f"{rest:.1f}", f"{now:.1f}", f"{now / rest:.2f}")
+    for route in sorted(busy.routes, key=lambda route: busy.routes[route].at(0.99), reverse=True):
+        rest, now = at_rest.routes[route].at(0.99), busy.routes[route].at(0.99)
+        shown.add_row(f"p99 of {route}, ms", f"{rest:.1f}", f"{now:.1f}", f"{now / rest:.2f}")
+    shown.add_row(f"p50, p99 of PATCH {CHANGED}, ms", "", f"{events.at(0.5):.1f}, {events.at(0.99):.1f}", "")
     shown.add_row("calls / failed", *(f"{len(seen.seconds):,} / {seen.failed}" for seen in (at_rest, busy)), "")
     shown.add_row("events said / not", "", f"{len(events.seconds):,} / {events.failed}", "")
     shown.add_row("epochs shown, log lines followed", "", f"{epochs:,}, {lines:,}", "")

@@ -25,6 +25,7 @@ from shared.settings import ServiceSettings
 
 gc.set_threshold(*GC_THRESHOLDS)
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime otherwise reports home
+os.environ.setdefault("AIMASS_TASK_NICENESS", "0")  # here nobody waits for anything but tasks
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several test processes only wait for each other
 
 

@@ -10,7 +10,19 @@ from pathlib import Path
 from shared.tasks.process import FETCHING
 
 CHILD = Path(__file__).with_name("child.py")
-PASSED_ON = {"HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SSL_CERT_FILE", "TMPDIR", "TZ", "USER", *FETCHING}
+PASSED_ON = {
+    "AIMASS_TASK_NICENESS",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LOGNAME",
+    "PATH",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    *FETCHING,
+}
 ALWAYS = {"ORT_DISABLE_TELEMETRY": "1", "PYTHONUTF8": "1"}
 PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "OMP_", "OPENBLAS_", "MKL_", "TRAINER_RAY_")
 

@@ -29,7 +29,9 @@ EXIT_SECONDS = 30.0
 OUTPUT_SECONDS = 3.0
 MEMORY_SECONDS = 0.1
 EXIT_POLL_SECONDS = 0.02
-NICENESS = 10  # who asks and waits goes first; a task takes what is left
+# Who asks and waits goes first; a task takes what is left.
+NICENESS = int(os.environ.get("AIMASS_TASK_NICENESS", "10"))
+GIVE_WAY_SECONDS = 0.11
 PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 MIB = 1024 * 1024
 OUT_OF_MEMORY = "OutOfMemory"
@@ -211,6 +213,22 @@ async def _start(module: str, folder: Path, descriptor: int, threads: int, pytho
     return process
 
 
+async def _give_way(pid: int) -> None:
+    """Where Linux shares out by sessions, what is nice counts only within its own: the session gives way, too."""
+    while NICENESS and not _has_given_way(pid):
+        await asyncio.sleep(GIVE_WAY_SECONDS)
+
+
+def _has_given_way(pid: int) -> bool:
+    try:
+        Path(f"/proc/{pid}/autogroup").write_text(str(NICENESS))
+    except BlockingIOError:  # all but root together may say so ten times a second
+        return False
+    except OSError:  # there are no such groups here, or the process is gone
+        return True
+    return True
+
+
 async def _start_with_pipe(
     module: str, folder: Path, threads: int, limit: Limit, python: str
 ) -> tuple[TaskProcess, asyncio.StreamWriter]:
@@ -265,7 +283,7 @@ async def task_process(
     process = started.process
     assert process.stdin and process.stdout
     output = OutputCopy(process.stdout, log)
-    watching = asyncio.create_task(started.watch_memory())
+    beside = [asyncio.create_task(each) for each in (started.watch_memory(), _give_way(process.pid))]
     try:
         given = spec.model_dump_json() if isinstance(spec, BaseModel) else json.dumps(spec)
         if not process.stdin.is_closing():  # else it has died already, and its end will tell
@@ -273,7 +291,8 @@ async def task_process(
             process.stdin.close()
         yield started
     finally:
-        watching.cancel()
+        for each in beside:
+            each.cancel()
         try:
             await _end(process)
             await output.finish()
