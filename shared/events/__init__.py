@@ -11,6 +11,7 @@ from shared.events import (
     pipelines,
     predictions,
     quotas,
+    rights,
     storage,
     tasks,
     training,
@@ -37,7 +38,7 @@ DOMAINS: dict[str, tuple[str, ...]] = {
 }
 
 _MODULES = (
-    *(identity, models, training, pipelines, deployment, inference, evaluation),
+    *(identity, rights, models, training, pipelines, deployment, inference, evaluation),
     *(tasks, predictions, bus, usage, storage, quotas, alarms),
 )
 EVENTS: dict[str, type[Event]] = {event.type_name(): event for module in _MODULES for event in events_of(module)}

@@ -32,12 +32,16 @@ class Message(BaseModel):
     )
 
 
+PART_OF = {"rights": "identity"}
+
+
 def _domain(module: str) -> str:
-    return module.rpartition(".")[2]
+    name = module.rpartition(".")[2]
+    return PART_OF.get(name, name)
 
 
 class Event(Message):
-    """Something that happened. The module names the domain, the class names the fact, `about` the aggregate.
+    """Something that happened. The module names the domain (or PART_OF), the class the fact, `about` the aggregate.
 
     An `audited` one is a decision that somebody answers for: it is kept in the audit.
     """

@@ -11,7 +11,7 @@ from services.auth.grants.desk import Work
 from services.auth.grants.domain import Grant
 from shared.db import Connection
 from shared.errors import NotFound
-from shared.events.identity import GrantAdded, GrantRevoked
+from shared.events.rights import GrantAdded, GrantRevoked
 from shared.grants import EVERYWHERE, Condition, SubjectKind, built_in
 from shared.handlers import RpcHandler
 from shared.names import new_id

@@ -8,7 +8,7 @@ from services.auth.grants import desk, store
 from services.auth.grants.desk import Work
 from services.auth.grants.domain import MOST_MEMBERS, Group
 from shared.errors import Conflict, NotFound
-from shared.events.identity import GroupCreated, GroupDeleted, GroupMemberAdded, GroupMemberRemoved
+from shared.events.rights import GroupCreated, GroupDeleted, GroupMemberAdded, GroupMemberRemoved
 from shared.handlers import RpcHandler
 from shared.names import new_id
 from shared.rpc import grants as rpc

@@ -9,7 +9,7 @@ from services.auth.grants import desk, domain, store
 from services.auth.grants.desk import Work
 from services.auth.grants.domain import CustomRole
 from shared.errors import Conflict
-from shared.events.identity import RoleChanged, RoleCreated, RoleDeleted
+from shared.events.rights import RoleChanged, RoleCreated, RoleDeleted
 from shared.grants import EVERYWHERE
 from shared.handlers import RpcHandler
 from shared.names import listed

@@ -15,7 +15,7 @@ from services.auth.passwords import Passwords
 from services.auth.projects import domain, entries, store
 from services.auth.projects.domain import Project, Share
 from shared.errors import InvalidInput
-from shared.events.identity import ModelShared, ModelUnshared, ProjectArchived, ProjectCreated, ProjectRestored
+from shared.events.rights import ModelShared, ModelUnshared, ProjectArchived, ProjectCreated, ProjectRestored
 from shared.handlers import RpcHandler
 from shared.keys import new_secret
 from shared.names import DEFAULT_PROJECT, new_id
