@@ -8,9 +8,7 @@ import pytest
 
 from shared.tasks import process
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/autogroup").exists(), reason="no groups by session here"
-)
+pytestmark = pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="no groups by session here")
 
 
 async def test_a_tasks_session_is_as_nice_as_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
