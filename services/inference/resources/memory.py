@@ -8,6 +8,8 @@ from typing import Final
 import psutil
 
 STUB: Final = "triton_python_backend_stub"
+SERVER: Final = "tritonserver"
+REPOSITORY: Final = "--model-repository="
 
 
 class Processes:
@@ -33,6 +35,27 @@ class Processes:
             if self._model(_command(process)) == name:
                 with suppress(psutil.Error):  # it has ended by itself
                     process.kill()
+
+    def runs(self, name: str) -> bool:
+        """Whether a version has a process that lives; one that has died has no command line any more."""
+        return any(self._model(_command(process)) == name for process in psutil.process_iter())
+
+    def end_server(self) -> list[int]:
+        """Kill the Triton of this repository, and tell which processes that were; none in another container."""
+        ended = []
+        for process in psutil.process_iter():
+            if self._serves(_command(process)):
+                with suppress(psutil.Error):  # it has ended by itself
+                    process.kill()
+                    ended.append(process.pid)
+        return ended
+
+    def _serves(self, command: list[str]) -> bool:
+        """Whether a process with this command line is the Triton of this repository."""
+        if not command or Path(command[0]).name != SERVER:
+            return False
+        folders = (part.removeprefix(REPOSITORY) for part in command if part.startswith(REPOSITORY))
+        return any(Path(folder).resolve() == self._root for folder in folders)
 
     def _stubs(self) -> dict[psutil.Process, str]:
         """Command lines are read once a process, as soon as it has one: for a moment a process that starts has none."""

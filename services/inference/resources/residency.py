@@ -26,6 +26,7 @@ from services.inference.resources.domain import (
     make_room,
 )
 from services.inference.resources.memory import Processes
+from services.inference.resources.watchdog import Watchdog
 from services.inference.settings import Settings
 from shared import observe
 from shared.artifacts import Artifacts
@@ -57,6 +58,7 @@ class Residency:
         self.repository = Repository(settings.triton_repository, settings.triton_backend)
         self._artifacts = Artifacts(settings.artifacts_url)
         self._processes = Processes(settings.triton_repository)
+        self._watchdog = Watchdog(self._processes, settings.triton_backend)
         self._meter = data_plane.meter
         self._budget = settings.memory_mb * MIB
         self._limits = Thresholds(settings.scale_wait_seconds, settings.scale_up_seconds, settings.scale_down_seconds)
@@ -291,7 +293,8 @@ class Residency:
     async def _load(self, name: str) -> None:
         count = await self._count(name)
         await asyncio.to_thread(self.repository.set_instances, name, count)
-        await self._triton.load(name)
+        async with self._watchdog.over(name):
+            await self._triton.load(name)
         self._meter.touch(name)
         self._data_plane.set_instances(name, count)
         await self._measure()
@@ -352,7 +355,8 @@ class Residency:
         self._data_plane.set_instances(name, min(count, change.count))
         await asyncio.to_thread(self.repository.set_instances, name, change.count)
         try:
-            await self._triton.load(name)
+            async with self._watchdog.over(name):
+                await self._triton.load(name)
         except AimassError:
             self._instances[name] = count
             await asyncio.to_thread(self.repository.set_instances, name, count)
