@@ -73,7 +73,10 @@ async def on_deployment_staged(event: DeploymentStaged, work: Work) -> None:
 
 
 async def on_promotion_refused(event: PromotionRefused, work: Work) -> None:
-    """Compare again where the champion changed since the comparison, once its successor is known here."""
+    """Compare again where the champion changed since the comparison, once its successor is known here.
+
+    Not with a newer one: who was overtaken is for people to promote, else equals would replace each other for ever.
+    """
     if not event.stale or work.envelope is None:
         return
     version = await known_version(work, event.model, event.version)
@@ -81,6 +84,8 @@ async def on_promotion_refused(event: PromotionRefused, work: Work) -> None:
     champion = await store.champion(work.tx, work.project, event.model)
     if champion.version == stale.champion_version and champion.sequence < work.envelope.sequence:
         raise Unavailable("the new champion is not known here yet")
+    if (champion.version or 0) > version.version:
+        return
     await evaluate(work, version)
     work.then(work.parts.runner.wake)
 

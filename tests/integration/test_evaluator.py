@@ -269,6 +269,19 @@ async def test_a_stale_comparison_is_made_again_beside_the_new_champion(evaluato
     assert await evaluator.rows("SELECT version FROM champions") == [{"version": 1}]
 
 
+async def test_who_was_overtaken_by_a_newer_champion_is_not_compared_again(
+    evaluator: Running, plane: DataPlane
+) -> None:
+    """Equals would replace each other for ever."""
+    await stage(evaluator, plane, 1, good())
+    await stage(evaluator, plane, 2, good(nudge=1e-6))
+    stale = next(event for event in await verdicts(evaluator, 2) if event.version == 1)
+    await evaluator.publish(promoted(2), sequence=4)
+    await evaluator.publish(refused(1, stale.evaluation_id), sequence=5)
+    await evaluator.settled()
+    assert len(await evaluator.said(EvaluationRequested)) == 2
+
+
 async def test_an_unready_data_plane_is_waited_for(evaluator: Running, plane: DataPlane) -> None:
     plane.moods += [503, 504, 429, 503, 404]
     await stage(evaluator, plane, 1, good())
