@@ -260,5 +260,5 @@ class Relay:
 
     async def prune(self) -> None:
         async with self._database.connection() as connection:
-            while await connection.execute(PRUNE, PRUNE_AT_ONCE) == f"DELETE {PRUNE_AT_ONCE}":
+            while await connection.execute(PRUNE, PRUNE_AT_ONCE) != "DELETE 0":
                 pass

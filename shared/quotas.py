@@ -6,8 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 QUOTA = "quota"
 STORAGE_BYTES = "storage_bytes"
-
-
 FREE = "delete versions that nobody needs (data sets without versions go by themselves)"
 
 

@@ -89,6 +89,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture
+def kept_umask() -> Iterator[None]:
+    """For tests that call a command's `main`, which narrows it for good."""
+    kept = os.umask(0o022)
+    yield
+    os.umask(kept)
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     with postgres_server(tmp_path_factory.mktemp("postgres")) as server:

@@ -343,6 +343,7 @@ class TestRefusals:
         with pytest.raises(BackupFailed, match=f"holds the backups {taken.folder.name}"):
             checked(taken.folder.parent)
 
+    @pytest.mark.usefixtures("kept_umask")
     @pytest.mark.parametrize(
         "arguments", [["restore", "{nothing}", "--home", "{nothing}"], ["backup", "--home", "{nothing}"]]
     )
@@ -354,6 +355,7 @@ class TestRefusals:
         with pytest.raises(SystemExit, match="nothing"):
             main()
 
+    @pytest.mark.usefixtures("kept_umask")
     def test_the_command_line_looks_at_a_backup(
         self, taken: Taken, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -243,14 +243,9 @@ class TestInstall:
         assert ended.stdout.splitlines() == [each.format(cwd=tmp_path) for each in passed], ended
 
 
+@pytest.mark.usefixtures("kept_umask")
 class TestCommandLine:
     """What the commands say when there is nothing to work on."""
-
-    @pytest.fixture(autouse=True)
-    def kept_umask(self) -> Iterator[None]:
-        kept = os.umask(0o022)
-        yield
-        os.umask(kept)
 
     @staticmethod
     def refusal(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str) -> str:

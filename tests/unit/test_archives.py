@@ -49,7 +49,6 @@ def tarred(folder: Path) -> bytes:
 
 def debian(folder: Path) -> bytes:
     (folder / "DEBIAN").mkdir()
-    (folder / "DEBIAN").chmod(0o755)  # whatever the umask is: dpkg-deb wants that
     (folder / "DEBIAN" / "control").write_text(
         "Package: p\nVersion: 1\nArchitecture: all\nMaintainer: p\nDescription: p\n"
     )
