@@ -78,7 +78,7 @@ async def test_two_are_one_task_and_the_killed_one_takes_nothing_along(trainer: 
     await _told_of_both(trainer, ask, whole)
     for rank in (1, 0):
         task_id = await submit(ask, CONFIG)
-        pair = await both(ask, task_id, 3)
+        pair = await both(ask, task_id)
         assert len(pair) == 2
         pair[rank].kill()
         print(f"killed worker {rank + 1}")
