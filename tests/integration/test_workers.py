@@ -61,8 +61,8 @@ def _words(process: psutil.Process) -> list[str]:
         return []
 
 
-async def both(ask: Ask, task_id: str, epoch: int = 1) -> list[psutil.Process]:
-    await until(lambda: has_reached(ask, task_id, epoch), 120)
+async def both(ask: Ask, task_id: str) -> list[psutil.Process]:
+    await until(lambda: has_reached(ask, task_id, 1), 120)
     return workers()
 
 
