@@ -22,8 +22,10 @@ from deploy.embedded.testing_servers import NatsServer, PostgresServer, nats_ser
 from library import models
 from shared.service import GC_THRESHOLDS
 from shared.settings import ServiceSettings
+from tests.quick_folder import use_memory
 
 gc.set_threshold(*GC_THRESHOLDS)
+use_memory()
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime otherwise reports home
 os.environ.setdefault("AIMASS_TASK_NICENESS", "0")  # here nobody waits for anything but tasks
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several test processes only wait for each other
