@@ -1,6 +1,5 @@
 """Event: a fact on the bus. Its body is proto3 JSON of the message of the same name in proto-schemas/."""
 
-import inspect
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
@@ -96,6 +95,5 @@ class Command(Message):
 
 def events_of(module: Any) -> tuple[type[Event], ...]:
     """All events that a module of shared.events defines, in the order of their definition."""
-    found = [value for _, value in inspect.getmembers(module, inspect.isclass) if value.__module__ == module.__name__]
-    events = [value for value in found if issubclass(value, Event)]
-    return tuple(sorted(events, key=lambda event: inspect.getsourcelines(event)[1]))
+    found = [value for value in vars(module).values() if isinstance(value, type)]
+    return tuple(value for value in found if issubclass(value, Event) and value.__module__ == module.__name__)
