@@ -51,7 +51,7 @@ class BreastCancer(DataSet):
     )
 
     def load(self) -> "Arrays":
-        from sklearn.datasets import load_breast_cancer
+        from library.sources.scikit import rows_of
 
-        samples = load_breast_cancer()
-        return {"measures": samples.data.astype("<f4"), "diagnosis": samples.target.astype("<i8")}
+        rows = rows_of("breast_cancer.csv", heading=True)
+        return {"measures": rows[:, :-1].astype("<f4"), "diagnosis": rows[:, -1].astype("<i8")}

@@ -42,7 +42,8 @@ class Diabetes(DataSet):
     )
 
     def load(self) -> "Arrays":
-        from sklearn.datasets import load_diabetes
+        from library.sources.scikit import rows_of
 
-        patients = load_diabetes(scaled=False)
-        return {"measures": patients.data.astype("<f4"), "progression": patients.target.astype("<f4")}
+        measures = rows_of("diabetes_data_raw.csv.gz", between=None)
+        progression = rows_of("diabetes_target.csv.gz")
+        return {"measures": measures.astype("<f4"), "progression": progression.astype("<f4")}

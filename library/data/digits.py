@@ -33,7 +33,7 @@ class Digits(DataSet):
     )
 
     def load(self) -> "Arrays":
-        from sklearn.datasets import load_digits
+        from library.sources.scikit import rows_of
 
-        digits = load_digits()
-        return {"image": digits.images[:, None].astype("<f4"), "digit": digits.target.astype("<i8")}
+        rows = rows_of("digits.csv.gz")
+        return {"image": rows[:, :-1].reshape(-1, 1, 8, 8).astype("<f4"), "digit": rows[:, -1].astype("<i8")}
