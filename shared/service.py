@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Loop = Callable[[], Awaitable[None]]
 Check = Callable[[], Awaitable[str]]
+FIRST_SECONDS = 0.1  # what a check waits for mostly comes right after the start
 GUARD_SECONDS = 1.0
 CONSUMER_SECONDS = 5.0
 PRUNE_SECONDS = 3600.0
@@ -148,8 +149,8 @@ class Service:
             await asyncio.sleep(RESTART_SECONDS)
 
     async def _guard(self) -> None:
-        """Watch bus, database and consumers; stop fetching while the database is down."""
-        looked = -math.inf
+        """Watch bus, database and consumers, at first more often; stop fetching while the database is down."""
+        looked, wait = -math.inf, FIRST_SECONDS
         while True:
             self.readiness.report("bus", "" if self.bus.is_connected() else "not connected")
             down = await self._check_database()
@@ -160,7 +161,8 @@ class Service:
             for name, check in self._checks.items():
                 self.readiness.report(name, await check())
             self.readiness.started()
-            await asyncio.sleep(GUARD_SECONDS)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, GUARD_SECONDS)
 
     async def _check_database(self) -> str:
         if self.database is None or self.relay is None:

@@ -17,6 +17,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from deploy.embedded.ports import free_port
 from deploy.provision import provision_bus_over
 from services.gateway.handlers import HANDLERS
+from services.gateway.limits import shares
 from services.gateway.limits.shares import HERE_SUBJECT
 from shared.credentials import key_digest
 from shared.keys import new_secret
@@ -68,6 +69,7 @@ async def two_gateways(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings
     given = {"rate": str(SLOW), "burst": "1000", "anonymous_rate": str(SLOW), "anonymous_burst": "1000"}
     for name, value in (given | {"key_use_seconds": "0.2"} | settings).items():
         monkeypatch.setenv(f"GATEWAY_{name.upper()}", value)
+    monkeypatch.setattr(shares, "BEAT_SECONDS", 0.2)  # so that they meet sooner
     async with AsyncExitStack() as stack:
         server = stack.enter_context(guarded_bus(folder / "nats", HANDLERS))
         monkeypatch.setenv("GATEWAY_NATS_URL", server.servers)
