@@ -155,10 +155,10 @@ async def show_task(task_id: TaskId, caller: CallerOf, as_of: AsOfQuery = None) 
     return await _expected(task, caller) if task.state == "queued" else task
 
 
-@ROUTES.add("GET", "/tasks/{task_id}/metrics", Permission.TASKS_READ)
-async def show_task_metrics(task_id: TaskId, caller: CallerOf) -> MetricPoints:
+@ROUTES.add("GET", "/tasks/{task_id}/metrics", Permission.TASKS_READ, response_model=MetricPoints)
+async def show_task_metrics(task_id: TaskId, caller: CallerOf) -> Response:
     """The scalars of a task by epoch."""
-    return await caller.ask(GetTaskMetrics(task_id=task_id), service=owner_of(task_id))
+    return await caller.pass_on(GetTaskMetrics(task_id=task_id), service=owner_of(task_id))
 
 
 @ROUTES.add("GET", "/tasks/{task_id}/study", Permission.TASKS_READ)
