@@ -191,7 +191,7 @@ async def test_grants_with_conditions(whole: Whole) -> None:
     await grant(whole, "engineer", "key", key["id"], condition={"aliases": ["staging"]})
     await becomes(whole, secret, f"{API}/models/other/aliases/staging", 404, "PUT", json={"version": 1})
     await ask(whole, "PUT", "/models/other/aliases/champion", 403, secret, json={"version": 1})
-    await ask(whole, "POST", "/grants", 422, json={"role": "viewer", "condition": {"tags": ["x"]}})
+    await ask(whole, "POST", "/grants", 422, json={"role": "viewer", "condition": {"labels": ["x"]}})
 
 
 async def test_nobody_grants_more_than_he_has(whole: Whole) -> None:
