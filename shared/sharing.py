@@ -1,11 +1,14 @@
-"""Entries of the bucket `credentials` about projects: those that are archived, and models that are shared."""
+"""Entries of the bucket `credentials` about projects and models: who is archived, shared, and tagged."""
 
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.names import Slug
+
 ARCHIVED = "project"
 SHARE = "share"
+TAGS = "tags"
 EVERYBODY = "*"
 Level = Literal["read", "infer"]
 
@@ -23,6 +26,13 @@ class SharedModel(BaseModel):
         return project in may or EVERYBODY in may
 
 
+class TaggedModel(BaseModel):
+    """The tags of a model, which grants may be limited to; put by registry."""
+
+    model_config = ConfigDict(frozen=True)
+    tags: frozenset[Slug]
+
+
 def archived_name(project: str) -> str:
     """The name of the entry that an archived project has."""
     return f"{ARCHIVED}.{project}"
@@ -30,3 +40,7 @@ def archived_name(project: str) -> str:
 
 def share_name(project: str, model: str) -> str:
     return f"{SHARE}.{project}.{model}"
+
+
+def tags_name(project: str, model: str) -> str:
+    return f"{TAGS}.{project}.{model}"
