@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 from starlette.requests import HTTPConnection
 
-from services.gateway.access import Gatekeeper
+from services.gateway.access import Gatekeeper, authorise
 from services.gateway.credentials import Principal
 from services.gateway.limits.rules import models_in
 from services.gateway.operations import OpsPorts
@@ -22,6 +22,7 @@ from shared.body_store import BodyStore
 from shared.bus import RPC_SECONDS, Bus
 from shared.context import Context
 from shared.errors import InvalidInput
+from shared.permissions import Permission
 from shared.phonemes import Phonemes
 from shared.reading import StreamReader
 from shared.rpc.base import Request as RpcRequest
@@ -69,6 +70,11 @@ class Caller:
         there = copy(self)
         there.project, model = self.edges.gatekeeper.reach(self.principal, name, level)
         return there, model
+
+    def may_infer(self, model: str) -> None:
+        """Raises Forbidden for who may not ask for predictions, NotFound for a model that is not shared for them."""
+        authorise(self.principal, Permission.INFER, model)
+        self.at(model, "infer")
 
     async def ask(
         self,

@@ -1,7 +1,9 @@
 """Projects as tenants: made with an administrator, archived and restored, entered by login; models that are shared."""
 
+import io
+import wave
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -10,7 +12,9 @@ import pytest_asyncio
 from deploy.embedded.testing_servers import PostgresServer
 from services.auth.bootstrap import BucketKeeper
 from services.gateway.credentials import BUCKET
+from services.inference.search import store as indexes
 from shared import frames
+from shared.names import new_id
 from shared.permissions import Role
 from tests.conftest import fresh_database
 from tests.integration.access_entries import PIXELS
@@ -242,10 +246,75 @@ async def test_nothing_else_of_its_project_is_shared(sharing: Sharing) -> None:
     ):
         reply = await send(method, f"{API}/{path}", **other, **({"json": body} if body else {}))
         assert reply.status_code in (404, 422), f"{method} {path}: {reply.text}"
-    later = await send("POST", f"/v2/models/{sharing.name}/infer", headers=sharing.other | LATER, json=PIXELS)
-    assert later.status_code == 400
     assert (await send("GET", f"{API}/models/{sharing.name}", headers=sharing.owner)).status_code == 200
     await sharing.unshare(made["id"])
+
+
+class Kind(NamedTuple):
+    """Something else than a prediction at once that a shared model is good for, and what comes of it here."""
+
+    path: str
+    given: dict[str, Any]
+    status: int
+
+
+def kinds(name: str) -> list[Kind]:
+    """The model adds four numbers up: it makes no vectors of texts, hears nothing and says nothing."""
+    sound = {"files": {"file": ("a.wav", silence())}, "data": {"model": name}}
+    return [
+        Kind(f"/v2/models/{name}/versions/1/infer", {"headers": LATER, "json": PIXELS}, 202),
+        Kind(f"{API}/models/{name}/batches?version=1", {"content": b"a,b,c,d\n1,2,3,4\n"}, 202),
+        Kind(f"{API}/indexes/found?version=1&model={name}", {"content": b"id,text\n1,one\n"}, 422),
+        Kind("/v1/audio/transcriptions", sound, 400),
+        Kind("/v1/audio/speech", {"json": {"model": name, "input": "hello"}}, 400),
+    ]
+
+
+def silence() -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+        sound.writeframes(bytes(3200))
+    return file.getvalue()
+
+
+async def asked(sharing: Sharing, kind: Kind) -> httpx.Response:
+    given = kind.given | {"headers": sharing.other | kind.given.get("headers", {})}
+    return await sharing.whole.http.post(kind.path, **given)
+
+
+async def test_what_comes_later_and_sound_take_shared_models(sharing: Sharing) -> None:
+    """All of it is of who asks: nobody sees it in the project that shares."""
+    await sharing.becomes(404, 404)
+    for kind in kinds(sharing.name):
+        assert (await asked(sharing, kind)).status_code == 404, kind.path
+    made = await sharing.share("pink", "infer")
+    await sharing.becomes(200, 200)
+    found = {}
+    for kind in kinds(sharing.name):
+        reply = found[kind.path] = await asked(sharing, kind)
+        assert reply.status_code == kind.status, f"{kind.path}: {reply.text}"
+    later, batch, index, *_ = found.values()
+    assert (later.json()["model"], index.json()["field"]) == (sharing.name, "model")
+    for path in (later.headers["location"], batch.headers["location"]):
+        assert (await sharing.whole.send("GET", path, headers=sharing.other)).json()["model"] == sharing.name
+        assert (await sharing.whole.send("GET", path, headers=sharing.owner)).status_code == 404
+    listed = await sharing.whole.send("GET", f"{API}/inferences?model={sharing.name}", headers=sharing.other)
+    assert len(listed.json()["inferences"]) == 1
+    await sharing.unshare(made["id"])
+
+
+async def test_an_index_of_a_model_that_is_shared_no_more_finds_words_alone(sharing: Sharing) -> None:
+    database, generation = sharing.whole.services["inference"].database, f"index-{new_id()}"
+    assert database
+    async with database.transaction() as tx:
+        await indexes.begin(tx, generation, 3)
+        facts = ("pink", "ended", sharing.name, 1, "text", "vector", 3, 0, generation)
+        await indexes.save(tx, indexes.Index(*facts))
+    await sharing.becomes(404, 404)
+    for mode, status in {"hybrid": 404, "vector": 404, "text": 200}.items():
+        path = f"{API}/indexes/ended/search?q=x&mode={mode}"
+        assert (await sharing.whole.send("GET", path, headers=sharing.other)).status_code == status
 
 
 async def test_a_prediction_of_a_shared_model_is_told_as_the_callers(sharing: Sharing) -> None:
