@@ -13,9 +13,14 @@ from deploy.embedded.testing_servers import PostgresServer
 from services.auth.bootstrap import BucketKeeper
 from services.gateway.credentials import BUCKET
 from services.inference.search import store as indexes
+from services.registry import store
+from services.registry.holding import Holding
 from shared import frames
+from shared.artifacts import Artifacts
+from shared.context import Context
 from shared.names import new_id
 from shared.permissions import Role
+from shared.rpc.registry import RegisterDataset
 from tests.conftest import fresh_database
 from tests.integration.access_entries import PIXELS
 from tests.integration.gateway_neighbours import bearer, echo
@@ -159,6 +164,44 @@ async def test_the_bucket_gets_back_what_it_lost(whole: Whole) -> None:
     await becomes(whole, made["secret"], 200)
     await BucketKeeper(auth.relay.work, lambda: auth.bus.js).refill()
     await becomes(whole, made["secret"], 403)
+
+
+async def test_a_full_project_brings_no_files_until_there_is_room(whole: Whole) -> None:
+    secret = (await make(whole, "full"))["secret"]
+    await becomes(whole, secret, 200)
+    registry, trainer = whole.services["registry"], whole.services["trainer"]
+    assert registry.database and registry.relay
+    artifacts = Artifacts(registry.settings.artifacts_url)
+    data = ("thing", await artifacts.put(b"x" * 100))
+    await trainer.bus.ask(
+        RegisterDataset(name=data[0], digest=data[1], parts={"all": data[1]}), Context(project="full")
+    )
+    quotas = {"project": "full", "limits": [{"quota": "storage_bytes", "hard": 100}]}
+    assert (await whole.send("PUT", f"{API}/quotas", json=quotas)).status_code == 200
+    holding = Holding(registry.database, registry.relay, artifacts, 0)
+
+    async def comes_to(status: int, path: str = "datasets/mine?like=digits") -> httpx.Response:
+        """One file that is brought again and again; the first that is taken stays the only one."""
+        given = {"headers": bearer(secret) | {"Idempotency-Key": "one"}, "content": b"a,label\n1,x\n"}
+
+        async def so() -> httpx.Response | None:
+            reply = await whole.send("POST", f"{API}/{path}", **given)
+            return reply if reply.status_code == status else None
+
+        found: httpx.Response = await until(so)
+        return found
+
+    await comes_to(202)
+    await holding.look()
+    refused = await comes_to(429)
+    assert "storage_bytes" in refused.json()["detail"] and "delete versions" in refused.json()["detail"]
+    assert "retry-after" not in refused.headers, "room comes by what is deleted, not by itself"
+    for path in ("models/m/versions", "models/m/batches", "indexes/i?model=m"):
+        await comes_to(429, path)
+    async with registry.database.transaction() as tx:
+        await store.delete_datasets(tx, [("full", *data)])
+    await holding.look()
+    await comes_to(202)
 
 
 class Sharing:
