@@ -1,7 +1,7 @@
 """What projects keep: told by registry, metered and limited by monitor, refused at the gateway."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from deploy.embedded.testing_servers import NatsServer, nats_server
-from deploy.provision import bus_users
+from deploy.embedded.testing_servers import NatsServer
 from services.gateway.access import Gatekeeper
 from services.gateway.credentials import BUCKET, CredentialCache, UsedUpQuotas
 from services.monitor.quotas.board import Board
@@ -28,23 +27,14 @@ from shared.quotas import ProjectState, quota_name
 from shared.rpc.registry import RegisterDataset
 from shared.rpc.usage import GetInvoice, GetUsage, Limit, SetPrices, SetQuotas
 from shared.settings import ServiceSettings
-from shared.streams import SERVICES
 from tests.integration.running import Ask, Running, asking, until
 
 NOON = datetime(2030, 1, 15, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def nats(tmp_path: Path) -> Iterator[NatsServer]:
-    """With the allow-lists of everybody."""
-    with nats_server(tmp_path / "nats", bus_users(dict.fromkeys(SERVICES, "password"))) as server:
-        yield server
-
-
-@pytest.fixture
-async def ask(monitor: Running, nats: NatsServer) -> AsyncIterator[Ask]:
-    async with asking(nats) as ask:
-        yield ask
+def nats(guarded_nats: NatsServer) -> NatsServer:
+    return guarded_nats
 
 
 def held(at: datetime, size: int, project: str = "default") -> StorageHeld:
