@@ -26,7 +26,7 @@ from shared.permissions import Permission
 from shared.phonemes import Phonemes
 from shared.reading import StreamReader
 from shared.rpc.base import Request as RpcRequest
-from shared.sharing import Level
+from shared.sharing import Level, called
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -71,10 +71,14 @@ class Caller:
         there.project, model = self.edges.gatekeeper.reach(self.principal, name, level)
         return there, model
 
-    def may_infer(self, model: str) -> None:
-        """Raises Forbidden for who may not ask for predictions, NotFound for a model that is not shared for them."""
+    def may_infer(self, model: str) -> str:
+        """What this project calls a model that is asked for predictions.
+
+        Raises Forbidden for who may not ask for them, NotFound for a model that is not shared for them.
+        """
         authorise(self.principal, Permission.INFER, model)
-        self.at(model, "infer")
+        there, name = self.at(model, "infer")
+        return called(self.project, there.project, name)
 
     async def ask(
         self,

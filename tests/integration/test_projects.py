@@ -12,6 +12,7 @@ import pytest_asyncio
 from deploy.embedded.testing_servers import PostgresServer
 from services.auth.bootstrap import BucketKeeper
 from services.gateway.credentials import BUCKET
+from services.gateway.metering import Counters, Key
 from services.inference.search import store as indexes
 from services.registry import store
 from services.registry.holding import Holding
@@ -326,7 +327,7 @@ async def asked(sharing: Sharing, kind: Kind) -> httpx.Response:
     return await sharing.whole.http.post(kind.path, **given)
 
 
-async def test_what_comes_later_and_sound_take_shared_models(sharing: Sharing) -> None:
+async def test_what_comes_later_and_sound_take_shared_models(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it is of who asks: nobody sees it in the project that shares."""
     await sharing.becomes(404, 404)
     for kind in kinds(sharing.name):
@@ -334,9 +335,18 @@ async def test_what_comes_later_and_sound_take_shared_models(sharing: Sharing) -
     made = await sharing.share("pink", "infer")
     await sharing.becomes(200, 200)
     found = {}
+    counted: list[tuple[str, str]] = []
+    add = Counters.add
+
+    def count(self: Counters, key: Key, *rest: Any) -> None:
+        counted.append((key[1], key[3]))
+        add(self, key, *rest)
+
+    monkeypatch.setattr(Counters, "add", count)
     for kind in kinds(sharing.name):
         reply = found[kind.path] = await asked(sharing, kind)
         assert reply.status_code == kind.status, f"{kind.path}: {reply.text}"
+    assert ("pink", sharing.name) in counted
     later, batch, index, *_ = found.values()
     assert (later.json()["model"], index.json()["field"]) == (sharing.name, "model")
     for path in (later.headers["location"], batch.headers["location"]):
@@ -344,6 +354,11 @@ async def test_what_comes_later_and_sound_take_shared_models(sharing: Sharing) -
         assert (await sharing.whole.send("GET", path, headers=sharing.owner)).status_code == 404
     listed = await sharing.whole.send("GET", f"{API}/inferences?model={sharing.name}", headers=sharing.other)
     assert len(listed.json()["inferences"]) == 1
+    for kind in kinds(sharing.name)[:2]:
+        given = kind.given | {"headers": sharing.owner | kind.given.get("headers", {})}
+        where = (await sharing.whole.send("POST", kind.path, **given)).headers["location"]
+        found_there = (await sharing.whole.send("GET", where, headers=sharing.owner)).json()
+        assert found_there["model"] == "violet-thing", "one's own has one name"
     await sharing.unshare(made["id"])
 
 

@@ -18,7 +18,6 @@ from shared.context import Context
 from shared.errors import AimassError, InvalidInput
 from shared.names import is_slug
 from shared.rpc.inference import DeferInference, InferenceView
-from shared.sharing import called
 
 PREFER: Final = b"prefer"
 RESPOND_ASYNC: Final = b"respond-async"
@@ -81,7 +80,7 @@ class Deferral:
 def _order(call: Call, body: Body, measured: Measured, webhook: str | None) -> DeferInference:
     return DeferInference(
         id=str(UUID(bytes=call.prediction_id)),
-        model=called(call.principal.project, call.project, call.model),
+        model=call.shared_as or call.model,
         version=int(call.version) if call.version else None,
         digest=measured.digest.hexdigest(),
         size=max(len(body.data), measured.size),

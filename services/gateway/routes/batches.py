@@ -45,7 +45,7 @@ async def submit_batch(
     columns `name.0`, `name.1` ..., and the only input of a model all columns of numbers in order. Without `format` the
     content tells what the file is; without `output` the result has the format of the file.
     """
-    caller.may_infer(model)
+    model = caller.may_infer(model)
     if version is not None and alias is not None:
         raise InvalidInput("alias: name a version or an alias, not both", field="alias")
     if dataset and _has_body(request):

@@ -44,7 +44,7 @@ async def build_index(
     `attributes` (a flat object of JSON) where documents have some, as a task; this needs the permission 'infer' too.
     Until it has ended the index answers by the documents that it had.
     """
-    caller.may_infer(model)
+    model = caller.may_infer(model)
     digest = await caller.edges.uploads.keep(request)
     order = BuildIndex(name=name, model=model, version=version, digest=digest, format=format)
     accepted = await caller.ask(order, idempotency_key=idempotency_key, seconds=SUBMIT_SECONDS)
