@@ -38,6 +38,22 @@ def archived_name(project: str) -> str:
     return f"{ARCHIVED}.{project}"
 
 
+def owned(project: str, model: str) -> tuple[str, str]:
+    """Whose model people of a project mean, and its name there: their own, or a shared one as <project>.<model>."""
+    owner, _, name = model.rpartition(".")
+    return owner or project, name
+
+
+def called(project: str, owner: str, model: str) -> str:
+    """How people of a project name a model of this owner."""
+    return model if owner == project else f"{owner}.{model}"
+
+
+def credential(project: str, key: str, owner: str) -> str:
+    """Who asks for a prediction; of a model of another project also of which one, where it is logged."""
+    return key if owner == project else f"{project}/{key}"
+
+
 def share_name(project: str, model: str) -> str:
     return f"{SHARE}.{project}.{model}"
 

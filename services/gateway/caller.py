@@ -11,7 +11,7 @@ from pydantic_core import PydanticSerializationError
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from services.gateway.access import Gatekeeper
+from services.gateway.access import Gatekeeper, authorise
 from services.gateway.credentials import Principal
 from services.gateway.limits.rules import models_in
 from services.gateway.operations import OpsPorts
@@ -23,10 +23,11 @@ from shared.body_store import BodyStore
 from shared.bus import RPC_SECONDS, Bus
 from shared.context import Context
 from shared.errors import InvalidInput
+from shared.permissions import Permission
 from shared.phonemes import Phonemes
 from shared.reading import StreamReader
 from shared.rpc.base import Request as RpcRequest
-from shared.sharing import Level
+from shared.sharing import Level, called
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -70,6 +71,15 @@ class Caller:
         there = copy(self)
         there.project, model = self.edges.gatekeeper.reach(self.principal, name, level)
         return there, model
+
+    def may_infer(self, model: str) -> str:
+        """What this project calls a model that is asked for predictions.
+
+        Raises Forbidden for who may not ask for them, NotFound for a model that is not shared for them.
+        """
+        authorise(self.principal, Permission.INFER, model)
+        there, name = self.at(model, "infer")
+        return called(self.project, there.project, name)
 
     async def ask(
         self,

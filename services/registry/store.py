@@ -158,12 +158,12 @@ NAMED_ARTIFACTS = """
 SELECT digest FROM versions WHERE deleted_at IS NULL
 UNION SELECT part.value FROM datasets, jsonb_each_text(parts) AS part
 """
-# The artifacts that each project's versions and data sets name, each once.
+# How often what each project's versions and data sets name has changed.
+STORAGE_MARKS = "SELECT project, changes FROM storage_marks"
+# The artifacts that a project's versions and data sets name, each once.
 HELD = """
-SELECT project, array_agg(digest) AS digests FROM (
-    SELECT project, digest FROM versions WHERE deleted_at IS NULL
-    UNION SELECT project, part.value FROM datasets, jsonb_each_text(parts) AS part
-) AS named GROUP BY project
+SELECT digest FROM versions WHERE project = $1 AND deleted_at IS NULL
+UNION SELECT part.value FROM datasets, jsonb_each_text(parts) AS part WHERE project = $1
 """
 # Data sets without a version that nobody asked for within the time of grace.
 UNUSED_DATASETS = """
@@ -377,5 +377,9 @@ async def delete_datasets(tx: Connection, datasets: list[tuple[str, str, str]]) 
     await tx.executemany(DELETE_DATASET, datasets)
 
 
-async def held(tx: Connection) -> dict[str, list[str]]:
-    return {row["project"]: row["digests"] for row in await tx.fetch(HELD)}
+async def storage_marks(tx: Connection) -> dict[str, int]:
+    return {row["project"]: row["changes"] for row in await tx.fetch(STORAGE_MARKS)}
+
+
+async def held(tx: Connection, project: str) -> set[str]:
+    return {row["digest"] for row in await tx.fetch(HELD, project)}

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from services.gateway.caller import Caller, CallerOf
 from services.gateway.routes.declare import NAMES_MODEL, PREFIX, AsOfQuery, Routes
 from shared.errors import DeadlineExceeded, NotFound, Unavailable
-from shared.names import Slug
+from shared.names import ModelName, Slug
 from shared.permissions import Permission
 from shared.rpc.monitor import CURSOR_PATTERN, GetForecast, ListTasks, TaskList
 from shared.rpc.tasks import (
@@ -132,7 +132,7 @@ async def list_tasks(
     caller: CallerOf,
     kind: Slug | None = None,
     state: State | None = None,
-    model: Slug | None = None,
+    model: ModelName | None = None,
     tag: Tag | None = None,
     parent: Annotated[AnyTaskId | None, Query(description="the task of which these are part")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
