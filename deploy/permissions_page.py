@@ -27,8 +27,10 @@ its own memory; a change is there within a second, and an end (`--until`) needs 
   time and under a condition. The `roles` of users and keys are shown beside them, without an id.
 - **Conditions**: with `models` (patterns as in a shell) a grant counts only where a request names such a model: in
   its path, or as `model` in the JSON of `POST /api/v1/tasks`, `/v1/embeddings` and `/v1/audio/speech`. Lists, and
-  whatever names no model, need a grant without `models`. With `aliases` versions are promoted to these aliases alone;
-  everything else of the role counts. A model of another project is named with it: `shop.vision-*`, and `*.*` for all.
+  whatever names no model, need a grant without `models`. With `tags` it counts only for models of the project that
+  have one of these (`aimass tag digits-cnn ready`); who has such a grant cannot set tags. With `aliases` versions are
+  promoted to these aliases alone; everything else of the role counts. A model of another project is named with it:
+  `shop.vision-*`, and `*.*` for all.
 - **Nobody passes on more than he has** himself, without a condition and as long as it lasts: not by a grant, a role,
   a group, a new user or key, or the password of somebody who may do more.
 - **The last administrator** of a project, and of the platform, stays: 409 says what to do first. An administrator has

@@ -16,7 +16,7 @@ from shared.context import Context
 from shared.db import Connection, Database
 from shared.errors import AimassError, Conflict, DeadlineExceeded, InvalidInput, TooLarge
 from shared.handlers import RpcHandler
-from shared.rpc.base import Request
+from shared.rpc.base import Request, as_bytes
 from shared.work import Work
 
 RPC_DEADLINE = 20.0
@@ -51,7 +51,7 @@ class Answering:
             with observe.span(f"process {message.raw_message.subject}", SpanKind.SERVER, context.traceparent):
                 async with asyncio.timeout(context.seconds_left(RPC_DEADLINE)):
                     reply = await answer_with(asked, handler, context)
-            return Response(self._fitting(reply.model_dump_json().encode()))
+            return Response(self._fitting(as_bytes(reply)))
 
         self._bus.rpc_subscriber(request.subject(self._bus.service))(answer, filter=each, decoder=whole)
 

@@ -236,12 +236,20 @@ class Bus:
         Raises the error that the service answered with, Unavailable when nobody listens, DeadlineExceeded when the
         answer does not come in time.
         """
+        body = await self.ask_unread(request, context, service, seconds)
+        answer: Any = request.reply_type().model_validate_json(body)
+        return answer  # type: ignore[no-any-return]
+
+    async def ask_unread(
+        self, request: "Request[Any]", context: Context, service: str | None = None, seconds: float = RPC_SECONDS
+    ) -> bytes:
+        """The JSON of an answer, for one who only passes it on; raises as `ask` does."""
         subject = request.subject(service)
         with observe.span(f"request {subject}", SpanKind.CLIENT, context.traceparent, **{"messaging.system": "nats"}):
             headers = context.to_headers() | {"traceparent": observe.current_traceparent() or context.traceparent}
             reply = await self._request(subject, request.model_dump_json().encode(), headers, seconds)
         failpoints.reach("asked", type(request).__name__)
-        return _read_reply(request, reply)
+        return _body_of(reply)
 
     async def _request(self, subject: str, payload: bytes, headers: dict[str, str], seconds: float) -> Any:
         if not self.is_connected():
@@ -263,11 +271,11 @@ class Bus:
                 raise Unavailable("the bus is not reachable now; try again") from error
 
 
-def _read_reply(request: "Request[Answer]", reply: Any) -> Answer:
+def _body_of(reply: Any) -> bytes:
     if (reply.headers or {}).get(ERROR_HEADER):
         raise from_wire(_ErrorBody.model_validate_json(reply.data).model_dump())
-    answer: Any = request.reply_type().model_validate_json(reply.data)
-    return answer  # type: ignore[no-any-return]
+    body: bytes = reply.data
+    return body
 
 
 class _ErrorBody(BaseModel):

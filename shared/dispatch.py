@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import nats.js.errors
 from faststream import BaseMiddleware
 from faststream.nats.annotations import NatsMessage
 from faststream.response import Response
@@ -251,7 +252,13 @@ class Dispatcher:
     async def _bury(self, message: Msg, error: BaseException) -> None:
         observe.log().error("dead letter", subject=message.subject, error=repr(error), exc_info=error)
         headers = inbox.dead_letter_headers(message, self.service, error)
-        await self.bus.js.publish(dlq_subject(self.service), message.data, headers=headers, timeout=3)
+        subject = dlq_subject(self.service, inbox.place(message))
+        try:
+            await self.bus.js.publish(subject, message.data, headers=headers, timeout=3)
+        except nats.js.errors.APIError as refused:
+            if refused.err_code != inbox.NOT_THE_FIRST:
+                raise
+            observe.log().info("died before, and was heard again", letter=subject)
 
 
 class _Settle(BaseMiddleware[Any, Any]):

@@ -158,7 +158,7 @@ class DigestMismatch(AimassError):
 def _tree(root: type[AimassError]) -> dict[str, type[AimassError]]:
     found = {root.code: root}
     for child in root.__subclasses__():
-        found |= _tree(child)
+        found = _tree(child) | found  # one without a code of its own is a service's own affair
     return found
 
 

@@ -4,6 +4,7 @@ One rule for all: gateways decide by it, and auth, which lets nobody grant more 
 """
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
@@ -18,35 +19,40 @@ ROLE = "role"
 _EVERYWHERE_TOKEN = "ALL"  # noqa: S105 - of a subject: a star would be a wildcard, and no slug is in capitals
 PROMOTIONS = frozenset({Permission.MODELS_PROMOTE, Permission.MODELS_FORCE})
 NO_MODEL = "no model is named"
+NO_TAGS: frozenset[str] = frozenset()
 ModelPattern = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.*?\[\]!-]{1,128}$")]
 SubjectKind = Literal["user", "group", "account", "key"]
 
 
 class Condition(BaseModel):
-    """When a grant counts: for models of these names (patterns as in a shell), and for promotions to these aliases."""
+    """When a grant counts: for models of these names (patterns as in a shell), for those that have one of these tags,
+    and for promotions to these aliases."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     models: Annotated[tuple[ModelPattern, ...], Field(max_length=50)] = ()
     aliases: Annotated[tuple[Slug, ...], Field(max_length=50)] = ()
+    tags: Annotated[tuple[Slug, ...], Field(max_length=50)] = ()
 
     @model_validator(mode="after")
     def _says_something(self) -> "Condition":
-        if not self.models and not self.aliases:
-            raise ValueError("a condition names models or aliases; leave it out where there is none")
+        if not (self.models or self.aliases or self.tags):
+            raise ValueError("a condition names models, aliases or tags; leave it out where there is none")
         return self
 
     def limits(self, permission: Permission) -> bool:
-        """Aliases limit promotions alone; names of models limit everything."""
-        return bool(self.models) or permission in PROMOTIONS
+        """Aliases limit promotions alone; names and tags of models limit everything."""
+        return bool(self.models or self.tags) or permission in PROMOTIONS
 
-    def allows(self, permission: Permission, model: str, alias: str) -> bool:
-        """What is not named is not allowed."""
+    def allows(self, permission: Permission, model: str, alias: str, tags: AbstractSet[str] = NO_TAGS) -> bool:
+        """What is not named is not allowed, nor a model whose tags are not known."""
+        if self.tags and tags.isdisjoint(self.tags):
+            return False
         if self.models and not any(_matches(model, pattern) for pattern in self.models if model):
             return False
         return permission not in PROMOTIONS or not self.aliases or alias in self.aliases
 
     def __str__(self) -> str:
-        parts = (("models", self.models), ("aliases", self.aliases))
+        parts = (("models", self.models), ("tags", self.tags), ("aliases", self.aliases))
         return " and ".join(f"{what} {', '.join(names)}" for what, names in parts if names)
 
 
@@ -80,8 +86,18 @@ class HeldGrant(BaseModel):
             return permissions
         return frozenset(permission for permission in permissions if not condition.limits(permission))
 
-    def allows(self, permission: Permission, model: str = "", alias: str = "") -> bool:
-        return self.condition is None or self.condition.allows(permission, model, alias)
+    def allows(
+        self, permission: Permission, model: str = "", alias: str = "", tags: AbstractSet[str] = NO_TAGS
+    ) -> bool:
+        return self.condition is None or self.condition.allows(permission, model, alias, tags)
+
+    def is_by_tag(self) -> bool:
+        return self.condition is not None and bool(self.condition.tags)
+
+
+def is_bound_by_tags(free: AbstractSet[Permission], held: Iterable[tuple[HeldGrant, frozenset[Permission]]]) -> bool:
+    """Whether somebody may do something only with models of some tags: who also sets tags would say with which."""
+    return any(grant.is_by_tag() and not permissions <= free for grant, permissions in held)
 
 
 class RoleEntry(BaseModel):

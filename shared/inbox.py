@@ -13,6 +13,7 @@ import nats.errors
 import nats.js.errors
 from faststream.exceptions import FastStreamException
 from nats.aio.msg import Msg
+from nats.js.api import Header
 from pydantic import ValidationError
 
 from shared.db import Connection
@@ -46,6 +47,10 @@ ON CONFLICT (consumer, event_id) DO UPDATE SET failed = attempts.failed + 1, upd
 # The inbox remembers for longer than any stream keeps.
 PRUNE = "DELETE FROM inbox WHERE handled_at < now() - interval '40 days'"
 PRUNE_ATTEMPTS = "DELETE FROM attempts WHERE updated_at < now() - interval '40 days'"
+
+BUS_HEADER = "Nats-"
+# The code of an error of the bus: the subject holds a message already.
+NOT_THE_FIRST = 10071
 
 _PERMANENT = (ValidationError, ValueError, FastStreamException, asyncpg.DataError)
 _TRANSIENT = (OSError, TimeoutError, nats.errors.Error, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
@@ -87,13 +92,18 @@ def deliveries(message: Msg) -> int:
     return int(message.metadata.num_delivered)
 
 
+def place(message: Msg) -> str:
+    """Where a message lies, such as EVT-17."""
+    return f"{message.metadata.stream}-{message.metadata.sequence.stream}"
+
+
 def dead_letter_headers(message: Msg, consumer: str, error: BaseException) -> dict[str, str]:
-    """The original headers, and why and where the message failed."""
-    given = dict(message.headers or {})
-    event_id = f"{message.metadata.stream}-{message.metadata.sequence.stream}"
+    """The original headers, why and where the message failed, and that its subject must hold nothing yet."""
+    given = {name: value for name, value in (message.headers or {}).items() if not name.startswith(BUS_HEADER)}
     text = getattr(error, "message", None) or str(error)
     return given | {
-        "Nats-Msg-Id": f"dlq-{consumer}-{event_id}",
+        "Nats-Msg-Id": f"dlq-{consumer}-{place(message)}",
+        Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0",
         ORIGINAL_SUBJECT: given.get(ORIGINAL_SUBJECT, message.subject),
         f"{OWN_HEADER}consumer": consumer,
         f"{OWN_HEADER}error-class": type(error).__name__,

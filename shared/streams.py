@@ -103,8 +103,9 @@ def log_subject(project: str, task_id: str) -> str:
     return f"log.{project}.{task_id}"
 
 
-def dlq_subject(service: str) -> str:
-    return f"dlq.{service}"
+def dlq_subject(service: str, message: str = ">") -> str:
+    """Of a dead letter by the name of the message that died, of which there is one at most; or of all of a service."""
+    return f"dlq.{service}.{message}"
 
 
 def retry_subject(service: str) -> str:

@@ -39,10 +39,11 @@ class Group(TypedDict):
 
 
 class Condition(TypedDict, total=False):
-    """When a grant counts: for models whose names match, and for promotions to these aliases."""
+    """When a grant counts: for models whose names match, that have such a tag, and for promotions to these aliases."""
 
     models: list[str]
     aliases: list[str]
+    tags: list[str]
 
 
 class Grant(TypedDict):

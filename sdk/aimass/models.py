@@ -13,10 +13,16 @@ class Models:
 
     @method
     def models(
-        self, q: str = "", *, task_type: str = "", archived: bool = False, as_of: str | None = None
+        self,
+        q: str = "",
+        *,
+        task_type: str = "",
+        tag: str | None = None,
+        archived: bool = False,
+        as_of: str | None = None,
     ) -> Call[list[t.Model]]:
         """Models by name, now or at a time (RFC 3339); `q` is looked for in name, labels and cards."""
-        filters = {"q": q, "task_type": task_type, "archived": archived, "as_of": as_of}
+        filters = {"q": q, "task_type": task_type, "tag": tag, "archived": archived, "as_of": as_of}
         return get("models", filters, take="models")
 
     @method
@@ -95,6 +101,11 @@ class Models:
     def archive_model(self, model: str, archived: bool = True) -> Call[t.Model]:
         """Hide a model from lists and promotion, or show it again."""
         return call("PATCH", f"models/{model}", json={"archived": archived})
+
+    @method
+    def set_tags(self, model: str, tags: Sequence[str]) -> Call[t.Model]:
+        """Let a model have these tags and no others."""
+        return call("PUT", f"models/{model}/tags", json={"tags": list(tags)})
 
     @method
     def archive_version(self, model: str, version: int, archived: bool = True) -> Call[t.Version]:

@@ -107,13 +107,14 @@ class LogLine(TypedDict, total=False):
 
 
 class Model(TypedDict):
-    """A model; aliases name versions."""
+    """A model; aliases name versions, tags are what grants may be limited to."""
 
     name: str
     project: str
     task_type: str
     versions: int
     aliases: dict[str, int]
+    tags: list[str]
     archived: bool
     created_at: str | None
     updated_at: str | None

@@ -10,7 +10,7 @@ from services.gateway.credentials import CredentialCache, Principal
 from services.gateway.tokens import LONGEST_TOKEN, Tokens
 from shared.credentials import key_digest
 from shared.errors import Forbidden, NotFound, QuotaUsedUp, Unauthenticated, Unavailable
-from shared.grants import NO_MODEL, HeldGrant
+from shared.grants import NO_MODEL, HeldGrant, is_bound_by_tags
 from shared.keys import KEY_PREFIX, is_mistyped
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import Permission
@@ -131,6 +131,13 @@ def authorise(principal: Principal, permission: Permission, model: str = "", ali
     if principal.rules is not None:
         principal.rules.check_scope(permission)
     raise Forbidden(refusal(principal, permission, model, alias))
+
+
+def check_sets_tags(principal: Principal) -> None:
+    """Raises Forbidden for who may do something with models of some tags alone, and would say which these are."""
+    if is_bound_by_tags(principal.permissions, ((held.grant, held.permissions) for held in principal.held)):
+        metrics.REFUSED.labels("forbidden").inc()
+        raise Forbidden("who has a grant for models of some tags alone cannot set tags: ask who has none such")
 
 
 def refusal(principal: Principal, permission: Permission, model: str = "", alias: str = "") -> str:

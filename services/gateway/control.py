@@ -58,7 +58,7 @@ from services.gateway.routes import (
     users,
     webhooks,
 )
-from services.gateway.routes.declare import GuardedRoute
+from services.gateway.routes.declare import guarded_routes
 from services.gateway.sockets import Sockets
 from shared import observe
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unauthenticated
@@ -103,7 +103,7 @@ def control_app(edges: Edges, show_docs: bool = True) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.router.route_class = GuardedRoute
+    app.router.route_class = guarded_routes()
     app.state.edges = edges
     problems.install(app)
     if show_docs:

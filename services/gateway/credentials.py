@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from sys import intern
 from typing import Any, NamedTuple
 
@@ -25,12 +26,12 @@ from shared import observe
 from shared.bus import Bus
 from shared.credentials import Credential
 from shared.errors import Unavailable
-from shared.grants import EVERYWHERE, ROLE, HeldGrant, RoleEntry
+from shared.grants import EVERYWHERE, NO_TAGS, ROLE, HeldGrant, RoleEntry
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import Permission, Role, granted
 from shared.quotas import QUOTA, ProjectState, UsedUp, quota_name
 from shared.reading import Stored, StreamReader
-from shared.sharing import ARCHIVED, SHARE, SharedModel, archived_name, share_name
+from shared.sharing import ARCHIVED, SHARE, TAGS, SharedModel, TaggedModel, archived_name, share_name, tags_name
 from shared.streams import CHANGED_SUBJECT, CREDENTIAL_SUBJECT, CREDENTIALS, REVOKED_SUBJECT
 from shared.tokens import ALGORITHM, SIGNING_KEY, PublicJwk, signing_key_name
 
@@ -109,6 +110,13 @@ class Shares(NamedTuple):
     model: SharedModel
 
 
+class Tagged(NamedTuple):
+    """What grants that are limited to tags look at."""
+
+    name: str
+    tags: frozenset[str]
+
+
 class UsedUpQuotas(NamedTuple):
     """The quotas that refuse a project's predictions now, and its files. `name` is the entry's in the bucket."""
 
@@ -117,7 +125,7 @@ class UsedUpQuotas(NamedTuple):
     storage: UsedUp | None = None
 
 
-Entry = Principal | PublicKey | CustomRole | Archived | Shares | UsedUpQuotas
+Entry = Principal | PublicKey | CustomRole | Archived | Shares | Tagged | UsedUpQuotas
 ANONYMOUS = Principal("", "", DEFAULT_PROJECT, frozenset())
 
 
@@ -154,9 +162,11 @@ class CredentialCache:
         found = rights_of(own, principal.grants, principal.project, now, permissions)
         edition = self._roles.edition
         if (rules := principal.rules) is not None:
-            held = tuple(Held(each.grant, rules.within(each.permissions)) for each in found.held)
-            found = found._replace(free=rules.within(found.free), held=held)
-        return replace(principal, permissions=one_of(found.free), held=found.held, until=found.until, edition=edition)
+            narrowed = tuple(Held(each.grant, rules.within(each.permissions)) for each in found.held)
+            found = found._replace(free=rules.within(found.free), held=narrowed)
+        tags = partial(self.tags, principal.project)
+        held = tuple(each._replace(tags=tags) if each.grant.is_by_tag() else each for each in found.held)
+        return replace(principal, permissions=one_of(found.free), held=held, until=found.until, edition=edition)
 
     def used_up(self, project: str) -> tuple[UsedUp, ...]:
         found = self._entries.get(quota_name(project))
@@ -178,6 +188,11 @@ class CredentialCache:
         """None for a model that is shared with nobody, or of a project that is archived."""
         found = self._entries.get(share_name(project, model))
         return found.model if isinstance(found, Shares) and not self.is_archived(project) else None
+
+    def tags(self, project: str, model: str) -> frozenset[str]:
+        """None of a model that is not known here, nor of another project's."""
+        found = self._entries.get(tags_name(project, model))
+        return found.tags if isinstance(found, Tagged) else NO_TAGS
 
     def signing_keys(self) -> list[PublicKey]:
         return [entry for entry in self._entries.values() if isinstance(entry, PublicKey)]
@@ -306,6 +321,8 @@ def _entry(stored: Stored) -> Entry | None:
             return Archived(name)
         if name.startswith(f"{SHARE}."):
             return Shares(name, SharedModel.model_validate_json(stored.data))
+        if name.startswith(f"{TAGS}."):
+            return Tagged(name, TaggedModel.model_validate_json(stored.data).tags)
         if name.startswith(f"{QUOTA}."):
             state = ProjectState.model_validate_json(stored.data)
             return UsedUpQuotas(name, state.used_up, state.storage)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from services.gateway.access import refusal
 from services.gateway.credentials import Principal
+from services.gateway.rights import Held
 from shared.errors import Forbidden
 from shared.grants import HeldGrant
 from shared.permissions import GRANTS, Permission
@@ -14,14 +15,18 @@ class Reason(NamedTuple):
     """A role of one's own, or one that was granted."""
 
     role: str
-    grant: HeldGrant | None = None
+    held: Held | None = None
+
+    @property
+    def grant(self) -> HeldGrant | None:
+        return self.held.grant if self.held else None
 
     def __str__(self) -> str:
-        if self.grant is None:
+        if (grant := self.grant) is None:
             return f"the role '{self.role}' permits it"
-        limits = f", for {self.grant.condition}" if self.grant.condition else ""
-        end = f", until {self.grant.ends_at.isoformat()}" if self.grant.ends_at else ""
-        return f"the grant {self.grant.id} of the role '{self.role}' permits it{limits}{end}"
+        limits = f", for {grant.condition}" if grant.condition else ""
+        end = f", until {grant.ends_at.isoformat()}" if grant.ends_at else ""
+        return f"the grant {grant.id} of the role '{self.role}' permits it{limits}{end}"
 
 
 def reasons_of(principal: Principal, permission: Permission) -> Iterator[Reason]:
@@ -29,7 +34,7 @@ def reasons_of(principal: Principal, permission: Permission) -> Iterator[Reason]
     if principal.rules is not None and not principal.rules.within(frozenset([permission])):
         return
     yield from (Reason(role.value) for role in principal.roles if permission in GRANTS[role])
-    yield from (Reason(held.grant.role, held.grant) for held in principal.held if permission in held.permissions)
+    yield from (Reason(held.grant.role, held) for held in principal.held if permission in held.permissions)
 
 
 def explain(principal: Principal, permission: Permission, model: str, alias: str) -> tuple[bool, str, Reason | None]:
@@ -40,6 +45,6 @@ def explain(principal: Principal, permission: Permission, model: str, alias: str
         except Forbidden as error:
             return False, error.message, None
     for reason in reasons_of(principal, permission):
-        if reason.grant is None or reason.grant.allows(permission, model, alias):
+        if reason.held is None or reason.held.allows(permission, model, alias):
             return True, str(reason), reason
     return False, refusal(principal, permission, model, alias), None

@@ -5,21 +5,27 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from shared.grants import EVERYWHERE, HeldGrant, built_in
+from shared.grants import EVERYWHERE, NO_TAGS, HeldGrant, built_in
 from shared.permissions import Permission
 
 FOREVER = float("inf")
 RolePermissions = Callable[[str, str], frozenset[Permission]]
+Tags = Callable[[str], frozenset[str]]
+
+
+def no_tags(_: str) -> frozenset[str]:
+    return NO_TAGS
 
 
 class Held(NamedTuple):
-    """A grant that counts, and what its role permits now."""
+    """A grant that counts, what its role permits now, and the tags of models if it is limited to some."""
 
     grant: HeldGrant
     permissions: frozenset[Permission]
+    tags: Tags = no_tags
 
     def allows(self, permission: Permission, model: str, alias: str) -> bool:
-        return permission in self.permissions and self.grant.allows(permission, model, alias)
+        return permission in self.permissions and self.grant.allows(permission, model, alias, self.tags(model))
 
 
 class Rights(NamedTuple):

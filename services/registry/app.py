@@ -6,6 +6,7 @@ from services.registry.handlers import HANDLERS
 from services.registry.holding import Holding
 from services.registry.parts import Parts
 from services.registry.settings import Settings
+from services.registry.tagging import Tagging
 from shared.artifacts import Artifacts
 from shared.service import Service
 
@@ -20,4 +21,5 @@ def build() -> Service:
     service.handle(HANDLERS, parts)
     service.add_loop("cleaning", Cleaning(service.database, parts, settings).run)
     service.add_loop("storage", Holding(service.database, service.relay, artifacts, settings.storage_seconds).run)
+    service.add_loop("tags", Tagging(service.relay).run)
     return service

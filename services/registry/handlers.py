@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.registry import garbage, managing, store, uploads
+from services.registry import garbage, managing, store, tagging, uploads
 from services.registry.domain import (
     Decision,
     Evaluation,
@@ -14,6 +14,7 @@ from services.registry.domain import (
     derived,
 )
 from services.registry.parts import Work
+from shared.credentials import credential_subject
 from shared.errors import Conflict, InvalidInput, NotFound, Unavailable
 from shared.events.evaluation import EvaluationCompleted
 from shared.events.models import DatasetRegistered, PromotionRefused, VersionPromoted, VersionRegistered
@@ -45,10 +46,12 @@ from shared.rpc.registry import (
     RegisterImport,
     RegisterUpload,
     SetAlias,
+    SetTags,
     VersionList,
     VersionView,
 )
 from shared.rpc.usage import CheckTaskQuota
+from shared.sharing import tags_name
 
 
 async def on_training_completed(event: TrainingCompleted, work: Work) -> None:
@@ -214,10 +217,12 @@ HANDLERS = Handlers(
         RegisterImport: uploads.register_import,
         ExportVersion: uploads.export_version,
         ArchiveModel: managing.archive_model,
+        SetTags: tagging.set_tags,
         ArchiveVersion: managing.archive_version,
         DeleteVersion: managing.delete_version,
         CompareVersions: managing.compare_versions,
         CollectGarbage: garbage.collect_garbage,
     },
     asks=(CheckTaskQuota.subject(), ListDeployments.subject(), *map(ListReferences.subject, garbage.NAMING)),
+    publishes=(credential_subject(tags_name("*", "*")),),
 )

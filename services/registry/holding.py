@@ -1,7 +1,6 @@
 """How much each project keeps: said once an hour, and when it has changed, for monitor to meter and to limit."""
 
 import asyncio
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from services.registry import store
@@ -14,15 +13,20 @@ from shared.events.storage import StorageHeld
 from shared.outbox import Relay
 
 Said = tuple[datetime, int]
+Seen = tuple[int, datetime]
 
 
 class Holding:
-    """Looks in a loop; several processes may, as the greatest of an hour counts once."""
+    """Looks in a loop; several processes may, as the greatest of an hour counts once.
+
+    The rows of a project are read when its mark has changed, and once an hour in any case.
+    """
 
     def __init__(self, database: Database, relay: Relay, artifacts: Artifacts, seconds: float) -> None:
         self._database, self._relay = database, relay
         self._artifacts, self._seconds = artifacts, seconds
-        self._sizes: dict[str, int] = {}
+        self._sizes: dict[str, dict[str, int]] = {}
+        self._seen: dict[str, Seen] = {}
         self._said: dict[str, Said] = {}
 
     async def run(self) -> None:
@@ -36,23 +40,25 @@ class Holding:
     async def look(self) -> None:
         now = datetime.now(UTC)
         async with self._database.connection() as connection:
-            held = await store.held(connection)
-        await self._learn({digest for digests in held.values() for digest in digests})
-        for project in {*held, *self._said}:
-            size = self.size(held.get(project, ()))
+            marks = await store.storage_marks(connection)
+        for project, changes in marks.items():
+            if self._seen.get(project) != (seen := (changes, hour_of(now))):
+                await self._read(project)
+                self._seen[project] = seen
+            size = sum(self._sizes[project].values())
             if is_news(self._said.get(project), now, size):
                 await self._say(project, now, size)
 
-    def size(self, digests: Iterable[str]) -> int:
-        """Of files that are kept; one that is gone counts nothing."""
-        return sum(self._sizes.get(digest, 0) for digest in digests)
-
-    async def _learn(self, digests: set[str]) -> None:
-        """A file never changes, so that its size is asked for once."""
-        self._sizes = {digest: size for digest, size in self._sizes.items() if digest in digests}
-        for digest in digests - self._sizes.keys():
+    async def _read(self, project: str) -> None:
+        """A file never changes, so that its size is asked for once; one that is gone counts nothing."""
+        async with self._database.connection() as connection:
+            digests = await store.held(connection, project)
+        known = self._sizes.get(project, {})
+        sizes = {digest: known[digest] for digest in digests & known.keys()}
+        for digest in digests - known.keys():
             if (kept := await self._artifacts.find(digest)) is not None:
-                self._sizes[digest] = kept.size
+                sizes[digest] = kept.size
+        self._sizes[project] = sizes
 
     async def _say(self, project: str, now: datetime, size: int) -> None:
         async with self._relay.work(Context(project=project, actor="registry")) as work:

@@ -80,6 +80,12 @@ INSERT INTO aliases (project, model, alias, version, evaluation_id, actor) VALUE
 ON CONFLICT (project, model, alias) DO UPDATE
 SET version = excluded.version, evaluation_id = excluded.evaluation_id, actor = excluded.actor, updated_at = now()
 """
+# Tag a model; nothing comes back when it was tagged so before.
+SET_TAGS = """
+UPDATE models SET tags = $3, updated_at = now() WHERE project = $1 AND name = $2 AND tags <> $3 RETURNING name
+"""
+# Every model that has tags, locked until the transaction ends.
+TAGGED = "SELECT project, name, tags FROM models WHERE tags <> '{}' ORDER BY project, name FOR NO KEY UPDATE"
 # Note that a model changed.
 TOUCH_MODEL = "UPDATE models SET updated_at = now() WHERE project = $1 AND name = $2"
 # Keep what promotion needs of an evaluation; nothing comes back when it is known.
@@ -98,19 +104,20 @@ FIND_EVALUATION = "SELECT id, digest, passed, champion_digest FROM evaluations W
 # Models with the count of their versions and their aliases, by name; a text is looked for in name, labels and card.
 MODELS = """
 SELECT m.name, m.project, m.task_type, m.created_at, m.updated_at, m.archived_at IS NOT NULL AS archived,
+    coalesce(m.tags, '{}') AS tags,
     (SELECT count(*) FROM versions v
      WHERE v.project = m.project AND v.model = m.name AND v.deleted_at IS NULL) AS versions,
     (SELECT coalesce(jsonb_object_agg(a.alias, a.version), '{}') FROM aliases a
      WHERE a.project = m.project AND a.model = m.name) AS aliases
 FROM models m WHERE m.project = $1 AND ($2::text IS NULL OR m.name = $2)
 AND ($3::boolean IS NULL OR (m.archived_at IS NOT NULL) = $3) AND ($4 = '' OR m.task_type = $4)
-AND ($5 = '' OR strpos(lower(m.name), lower($5)) > 0 OR EXISTS (
+AND ($6::text IS NULL OR $6 = ANY(m.tags)) AND ($5 = '' OR strpos(lower(m.name), lower($5)) > 0 OR EXISTS (
     SELECT FROM versions v WHERE v.project = m.project AND v.model = m.name AND v.deleted_at IS NULL
     AND strpos(lower(v.labels::text || v.card::text), lower($5)) > 0))
 ORDER BY m.name LIMIT 1000
 """
 # The same as it was at a time.
-MODELS_AS_OF = as_they_were(6, "models", "versions", "aliases") + MODELS
+MODELS_AS_OF = as_they_were(7, "models", "versions", "aliases") + MODELS
 # Versions of a model below a number, newest first, with their aliases and the newest evaluation of their digest.
 VERSIONS = """
 SELECT v.model, v.version, v.digest, v.task_id, v.task_type, coalesce(v.dataset, '') AS dataset,
@@ -151,12 +158,12 @@ NAMED_ARTIFACTS = """
 SELECT digest FROM versions WHERE deleted_at IS NULL
 UNION SELECT part.value FROM datasets, jsonb_each_text(parts) AS part
 """
-# The artifacts that each project's versions and data sets name, each once.
+# How often what each project's versions and data sets name has changed.
+STORAGE_MARKS = "SELECT project, changes FROM storage_marks"
+# The artifacts that a project's versions and data sets name, each once.
 HELD = """
-SELECT project, array_agg(digest) AS digests FROM (
-    SELECT project, digest FROM versions WHERE deleted_at IS NULL
-    UNION SELECT project, part.value FROM datasets, jsonb_each_text(parts) AS part
-) AS named GROUP BY project
+SELECT digest FROM versions WHERE project = $1 AND deleted_at IS NULL
+UNION SELECT part.value FROM datasets, jsonb_each_text(parts) AS part WHERE project = $1
 """
 # Data sets without a version that nobody asked for within the time of grace.
 UNUSED_DATASETS = """
@@ -232,6 +239,16 @@ async def archive_version(tx: Connection, project: str, model: str, number: int,
     return await tx.fetchval(ARCHIVE_VERSION, project, model, number, archived) is not None
 
 
+async def set_tags(tx: Connection, project: str, model: str, tags: list[str]) -> bool:
+    """Whether that changed anything."""
+    return await tx.fetchval(SET_TAGS, project, model, tags) is not None
+
+
+async def tagged(tx: Connection) -> list[tuple[str, str, list[str]]]:
+    """Project, name and tags of models, locked."""
+    return [tuple(row) for row in await tx.fetch(TAGGED)]
+
+
 async def delete_version(tx: Connection, project: str, model: str, number: int) -> None:
     await tx.execute(DELETE_ALIASES, project, model, number)
     await tx.execute(DELETE_VERSION, project, model, number)
@@ -297,7 +314,7 @@ async def find_evaluation(tx: Connection, project: str, evaluation_id: str) -> E
 
 
 async def list_models(tx: Connection, project: str, request: ListModels) -> list[ModelView]:
-    filters = (None, request.archived, request.task_type, request.q)
+    filters = (None, request.archived, request.task_type, request.q, request.tag)
     if request.as_of is None:
         rows = await tx.fetch(MODELS, project, *filters)
     else:
@@ -309,10 +326,10 @@ async def list_models(tx: Connection, project: str, request: ListModels) -> list
 async def get_model(tx: Connection, project: str, model: str, as_of: datetime | None = None) -> ModelView:
     """Raises NotFound."""
     if as_of is None:
-        row = await tx.fetchrow(MODELS, project, model, None, "", "")
+        row = await tx.fetchrow(MODELS, project, model, None, "", "", None)
     else:
         await check_history(tx, as_of)
-        row = await tx.fetchrow(MODELS_AS_OF, project, model, None, "", "", as_of)
+        row = await tx.fetchrow(MODELS_AS_OF, project, model, None, "", "", None, as_of)
     if row is None:
         raise NotFound(f"there is no model {model!r}", field="model")
     return ModelView(**dict(row))
@@ -360,5 +377,9 @@ async def delete_datasets(tx: Connection, datasets: list[tuple[str, str, str]]) 
     await tx.executemany(DELETE_DATASET, datasets)
 
 
-async def held(tx: Connection) -> dict[str, list[str]]:
-    return {row["project"]: row["digests"] for row in await tx.fetch(HELD)}
+async def storage_marks(tx: Connection) -> dict[str, int]:
+    return {row["project"]: row["changes"] for row in await tx.fetch(STORAGE_MARKS)}
+
+
+async def held(tx: Connection, project: str) -> set[str]:
+    return {row["digest"] for row in await tx.fetch(HELD, project)}

@@ -115,3 +115,13 @@ class VersionDeleted(Event):
     version: int = 0
     digest: str = ""
     actor: str = ""
+
+
+class ModelTagged(Event):
+    """A model has these tags and no others now; grants may be limited to models by their tags."""
+
+    about: ClassVar[str] = "model"
+    audited: ClassVar[bool] = True
+    model: str = ""
+    tags: tuple[str, ...] = ()
+    actor: str = ""

@@ -80,7 +80,7 @@ class GroupMemberRemoved(Event):
 
 
 class GrantAdded(Event):
-    """Somebody has a role, in a project or ('*') everywhere, maybe until a time, or for some models or aliases."""
+    """Somebody has a role, in a project or ('*') everywhere, maybe until a time, for some models, aliases or tags."""
 
     about: ClassVar[str] = "grant_id"
     audited: ClassVar[bool] = True
@@ -93,6 +93,7 @@ class GrantAdded(Event):
     models: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     actor: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class GrantRevoked(Event):

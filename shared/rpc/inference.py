@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from shared.as_of import AsOf
 from shared.errors import Conflict
 from shared.events.common import Signature
-from shared.names import DEFAULT_PROJECT, Digest, Slug
+from shared.names import DEFAULT_PROJECT, Digest, ModelName, Slug
 from shared.rpc.base import Done, Reply, Request
 from shared.rpc.trainer import TaskAccepted
 from shared.tables import TableFormat
@@ -144,7 +144,7 @@ class DeferInference(Request[InferenceView]):
     idempotent: ClassVar[bool] = True
     varying: ClassVar[frozenset[str]] = frozenset({"id"})
     id: InferenceId
-    model: Slug
+    model: ModelName
     version: int | None = None
     digest: Digest
     size: int = Field(ge=0)
@@ -161,7 +161,7 @@ class GetInference(Request[InferenceView]):
 class ListInferences(Request[InferenceList]):
     """Show deferred requests of the project."""
 
-    model: Slug | None = None
+    model: ModelName | None = None
     state: InferenceState | None = None
     limit: int = Field(default=100, ge=1, le=1000)
 
@@ -232,7 +232,7 @@ class SubmitBatch(Request[TaskAccepted]):
     """
 
     idempotent: ClassVar[bool] = True
-    model: Slug
+    model: ModelName
     version: int | None = None
     alias: Slug | None = None
     digest: Digest | None = None
@@ -268,7 +268,7 @@ class BuildIndex(Request[TaskAccepted]):
 
     idempotent: ClassVar[bool] = True
     name: Slug
-    model: Slug
+    model: ModelName
     version: int | None = None
     digest: Digest
     format: TableFormat | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from shared.as_of import AsOf
-from shared.names import Slug
+from shared.names import ModelName, Slug
 from shared.rpc.base import Reply, Request
 from shared.rpc.tasks import TaskView
 from shared.selection import Selection
@@ -143,7 +143,7 @@ class ListTasks(Request[TaskList]):
 
     kind: Slug | None = None
     state: Slug | None = None
-    model: Slug | None = None
+    model: ModelName | None = None
     tag: Tag | None = None
     parent: TaskId | None = None
     limit: int = Field(default=100, ge=1, le=1000)
@@ -155,7 +155,7 @@ class ListTasks(Request[TaskList]):
 class ListPredictions(Request[PredictionList]):
     """Show predictions, newest first; evaluation traffic only on request."""
 
-    model: Slug | None = None
+    model: ModelName | None = None
     prediction_id: str | None = None
     evaluation: bool = False
     limit: int = Field(default=100, ge=1, le=1000)
@@ -164,7 +164,7 @@ class ListPredictions(Request[PredictionList]):
 class GetPredictionStatistics(Request[PredictionStatistics]):
     """Summarise the last predictions by version."""
 
-    model: Slug | None = None
+    model: ModelName | None = None
     seconds: int = Field(default=300, ge=1, le=86400)
 
 

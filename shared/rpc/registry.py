@@ -13,17 +13,19 @@ from shared.rpc.base import Done, Reply, Request
 NO_NUL = r"^[^\x00]*$"
 Label = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=NO_NUL)]
 Source = Literal["training", "upload", "import", "optimisation"]
+Tags = Annotated[list[Slug], Field(max_length=50)]
 Text = Annotated[str, StringConstraints(max_length=2000, pattern=NO_NUL)]
 
 
 class ModelView(Reply):
-    """A model: its versions' count and where its aliases point."""
+    """A model: its versions' count, where its aliases point, and its tags."""
 
     name: str
     project: str
     task_type: str = ""
     versions: int = 0
     aliases: dict[str, int] = {}
+    tags: list[str] = []
     archived: bool = False
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -92,6 +94,7 @@ class ListModels(Request[ModelList]):
 
     q: Text = ""
     task_type: Text = ""
+    tag: Slug | None = None
     archived: bool = False
     as_of: AsOf = None
 
@@ -196,6 +199,14 @@ class ArchiveModel(Request[ModelView]):
 
     model: Slug
     archived: bool
+
+
+class SetTags(Request[ModelView]):
+    """Let a model have these tags and no others; gateways know of it within a second."""
+
+    awaits_publication: ClassVar[bool] = True
+    model: Slug
+    tags: Tags
 
 
 class ArchiveVersion(Request[VersionView]):

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
-from shared.names import Slug
+from shared.names import ModelName, Slug
 from shared.rpc.base import Reply, Reply_co, Request
 
 Column = Literal["project", "identity", "model", "day", "kind"]
@@ -81,7 +81,7 @@ class GetUsage(Asked[UsageList]):
     until: date
     group: tuple[Column, ...] = ("day", "kind", "model")
     kind: str | None = Field(default=None, max_length=64)
-    model: Slug | None = None
+    model: ModelName | None = None
     identity: str | None = Field(default=None, max_length=200)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import Conflict
 from shared.handlers import RpcHandler
-from shared.rpc.base import Request
+from shared.rpc.base import Request, Written
 from shared.rpc.curves import (
     CurvesView,
     ExportedTask,
@@ -20,7 +20,6 @@ from shared.rpc.tasks import (
     CancelTask,
     GetTask,
     GetTaskMetrics,
-    MetricPoints,
     NoteTask,
     PauseTask,
     ResumeTask,
@@ -82,9 +81,9 @@ async def note_task(request: NoteTask, work: Work[RunsTasks]) -> TaskView:
     return task.view()
 
 
-async def get_task_metrics(request: GetTaskMetrics, work: Work[RunsTasks]) -> MetricPoints:
+async def get_task_metrics(request: GetTaskMetrics, work: Work[RunsTasks]) -> Written:
     task = await store.find(work.tx, work.project, request.task_id)
-    return MetricPoints(points=await store.metrics(work.tx, task))
+    return Written(json_text=await store.metrics(work.tx, task))
 
 
 async def get_task_curves(request: GetTaskCurves, work: Work[RunsTasks]) -> CurvesView:

@@ -12,7 +12,7 @@ from shared.errors import LeaseLost, NotFound
 from shared.events.common import TaskState
 from shared.events.tasks import TaskChanged
 from shared.names import new_id
-from shared.rpc.tasks import MetricPoint, TaskFailure, TaskView, owner_of
+from shared.rpc.tasks import TaskFailure, TaskView, owner_of
 from shared.tasks.state import is_final, move, short
 from shared.tasks.terms import Cause, Terms, needs
 from shared.worker import Progress
@@ -194,10 +194,12 @@ ON CONFLICT (task_id, epoch, name) DO UPDATE SET value = excluded.value, at = no
 """
 # The scalars of a task: of long series every second, third... epoch and the last.
 METRICS = """
-SELECT epoch, name, value, at FROM task_metrics,
-    (SELECT max(epoch) AS last FROM task_metrics WHERE task_id = $1) AS series
-WHERE task_id = $1 AND (epoch = last OR epoch % (1 + last / 500) = 0)
-ORDER BY epoch, name LIMIT 10000
+SELECT json_build_object('points', coalesce(json_agg(points), '[]'))::text FROM (
+    SELECT epoch, name, value, at FROM task_metrics,
+        (SELECT max(epoch) AS last FROM task_metrics WHERE task_id = $1) AS series
+    WHERE task_id = $1 AND (epoch = last OR epoch % (1 + last / 500) = 0)
+    ORDER BY epoch, name LIMIT 10000
+) AS points
 """
 
 
@@ -349,5 +351,7 @@ async def save_metrics(tx: Connection, task: Task, epoch: int, values: dict[str,
     await tx.executemany(SAVE_METRIC, [(task.id, epoch, name, value) for name, value in values.items()])
 
 
-async def metrics(tx: Connection, task: Task) -> list[MetricPoint]:
-    return [MetricPoint(**dict(row)) for row in await tx.fetch(METRICS, task.id)]
+async def metrics(tx: Connection, task: Task) -> str:
+    """A MetricPoints as JSON."""
+    written: str = await tx.fetchval(METRICS, task.id)
+    return written

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.routing import Match
 
 from deploy.reference import ASYNCAPI
 from services.gateway import docs
@@ -27,8 +28,8 @@ from services.gateway.open_inference.protocol import InferenceProtocol
 from services.gateway.open_inference.routes import InferenceRoutes
 from services.gateway.operations import CHALLENGE, OpsPorts
 from services.gateway.predict.predictor import Predictor
-from services.gateway.routes import oidc
-from services.gateway.routes.declare import GuardedRoute
+from services.gateway.routes import declare, oidc
+from services.gateway.routes.declare import GuardedRoute, guarded_routes
 from services.gateway.server import Edge
 from services.gateway.settings import Settings
 from services.gateway.sse import Followers
@@ -166,11 +167,23 @@ def test_there_are_routes_of_each_kind() -> None:
 
 def test_a_route_that_declares_no_permission_cannot_be_made() -> None:
     app = FastAPI()
-    app.router.route_class = GuardedRoute
+    app.router.route_class = guarded_routes()
     with pytest.raises(TypeError, match="declares no permission"):
 
         @app.get("/forgotten")
         async def forgotten() -> None: ...
+
+
+def test_a_path_that_one_application_declares_hides_nothing_of_another() -> None:
+    found = []
+    for paths in (("/things/best", "/things/{name}"), ("/things/{name}",)):
+        app, scope = FastAPI(), {"type": "http", "method": "DELETE", "path": "/things/best"}
+        app.router.route_class = guarded_routes()
+        for path in paths:
+            app.add_api_route(path, list, methods=["GET"], openapi_extra={declare.PERMISSION: declare.PUBLIC})
+        made = [route for route in app.routes if isinstance(route, GuardedRoute)]
+        found.append([route.path for route in made if route.matches(scope)[0] is not Match.NONE])
+    assert found == [["/things/best"], ["/things/{name}"]]
 
 
 def test_routes_that_change_something_need_a_permission_that_a_viewer_lacks() -> None:

@@ -12,7 +12,6 @@ SEED = 20261128
 FAULTS = 40
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_what_was_acknowledged_is_kept_whatever_breaks(tmp_path: Path) -> None:
     with built(tmp_path) as site:

@@ -130,6 +130,7 @@ ENTRIES: dict[str, Entry] = {f"GET {path}": Entry() for path in READS} | {
     "GET /api/v1/indexes/{name}/search": Entry(query={"q": "a", "mode": "text"}),
     "PUT /api/v1/models/{model}/aliases/{alias}": Entry({"version": 1}, at={"alias": "name"}),
     "PATCH /api/v1/models/{model}": Entry({"archived": False}),
+    "PUT /api/v1/models/{model}/tags": Entry({"tags": []}),
     f"PATCH {API}{VERSION}": Entry({"archived": False}),
     f"DELETE {API}{VERSION}": Entry(own=(404, 409)),
     f"GET {API}{VERSION}/comparison": Entry(query={"other": "1"}),

@@ -1,10 +1,12 @@
 """Fixtures that several files of this folder share; a file of another service says its own `nats` and `settings`."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from deploy.embedded.testing_servers import NatsServer
+from deploy.embedded.testing_servers import NatsServer, nats_server
+from deploy.provision import bus_users
 from services.monitor import handlers as monitor_handlers
 from services.monitor.app import build as build_monitor
 from services.monitor.settings import Settings as MonitorSettings
@@ -13,6 +15,7 @@ from services.trainer.app import build
 from services.trainer.handlers import HANDLERS
 from services.trainer.settings import Settings
 from shared.settings import ServiceSettings
+from shared.streams import SERVICES
 from tests.integration.running import Ask, Running, asking, running, running_service
 
 
@@ -34,6 +37,13 @@ async def monitor(nats: NatsServer, settings_of: Callable[[str], ServiceSettings
     service = build_monitor(MonitorSettings.model_validate(settings_of("monitor").model_dump()))
     async with running_service(service, monitor_handlers.HANDLERS, nats) as started:
         yield started
+
+
+@pytest.fixture
+def guarded_nats(tmp_path: Path) -> Iterator[NatsServer]:
+    """A bus with the allow-lists of everybody, for files whose `nats` it is."""
+    with nats_server(tmp_path / "nats", bus_users(dict.fromkeys(SERVICES, "password"))) as server:
+        yield server
 
 
 @pytest.fixture

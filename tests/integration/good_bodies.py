@@ -43,6 +43,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /api/v1/models/{model}/aliases/{alias}": {"version": 1},
     "PUT /api/v1/models/{model}/resources": {"instances_max": 2, "pinned": True},
     "PATCH /api/v1/models/{model}": {"archived": True},
+    "PUT /api/v1/models/{model}/tags": {"tags": ["x"]},
     "PATCH /api/v1/models/{model}/versions/{version}": {"archived": True},
     "POST /api/v1/api-keys": {"name": "n", "roles": ["viewer"]},
     "POST /api/v1/identity-providers": {

@@ -229,7 +229,7 @@ async def test_wrong_headers(whole: Whole, header: str) -> None:
         ("tasks?limit=1001", "limit"),
         ("tasks?limit=x", "limit"),
         ("tasks?state=asleep", "state"),
-        ("tasks?model=a.b", "model"),
+        ("tasks?model=a.b.c", "model"),
         ("tasks?cursor=1", "cursor"),
         ("tasks?cursor=99999999999999999_train-0", "cursor"),
         ("predictions?prediction_id=1", "prediction_id"),

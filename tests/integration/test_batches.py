@@ -4,6 +4,7 @@ import io
 import json
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest_asyncio
 from nats.aio.msg import Msg
 
 from services.inference import store
+from services.inference.batch import store as batches
 from services.inference.batch.caller import Caller
 from services.inference.batch.job import BatchJob
 from services.inference.batch.reading import Limits, ReadingSpec
@@ -29,6 +31,7 @@ from shared.events.common import Signature, TaskState, TensorSpec
 from shared.events.tasks import TaskChanged
 from shared.rpc.artifacts import ListReferences
 from shared.rpc.inference import GetBatchResult, SubmitBatch
+from shared.rpc.registry import GetModel, ModelView
 from shared.rpc.tasks import CancelTask, GetTask
 from shared.rpc.usage import CheckTaskQuota, TaskVerdict
 from shared.service import Service
@@ -136,6 +139,55 @@ async def test_rows_are_asked_as_any_caller_asks_them(house: House) -> None:
     assert house.plane.most_together <= house.settings.batch_concurrency
     said = [event.state for event in await house.running.said(TaskChanged) if event.task_id == task_id]
     assert said[-1] is TaskState.SUCCEEDED
+
+
+async def test_a_model_of_another_project_is_asked_in_the_name_of_who_asks(house: House) -> None:
+    """Its owner keeps the version for as long as the batch goes on, and says which one an alias means."""
+    told = RegistryTells(house)
+    async with told.to_who_asks():
+        order = SubmitBatch(model=f"default.{MODEL}", digest=await house.bring(image=IMAGES[:3]), alias="old")
+        house.plane.pause = 0.2
+        task_id = (await house.ask(order, project="blue")).id
+        assert await told.is_in_use()
+    task = await until(lambda: told.ended(task_id))
+    assert (task.state, task.model) == ("succeeded", order.model)
+    assert {request.credential for request in house.plane.asked} == {"blue/ada"}
+    assert (told.projects, await told.is_in_use()) == (["default"], False)
+    with pytest.raises(NotFound):
+        await house.ask(GetTask(task_id=task_id))
+
+
+class RegistryTells:
+    """Stands where the registry is, and looks at what a version of the project `default` is held by."""
+
+    def __init__(self, house: House) -> None:
+        self.house, self.projects = house, list[str]()
+
+    @asynccontextmanager
+    async def to_who_asks(self) -> AsyncIterator[None]:
+        connection = await nats_client.connect(self.house.running.server.url)
+
+        async def tell(message: Msg) -> None:
+            self.projects.append(Context.from_headers(message.headers or {}).project)
+            assert GetModel.model_validate_json(message.data).model == MODEL
+            await message.respond(
+                ModelView(project="default", name=MODEL, aliases={"old": 1}).model_dump_json().encode()
+            )
+
+        await connection.subscribe(GetModel.subject(), cb=tell)
+        await connection.flush()
+        yield
+        await connection.close()
+
+    async def is_in_use(self) -> bool:
+        database = self.house.running.service.database
+        assert database
+        async with database.connection() as connection:
+            return await batches.in_use(connection, "default", MODEL, 1)
+
+    async def ended(self, task_id: str) -> Any:
+        task = await self.house.ask(GetTask(task_id=task_id), project="blue")
+        return task if task.state in ("succeeded", "failed") else None
 
 
 async def test_a_busy_version_is_waited_for(house: House) -> None:

@@ -1,5 +1,6 @@
 """Dead letters: what a service gave up on is shown whole, goes to it alone once more, or is discarded with a reason."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -9,13 +10,16 @@ from typing import Any
 import pytest
 
 from deploy.embedded.testing_servers import NatsServer
+from deploy.provision import provision_bus_over
 from services.monitor.app import build
+from services.monitor.dead_letters.collector import Collector
 from services.monitor.handlers import HANDLERS
 from services.monitor.settings import Settings
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.events.bus import DeadLetterDiscarded, DeadLetterReplayed
 from shared.events.training import TrainingCompleted
 from shared.handlers import Handlers
+from shared.reading import StreamReader
 from shared.rpc.monitor import (
     DeadLetter,
     DiscardDeadLetter,
@@ -196,3 +200,38 @@ async def test_another_project_sees_nothing(bus: Running, ask: Ask, consumer: Co
         with pytest.raises(NotFound):
             await ask(request(letter_id=letter.id), project="other")
     assert not (await ask(ReplayDeadLetters(of="registry"), project="other")).ids
+
+
+async def test_what_is_heard_again_dies_once(bus: Running, ask: Ask, nats: NatsServer, consumer: Consumer) -> None:
+    """A consumer that was lost is made anew and hears all, long after the bus has forgotten the letter's identity."""
+    config = (await bus.js.stream_info("DLQ")).config
+    await bus.js.update_stream(config, duplicate_window=0.1)
+    await bus.js.publish("evt.default.training.v1.training_completed", b"poison", headers={"ce-id": "x"})
+    await letters(ask, 1, of="registry")
+    dead = await bus.dead_letters()
+    await bus.js.delete_consumer("EVT", "registry")
+    await provision_bus_over(nats.url, [REGISTRY.declaration])
+    await bus.publish(TrainingCompleted(task_id="after"))
+
+    async def handled() -> bool:
+        return consumer.handled == ["after"]
+
+    await until(handled)
+    assert await bus.dead_letters() == dead
+
+
+async def test_a_letter_that_lies_there_twice_is_read_once(bus: Running, ask: Ask, consumer: Consumer) -> None:
+    """It does not hold up those behind it, nor is it read without end."""
+    consumer.failures.append(InvalidInput("no"))
+    await bus.publish(TrainingCompleted(task_id="t1"))
+    (letter,) = await letters(ask, 1)
+    await bus.js.update_stream((await bus.js.stream_info("DLQ")).config, duplicate_window=0.1)
+    assert bus.service.database
+    collector = Collector(bus.service.database, StreamReader(bus.service.bus, "DLQ"))
+    for _ in range(2):
+        await asyncio.sleep(0.3)
+        headers = {"Nats-Msg-Id": f"dlq-{letter.id}", "aimass-subject": letter.subject}
+        await bus.js.publish("dlq.registry", b"{}", headers=headers)
+    assert await collector.collect() == 2
+    assert await collector.collect() == 0
+    await letters(ask, 1)

@@ -24,7 +24,7 @@ from shared.rpc.inference import (
     ListWebhooks,
 )
 from shared.settings import ServiceSettings
-from tests.integration.deferred_desk import Desk, Model, echo, open_desk
+from tests.integration.deferred_desk import MODEL, Desk, Model, echo, open_desk
 from tests.integration.running import until
 
 MOST = 5
@@ -36,6 +36,29 @@ async def desk(nats: NatsServer, settings_of: Callable[[str], ServiceSettings]) 
     settings = Settings(**common, deferred_max=MOST, deferred_bytes=1000, deferred_lease_seconds=1)
     async with open_desk(settings, nats) as opened:
         yield opened
+
+
+async def test_a_model_of_another_project_answers_in_the_name_of_who_asks(desk: Desk) -> None:
+    asked: list[tuple[str, str, str]] = []
+    model = Model()
+
+    async def answer(project: str, name: str, request: frames.Request) -> frames.Reply:
+        asked.append((project, name, request.credential))
+        return await echo(request)
+
+    model.answer = answer  # type: ignore[method-assign]
+    made = await desk.defer(project="third", model=f"default.{MODEL}")
+    with pytest.raises(NotFound, match="is not deployed"):
+        await desk.defer(project="third")
+    with pytest.raises(NotFound, match="there is no inference"):
+        await desk.ask(GetInference(id=made.id))
+    async with desk.working(desk.node(model)):
+
+        async def is_done() -> bool:
+            return (await desk.ask(GetInference(id=made.id), "third")).state == "done"
+
+        await until(is_done)
+    assert asked == [("default", MODEL, "third/ada")]
 
 
 async def answer_of(desk: Desk, inference_id: str) -> tuple[int, bytes]:

@@ -139,7 +139,7 @@ def granted(name: str) -> list[str]:
         may += [f"$JS.API.CONSUMER.{verb}.{stream}.{name}" for verb in ("INFO", "MSG.NEXT")]
         may.append(f"$JS.ACK.{stream}.{name}.>")
     may += ["evt.default.alarms.v1.bus_access_denied"] if name in SERVICES else []
-    may += [f"dlq.{name}"] if name in CONSUMES and name in SERVICES else []
+    may += [f"dlq.{name}.>"] if name in CONSUMES and name in SERVICES else []
     return may + (["log.default.*"] if name in TASK_SERVICES else [])
 
 

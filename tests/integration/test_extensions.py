@@ -150,7 +150,7 @@ REFUSED_PUBLISHING = (
     "ext.PROJECT.other.v1.order_placed",
     "ext.other.hook.v1.order_placed",
     "ext.PROJECT.hook.v1.not_registered",
-    "dlq.monitor",
+    "dlq.monitor.EVT-1",
     "retry.monitor",
     "auth.revoked",
     "$KV.credentials.x",

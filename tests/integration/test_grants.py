@@ -5,16 +5,16 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 import pytest_asyncio
 
 from deploy.embedded.testing_servers import PostgresServer
 from services.gateway.credentials import BUCKET, CredentialCache, CredentialFeed
 from services.gateway.settings import Settings
+from services.registry.tagging import Tagging
 from shared.bus import Bus
 from shared.context import Context
-from shared.credentials import key_digest
+from shared.credentials import credential_subject, key_digest
 from shared.errors import Conflict, Forbidden, NotFound
 from shared.grants import Condition
 from shared.names import new_id
@@ -31,14 +31,20 @@ from shared.rpc.grants import (
     RemoveMember,
     RevokeGrant,
 )
+from shared.sharing import tags_name
 from shared.tokens import user_name
 from tests.conftest import fresh_database
 from tests.integration.gateway_neighbours import bearer
+from tests.integration.granting_kit import API, a_key, a_role, a_user, ask, becomes, grant, may
 from tests.integration.running import until
 from tests.integration.whole_gateway import MODEL, Whole, whole_gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-API = "/api/v1"
+VERSION = """
+INSERT INTO versions (project, model, version, digest, task_id, task_type, code_version, parameters, metrics, labels,
+    signature, gate, card)
+VALUES ('default', $1, 1, 'd', '', '', '', '{}', '{}', '[]', '{}', '[]', '{}')
+"""
 INPUT = {"inputs": [{"name": "pixels", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
 
 
@@ -67,54 +73,6 @@ async def second(bus: Bus) -> AsyncIterator[CredentialCache]:
     feed = asyncio.create_task(CredentialFeed(cache, bus, StreamReader(bus, BUCKET)).run())
     yield cache
     feed.cancel()
-
-
-async def ask(whole: Whole, method: str, path: str, status: int, key: str = "", **given: Any) -> Any:
-    headers = bearer(key) if key else None
-    reply = await whole.send(method, API + path, headers=headers, **given)
-    assert reply.status_code == status, reply.text
-    return reply.json() if reply.content else None
-
-
-async def a_user(whole: Whole, *roles: str, key: str = "") -> dict[str, Any]:
-    body = {"name": f"u{new_id()}", "roles": roles or ["viewer"]}
-    return dict(await ask(whole, "POST", "/users", 201, key, json=body))
-
-
-async def a_key(whole: Whole, *roles: str, key: str = "") -> dict[str, Any]:
-    made = dict(await ask(whole, "POST", "/api-keys", 201, key, json={"name": "k", "roles": roles or ["viewer"]}))
-    await becomes(whole, made["secret"], f"{API}/me", 200)
-    return made
-
-
-async def a_role(whole: Whole, *permissions: str, status: int = 201, key: str = "", **facts: Any) -> str:
-    name = f"r{new_id()}"
-    await ask(whole, "POST", "/roles", status, key, json={"name": name, "permissions": permissions} | facts)
-    return name
-
-
-async def grant(
-    whole: Whole, role: str, kind: str, subject: str, status: int = 201, key: str = "", **facts: Any
-) -> dict[str, Any]:
-    body = {"role": role, "subject_kind": kind, "subject_id": subject} | facts
-    return dict(await ask(whole, "POST", "/grants", status, key, json=body))
-
-
-async def becomes(whole: Whole, key: str, path: str, status: int, method: str = "GET", **given: Any) -> httpx.Response:
-    async def answer() -> httpx.Response | None:
-        reply = await whole.send(method, path, headers=bearer(key), **given)
-        return reply if reply.status_code == status else None
-
-    found: httpx.Response = await until(answer)
-    return found
-
-
-async def may(cache: CredentialCache, name: str, permission: Permission, wanted: bool) -> None:
-    async def is_so() -> bool:
-        found = cache.find(name)
-        return wanted == (found is not None and permission in found.permissions)
-
-    await until(is_so)
 
 
 async def test_a_role_is_made_granted_changed_and_taken_back_on_every_gateway(
@@ -191,7 +149,49 @@ async def test_grants_with_conditions(whole: Whole) -> None:
     await grant(whole, "engineer", "key", key["id"], condition={"aliases": ["staging"]})
     await becomes(whole, secret, f"{API}/models/other/aliases/staging", 404, "PUT", json={"version": 1})
     await ask(whole, "PUT", "/models/other/aliases/champion", 403, secret, json={"version": 1})
-    await ask(whole, "POST", "/grants", 422, json={"role": "viewer", "condition": {"tags": ["x"]}})
+    await ask(whole, "POST", "/grants", 422, json={"role": "viewer", "condition": {"labels": ["x"]}})
+
+
+async def test_who_may_promote_tagged_models_alone(whole: Whole) -> None:
+    registry, model = whole.services["registry"], f"m{new_id()}"
+    async with registry.database.connection() as connection:  # type: ignore[union-attr]
+        await connection.execute("INSERT INTO models (project, name) VALUES ('default', $1)", model)
+        await connection.execute(VERSION, model)
+    key, role = await a_key(whole), await a_role(whole, "models:promote", "models:write")
+    secret, alias = key["secret"], f"/models/{model}/aliases/staging"
+    condition = {"tags": ["ready", "old"]}
+    given = await grant(whole, role, "key", key["id"], condition=condition)
+
+    async def promotes(status: int) -> str:
+        async def answer() -> str | None:
+            reply = await whole.send("PUT", API + alias, headers=bearer(secret), json={"version": 1})
+            told = reply.status_code == 200 or given["id"] in reply.text
+            return reply.text if reply.status_code == status and told else None
+
+        return str(await until(answer))
+
+    async def tagged(*tags: str) -> None:
+        assert (await ask(whole, "PUT", f"/models/{model}/tags", 200, json={"tags": tags}))["tags"] == sorted({*tags})
+
+    assert "tags ready, old" in await promotes(403)
+    await tagged("ready", "b", "ready")
+    await promotes(200)
+    assert [found["name"] for found in (await ask(whole, "GET", "/models?tag=ready", 200))["models"]] == [model]
+    assert (await ask(whole, "GET", "/models?tag=none", 200))["models"] == []
+    question = {"permission": "models:promote", "model": model, "alias": "staging"}
+    verdict = await ask(whole, "POST", "/permissions/check", 200, secret, json=question)
+    assert verdict["allowed"] and "for tags ready, old" in verdict["why"]
+    sources = (await ask(whole, "GET", "/me/permissions", 200, secret))["permissions"]
+    assert condition["tags"] in [found["condition"]["tags"] for found in sources if found["condition"]]
+    refused = await ask(whole, "PUT", f"/models/{model}/tags", 403, secret, json={"tags": ["ready", "mine"]})
+    assert "cannot set tags" in refused["detail"]
+    entry = credential_subject(tags_name("default", model))
+    await whole.neighbours.connection.publish(entry, headers={"KV-Operation": "DEL"})
+    await promotes(403)
+    await Tagging(registry.relay).run()  # type: ignore[arg-type]
+    await promotes(200)
+    await tagged()
+    assert model in await promotes(403)
 
 
 async def test_nobody_grants_more_than_he_has(whole: Whole) -> None:

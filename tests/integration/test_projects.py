@@ -1,7 +1,9 @@
 """Projects as tenants: made with an administrator, archived and restored, entered by login; models that are shared."""
 
+import io
+import wave
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -10,8 +12,16 @@ import pytest_asyncio
 from deploy.embedded.testing_servers import PostgresServer
 from services.auth.bootstrap import BucketKeeper
 from services.gateway.credentials import BUCKET
+from services.gateway.metering import Counters, Key
+from services.inference.search import store as indexes
+from services.registry import store
+from services.registry.holding import Holding
 from shared import frames
+from shared.artifacts import Artifacts
+from shared.context import Context
+from shared.names import new_id
 from shared.permissions import Role
+from shared.rpc.registry import RegisterDataset
 from tests.conftest import fresh_database
 from tests.integration.access_entries import PIXELS
 from tests.integration.gateway_neighbours import bearer, echo
@@ -157,6 +167,44 @@ async def test_the_bucket_gets_back_what_it_lost(whole: Whole) -> None:
     await becomes(whole, made["secret"], 403)
 
 
+async def test_a_full_project_brings_no_files_until_there_is_room(whole: Whole) -> None:
+    secret = (await make(whole, "full"))["secret"]
+    await becomes(whole, secret, 200)
+    registry, trainer = whole.services["registry"], whole.services["trainer"]
+    assert registry.database and registry.relay
+    artifacts = Artifacts(registry.settings.artifacts_url)
+    data = ("thing", await artifacts.put(b"x" * 100))
+    await trainer.bus.ask(
+        RegisterDataset(name=data[0], digest=data[1], parts={"all": data[1]}), Context(project="full")
+    )
+    quotas = {"project": "full", "limits": [{"quota": "storage_bytes", "hard": 100}]}
+    assert (await whole.send("PUT", f"{API}/quotas", json=quotas)).status_code == 200
+    holding = Holding(registry.database, registry.relay, artifacts, 0)
+
+    async def comes_to(status: int, path: str = "datasets/mine?like=digits") -> httpx.Response:
+        """One file that is brought again and again; the first that is taken stays the only one."""
+        given = {"headers": bearer(secret) | {"Idempotency-Key": "one"}, "content": b"a,label\n1,x\n"}
+
+        async def so() -> httpx.Response | None:
+            reply = await whole.send("POST", f"{API}/{path}", **given)
+            return reply if reply.status_code == status else None
+
+        found: httpx.Response = await until(so)
+        return found
+
+    await comes_to(202)
+    await holding.look()
+    refused = await comes_to(429)
+    assert "storage_bytes" in refused.json()["detail"] and "delete versions" in refused.json()["detail"]
+    assert "retry-after" not in refused.headers, "room comes by what is deleted, not by itself"
+    for path in ("models/m/versions", "models/m/batches", "indexes/i?model=m"):
+        await comes_to(429, path)
+    async with registry.database.transaction() as tx:
+        await store.delete_datasets(tx, [("full", *data)])
+    await holding.look()
+    await comes_to(202)
+
+
 class Sharing:
     """The project `violet` with a model, and a key of `pink`, which has nothing."""
 
@@ -242,10 +290,89 @@ async def test_nothing_else_of_its_project_is_shared(sharing: Sharing) -> None:
     ):
         reply = await send(method, f"{API}/{path}", **other, **({"json": body} if body else {}))
         assert reply.status_code in (404, 422), f"{method} {path}: {reply.text}"
-    later = await send("POST", f"/v2/models/{sharing.name}/infer", headers=sharing.other | LATER, json=PIXELS)
-    assert later.status_code == 400
     assert (await send("GET", f"{API}/models/{sharing.name}", headers=sharing.owner)).status_code == 200
     await sharing.unshare(made["id"])
+
+
+class Kind(NamedTuple):
+    """Something else than a prediction at once that a shared model is good for, and what comes of it here."""
+
+    path: str
+    given: dict[str, Any]
+    status: int
+
+
+def kinds(name: str) -> list[Kind]:
+    """The model adds four numbers up: it makes no vectors of texts, hears nothing and says nothing."""
+    sound = {"files": {"file": ("a.wav", silence())}, "data": {"model": name}}
+    return [
+        Kind(f"/v2/models/{name}/versions/1/infer", {"headers": LATER, "json": PIXELS}, 202),
+        Kind(f"{API}/models/{name}/batches?version=1", {"content": b"a,b,c,d\n1,2,3,4\n"}, 202),
+        Kind(f"{API}/indexes/found?version=1&model={name}", {"content": b"id,text\n1,one\n"}, 422),
+        Kind("/v1/audio/transcriptions", sound, 400),
+        Kind("/v1/audio/speech", {"json": {"model": name, "input": "hello"}}, 400),
+    ]
+
+
+def silence() -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+        sound.writeframes(bytes(3200))
+    return file.getvalue()
+
+
+async def asked(sharing: Sharing, kind: Kind) -> httpx.Response:
+    given = kind.given | {"headers": sharing.other | kind.given.get("headers", {})}
+    return await sharing.whole.http.post(kind.path, **given)
+
+
+async def test_what_comes_later_and_sound_take_shared_models(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it is of who asks: nobody sees it in the project that shares."""
+    await sharing.becomes(404, 404)
+    for kind in kinds(sharing.name):
+        assert (await asked(sharing, kind)).status_code == 404, kind.path
+    made = await sharing.share("pink", "infer")
+    await sharing.becomes(200, 200)
+    found = {}
+    counted: list[tuple[str, str]] = []
+    add = Counters.add
+
+    def count(self: Counters, key: Key, *rest: Any) -> None:
+        counted.append((key[1], key[3]))
+        add(self, key, *rest)
+
+    monkeypatch.setattr(Counters, "add", count)
+    for kind in kinds(sharing.name):
+        reply = found[kind.path] = await asked(sharing, kind)
+        assert reply.status_code == kind.status, f"{kind.path}: {reply.text}"
+    assert ("pink", sharing.name) in counted
+    later, batch, index, *_ = found.values()
+    assert (later.json()["model"], index.json()["field"]) == (sharing.name, "model")
+    for path in (later.headers["location"], batch.headers["location"]):
+        assert (await sharing.whole.send("GET", path, headers=sharing.other)).json()["model"] == sharing.name
+        assert (await sharing.whole.send("GET", path, headers=sharing.owner)).status_code == 404
+    listed = await sharing.whole.send("GET", f"{API}/inferences?model={sharing.name}", headers=sharing.other)
+    assert len(listed.json()["inferences"]) == 1
+    for kind in kinds(sharing.name)[:2]:
+        given = kind.given | {"headers": sharing.owner | kind.given.get("headers", {})}
+        where = (await sharing.whole.send("POST", kind.path, **given)).headers["location"]
+        found_there = (await sharing.whole.send("GET", where, headers=sharing.owner)).json()
+        assert found_there["model"] == "violet-thing", "one's own has one name"
+    await sharing.unshare(made["id"])
+
+
+async def test_an_index_of_a_model_that_is_shared_no_more_finds_words_alone(sharing: Sharing) -> None:
+    database, generation = sharing.whole.services["inference"].database, f"index-{new_id()}"
+    assert database
+    async with database.transaction() as tx:
+        await indexes.begin(tx, generation, 3)
+        facts = ("pink", "ended", sharing.name, 1, "text", "vector", 3, 0, generation)
+        await indexes.save(tx, indexes.Index(*facts))
+    await sharing.becomes(404, 404)
+    for mode, status in {"hybrid": 404, "vector": 404, "text": 200}.items():
+        path = f"{API}/indexes/ended/search?q=x&mode={mode}"
+        assert (await sharing.whole.send("GET", path, headers=sharing.other)).status_code == status
 
 
 async def test_a_prediction_of_a_shared_model_is_told_as_the_callers(sharing: Sharing) -> None:

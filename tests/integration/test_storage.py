@@ -1,7 +1,7 @@
 """What projects keep: told by registry, metered and limited by monitor, refused at the gateway."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from deploy.embedded.testing_servers import NatsServer, nats_server
-from deploy.provision import bus_users
+from deploy.embedded.testing_servers import NatsServer
 from services.gateway.access import Gatekeeper
 from services.gateway.credentials import BUCKET, CredentialCache, UsedUpQuotas
 from services.monitor.quotas.board import Board
+from services.registry import store
 from services.registry.holding import Holding
 from shared.artifacts import Artifacts
 from shared.credentials import credential_subject
-from shared.db import Database
+from shared.db import Connection, Database
 from shared.errors import QuotaUsedUp
 from shared.events.quotas import QuotaExceeded, QuotaNearing
 from shared.events.storage import StorageHeld
@@ -27,23 +27,14 @@ from shared.quotas import ProjectState, quota_name
 from shared.rpc.registry import RegisterDataset
 from shared.rpc.usage import GetInvoice, GetUsage, Limit, SetPrices, SetQuotas
 from shared.settings import ServiceSettings
-from shared.streams import SERVICES
 from tests.integration.running import Ask, Running, asking, until
 
 NOON = datetime(2030, 1, 15, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def nats(tmp_path: Path) -> Iterator[NatsServer]:
-    """With the allow-lists of everybody."""
-    with nats_server(tmp_path / "nats", bus_users(dict.fromkeys(SERVICES, "password"))) as server:
-        yield server
-
-
-@pytest.fixture
-async def ask(monitor: Running, nats: NatsServer) -> AsyncIterator[Ask]:
-    async with asking(nats) as ask:
-        yield ask
+def nats(guarded_nats: NatsServer) -> NatsServer:
+    return guarded_nats
 
 
 def held(at: datetime, size: int, project: str = "default") -> StorageHeld:
@@ -107,8 +98,21 @@ async def test_a_full_project_is_told_before_and_refused_files_until_there_is_ro
 
 
 async def test_registry_tells_what_each_project_keeps_and_counts_what_is_shared_once(
-    registry: Running, settings_of: Callable[[str], ServiceSettings], nats: NatsServer, tmp_path: Path
+    registry: Running,
+    settings_of: Callable[[str], ServiceSettings],
+    nats: NatsServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """It reads what a project keeps when that may be another by now, and once an hour."""
+    read: list[str] = []
+
+    async def reading(connection: Connection, project: str) -> set[str]:
+        read.append(project)
+        return await named(connection, project)
+
+    named = store.held
+    monkeypatch.setattr(store, "held", reading)
     artifacts = Artifacts(f"file://{tmp_path / 'artifacts'}")
     shared, other = await artifacts.put(b"x" * 100), await artifacts.put(b"y" * 11)
     database = Database(settings_of("registry"))
@@ -119,6 +123,16 @@ async def test_registry_tells_what_each_project_keeps_and_counts_what_is_shared_
         await ask(RegisterDataset(name="a", digest="a" * 64, parts={"train": shared}), project="elsewhere")
         await holding.look()
         await holding.look()
+        assert sorted(read) == ["default", "elsewhere"]
+        await ask(RegisterDataset(name="c", digest="c" * 64, parts={"train": shared}), project="elsewhere")
+        await holding.look()
+        assert read[2:] == ["elsewhere"]
+        async with database.transaction() as tx:
+            await store.delete_datasets(tx, [("elsewhere", "c", "c" * 64)])
+            await tx.execute("UPDATE datasets SET used_at = now()")
+        holding._seen["default"] = (1, NOON)
+        await holding.look()
+        assert sorted(read[3:]) == ["default", "elsewhere"]
     await database.close()
 
     async def told() -> dict[str, int]:

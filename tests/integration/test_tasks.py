@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -59,6 +60,9 @@ async def test_a_task_runs_to_its_end(tasks: Tasks, nats: NatsServer) -> None:
         assert [(point.epoch, point.name, point.value) for point in points] == [
             (epoch, "loss", 1 / epoch) for epoch in (1, 2, 3)
         ]
+        await tasks.running.rows("UPDATE task_metrics SET value = 'NaN' WHERE task_id = $1", task_id)
+        points = (await ask(GetTaskMetrics(task_id=task_id), service="trainer")).points
+        assert [math.isnan(point.value) for point in points] == [True] * 3 and points[0].at.utcoffset() is not None
         with pytest.raises(NotFound):
             await ask(GetTask(task_id="train-none"), service="trainer")
 

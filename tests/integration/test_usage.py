@@ -6,7 +6,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -19,8 +19,8 @@ import nats as nats_client
 import pytest
 
 from deploy.embedded.ports import free_port
-from deploy.embedded.testing_servers import NatsServer, nats_server
-from deploy.provision import bus_users, declarations, provision_bus_over
+from deploy.embedded.testing_servers import NatsServer
+from deploy.provision import declarations, provision_bus_over
 from shared.credentials import Credential, credential_subject, key_digest
 from shared.events.common import TaskState
 from shared.events.quotas import QuotaExceeded, QuotaNearing
@@ -38,9 +38,8 @@ from shared.rpc.usage import (
     SetQuotas,
     UsageList,
 )
-from shared.streams import SERVICES
 from tests.integration.gateway_neighbours import Neighbours, bearer
-from tests.integration.running import Ask, Running, asking, until
+from tests.integration.running import Ask, Running, until
 
 KEY = "aim_" + "7" * 64
 BODY = {"inputs": [{"name": "pixels", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
@@ -48,16 +47,8 @@ DAY = date(2030, 1, 15)
 
 
 @pytest.fixture
-def nats(tmp_path: Path) -> Iterator[NatsServer]:
-    """With the allow-lists of everybody."""
-    with nats_server(tmp_path / "nats", bus_users(dict.fromkeys(SERVICES, "password"))) as server:
-        yield server
-
-
-@pytest.fixture
-async def ask(monitor: Running, nats: NatsServer) -> AsyncIterator[Ask]:
-    async with asking(nats) as ask:
-        yield ask
+def nats(guarded_nats: NatsServer) -> NatsServer:
+    return guarded_nats
 
 
 class Process:

@@ -196,6 +196,12 @@ SWITCHES = {
         'return dict(scope["headers"]).get(FORWARDED_FOR, (client[0] if client else UNKNOWN).encode()).decode()',
         f"{WHOLE}/test_limits.py -k whatever_they_claim",
     ),
+    "tags by whom they limit": Switch(
+        "services/gateway/access.py",
+        "    if is_bound_by_tags(",
+        "    if False and is_bound_by_tags(",
+        f"{UNIT}/test_grants_domain.py -k setting_tags",
+    ),
     "projects of credentials": Switch(
         "services/gateway/caller.py",
         "        self.project: str = self.principal.project",

@@ -1,5 +1,7 @@
 """What extensions may hear and say: patterns that do not meet, and schemas that cost no more than they may."""
 
+import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +10,8 @@ import pytest
 from services.auth.extensions import domain
 from services.auth.extensions.domain import Extension, draft
 from services.auth.extensions.intake import Bucket
-from services.auth.extensions.schemas import check_data, check_schema, read_object
+from services.auth.extensions.office import Office
+from services.auth.extensions.schemas import MAX_BYTES, check_data, check_schema, read_object
 from shared.errors import InvalidInput, TooManyEvents
 from shared.rpc.auth import ChangeExtension, RegisterExtension
 
@@ -164,3 +167,30 @@ def test_a_bucket_fills_with_time() -> None:
     assert raised.value.retry_after == 1
     bucket.take("b", 2, 0.1)
     bucket.take("a", 2, 0.6)
+
+
+def test_the_protos_of_one_are_bounded_together() -> None:
+    text = "message A {}".ljust(MAX_BYTES)
+    assert len(made(says={f"fact_{number}": text for number in range(4)}).says) == 4
+    with pytest.raises(InvalidInput, match="together") as raised:
+        made(says={f"fact_{number}": text for number in range(5)})
+    assert raised.value.field == "says"
+
+
+async def test_who_brings_schemas_that_take_long_holds_nobody_up() -> None:
+    nobody: Any = None
+    office, begun, may_end = Office(nobody, nobody, nobody, ""), threading.Event(), threading.Event()
+
+    def make() -> Extension:
+        begun.set()
+        assert may_end.wait(60)
+        return made(hears=[">"])
+
+    reading = asyncio.create_task(office.read(make))
+    while not begun.is_set():
+        await asyncio.sleep(0.01)
+    after = asyncio.create_task(office.read(lambda: made(hears=["*.v1.*"])))
+    await asyncio.sleep(0)
+    assert office.turn.locked() and not after.done()
+    may_end.set()
+    assert [(await each).hears for each in (reading, after)] == [(">",), ("*.v1.*",)]

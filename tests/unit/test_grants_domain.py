@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from services.auth.grants import domain
 from services.auth.grants.domain import FOREVER, Actor
-from services.gateway.access import authorise
-from services.gateway.credentials import CredentialCache, CustomRole, Principal
+from services.gateway.access import authorise, check_sets_tags
+from services.gateway.credentials import CredentialCache, CustomRole, Principal, Tagged
 from services.gateway.explaining import explain
 from shared.credentials import Credential
 from shared.errors import Conflict, Forbidden, InvalidInput
 from shared.grants import EVERYWHERE, Condition, HeldGrant, RoleEntry, role_entry_name
 from shared.names import DEFAULT_PROJECT
 from shared.permissions import GRANTS, Permission, Role, granted
+from shared.sharing import tags_name
 
 NOW = datetime.now(UTC)
 PROJECTS = st.sampled_from([DEFAULT_PROJECT, "shop", "bank"])
@@ -33,8 +34,11 @@ CONDITIONS = st.sampled_from(
         Condition(models=("vision-*",)),
         Condition(aliases=("staging",)),
         Condition(models=("vision-a", "text-*"), aliases=("champion",)),
+        Condition(tags=("x", "y")),
+        Condition(models=("vision-*",), aliases=("staging",), tags=("x",)),
     ]
 )
+TAGGED = {"vision-a": frozenset("x"), "text-a": frozenset("yz")}
 MADE = {
     "painter": frozenset({Permission.INFER, Permission.MODELS_PROMOTE}),
     "reader": frozenset({Permission.EVENTS_READ}),
@@ -53,6 +57,9 @@ def cache_of(credential: Credential) -> CredentialCache:
     for name, permissions in MADE.items():
         entry = RoleEntry(name=name, project=EVERYWHERE, permissions=tuple(sorted(permissions)))
         cache.put(CustomRole(role_entry_name(EVERYWHERE, name), entry))
+    for model in ("vision-a", "vision-b", "text-a"):
+        cache.put(Tagged(tags_name("elsewhere", model), frozenset("xyz")))
+        cache.put(Tagged(tags_name(credential.project, model), TAGGED.get(model, frozenset())))
     cache.put(Principal.of("x", credential))
     return cache
 
@@ -76,11 +83,31 @@ def test_gateways_allow_what_a_role_or_a_grant_allows_and_nothing_else(
         grant.project in (project, EVERYWHERE)
         and (grant.ends_at is None or grant.ends_at > NOW)
         and permission in permissions_of(grant.role)
-        and (grant.condition is None or grant.condition.allows(permission, model, alias))
+        and grant.allows(permission, model, alias, TAGGED.get(model, frozenset()))
         for grant in grants
     )
     assert is_allowed(principal, permission, model, alias) == wanted
     assert explain(principal, permission, model, alias)[0] == wanted
+
+
+@given(st.lists(HELD, max_size=4), OWN, PROJECTS, MODELS, st.frozensets(st.sampled_from("xyz")))
+def test_nobody_may_do_more_by_setting_tags_himself_or_through_one_whom_he_lets(
+    grants: list[HeldGrant], own: tuple[Role, ...], project: str, model: str, tags: frozenset[str]
+) -> None:
+    cache = cache_of(Credential(key_id="k", name="n", project=project, roles=own, grants=tuple(grants)))
+    principal = cache.find("x")
+    assert principal is not None
+    asked = [(permission, alias) for permission in Permission for alias in ("champion", "staging", "")]
+    before = {each for each in asked if is_allowed(principal, each[0], model, each[1])}
+    cache.put(Tagged(tags_name(project, model), tags))
+    after = {each for each in asked if is_allowed(principal, each[0], model, each[1])}
+    actor = Actor(project, own, tuple((grant, permissions_of(grant.role)) for grant in grants))
+    try:
+        check_sets_tags(principal)
+    except Forbidden:
+        assert Permission.MODELS_WRITE not in domain.rights(actor, project, NOW)
+    else:
+        assert after == before
 
 
 @given(PERMISSIONS, MODELS, ALIASES)
@@ -104,6 +131,7 @@ def test_who_has_nothing_may_do_nothing(permission: Permission, model: str, alia
         ({"aliases": ["staging"]}, Permission.MODELS_PROMOTE, "a", "champion", False),
         ({"aliases": ["staging"]}, Permission.MODELS_PROMOTE, "a", "", False),
         ({"models": ["a"], "aliases": ["staging"]}, Permission.MODELS_PROMOTE, "b", "staging", False),
+        ({"tags": ["x"]}, Permission.MODELS_PROMOTE, "a", "champion", False),
     ],
 )
 def test_conditions(condition: dict[str, Any], permission: Permission, model: str, alias: str, allowed: bool) -> None:
@@ -111,7 +139,7 @@ def test_conditions(condition: dict[str, Any], permission: Permission, model: st
 
 
 def test_a_condition_says_something() -> None:
-    with pytest.raises(ValueError, match="names models or aliases"):
+    with pytest.raises(ValueError, match="names models, aliases or tags"):
         Condition()
 
 

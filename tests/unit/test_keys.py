@@ -129,19 +129,36 @@ def test_what_a_caller_claims_of_himself_counts_nothing(peer: str, claimed: list
     client=FOUR | SIX,
     proxies=st.lists(st.integers(1, 250).map("10.0.0.{}".format), max_size=4),
     lines=st.booleans(),
+    port=st.none() | st.integers(0, 65535),
 )
 def test_the_last_that_is_no_trusted_proxy_counts(
-    before: list[str], client: str, proxies: list[str], lines: bool
+    before: list[str], client: str, proxies: list[str], lines: bool, port: int | None
 ) -> None:
-    """Whatever it claims, and however many proxies it came through; each writes who came to it, maybe on a line."""
+    """Whatever it claims, and however many proxies it came through; each writes who came to it, maybe on a line, and
+    maybe from which port."""
     assume(ip_address(client) not in PROXY)
-    written = [text.encode("latin-1", "replace") for text in (*before, client, *proxies)]
+    came = [address if port is None else with_port(address, port) for address in (client, *proxies)]
+    written = [text.encode("latin-1", "replace") for text in (*before, *came)]
     headers = [(b"x-forwarded-for", line) for line in (written if lines else [b", ".join(written)])]
     assert Origins([PROXY]).seen("10.0.0.7", headers) == client
 
 
-def test_what_a_proxy_cannot_have_written_ends_the_way_back() -> None:
-    assert Origins([PROXY]).seen("10.0.0.7", [(b"x-forwarded-for", b"192.0.2.1, nonsense, 10.0.0.8")]) == "10.0.0.8"
+def with_port(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+@pytest.mark.parametrize("written", ["[2001:db8::1]", "[2001:db8::1]:443", "[2001:db8::1%eth0]:443", "2001:db8::1"])
+def test_an_address_of_ipv6_is_read_with_brackets_and_without(written: str) -> None:
+    assert Origins([PROXY]).seen("10.0.0.7", [(b"x-forwarded-for", written.encode())]) == "2001:db8::1"
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    ["nonsense", "192.0.2.1:", "192.0.2.1:x", "192.0.2.1:123456", "[192.0.2.1", "[]:443", "[::1]443", ":443"],
+)
+def test_what_a_proxy_cannot_have_written_ends_the_way_back(nonsense: str) -> None:
+    headers = [(b"x-forwarded-for", f"192.0.2.1, {nonsense}, 10.0.0.8".encode())]
+    assert Origins([PROXY]).seen("10.0.0.7", headers) == "10.0.0.8"
     assert Origins([PROXY]).seen("10.0.0.7", []) == "10.0.0.7"
 
 

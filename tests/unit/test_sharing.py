@@ -12,10 +12,10 @@ from services.auth.projects.domain import Project, Share
 from services.inference.prediction_log import logged_as
 from shared.errors import Conflict, Forbidden, InvalidInput, NotFound
 from shared.grants import HeldGrant
-from shared.names import DEFAULT_PROJECT
+from shared.names import DEFAULT_PROJECT, is_model_name
 from shared.permissions import Role
 from shared.rpc.projects import ChangeProject
-from shared.sharing import EVERYBODY, Level
+from shared.sharing import EVERYBODY, Level, called, credential, owned
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 NAMES = st.from_regex(r"[a-z0-9_-]{1,64}", fullmatch=True)
@@ -84,3 +84,10 @@ def test_nobody_shares_with_himself() -> None:
 def test_a_prediction_of_a_shared_model_is_logged_for_who_asked(owner: str, asker: str, model: str, key: str) -> None:
     assert logged_as(owner, model, key) == (owner, model, key)
     assert logged_as(owner, model, f"{asker}/{key}") == (asker, f"{owner}.{model}", key)
+
+
+@given(owner=NAMES, asker=NAMES, model=NAMES, key=st.uuids().map(str))
+def test_a_name_tells_whose_model_it_is_and_the_log_has_it_again(owner: str, asker: str, model: str, key: str) -> None:
+    name = called(asker, owner, model)
+    assert is_model_name(name) and owned(asker, name) == (owner, model)
+    assert logged_as(owner, model, credential(asker, key, owner)) == (asker, name, key)

@@ -21,6 +21,7 @@ Models = Annotated[
     list[str] | None, typer.Option("--model", help="For models of this name, such as 'vision-*'; repeat.")
 ]
 Aliases = Annotated[list[str] | None, typer.Option("--alias", help="Promote to this alias alone; repeat it.")]
+Tags = Annotated[list[str] | None, typer.Option("--tag", help="For models that have this tag; repeat it.")]
 ROLES: output.Columns = {
     "NAME": lambda found: found["name"],
     "OF": lambda found: "built in" if found["built_in"] else found["project"],
@@ -150,6 +151,7 @@ def add_grant(
     key: Key = None,
     model: Models = None,
     alias: Aliases = None,
+    tag: Tags = None,
     until: Annotated[str | None, typer.Option(help="When it ends, such as 2030-01-31T12:00:00Z.")] = None,
     platform: Platform = False,
 ) -> None:
@@ -158,8 +160,8 @@ def add_grant(
     named = [(kind, subject) for kind, subject in given.items() if subject]
     if len(named) != 1:
         raise typer.BadParameter("name one: --user, --group, --account or --key")
-    condition: Condition = {"models": model or [], "aliases": alias or []}
-    only_for = condition if model or alias else None
+    condition: Condition = {"models": model or [], "aliases": alias or [], "tags": tag or []}
+    only_for = condition if model or alias or tag else None
     with client_of(context) as client:
         output.rows(
             [client.add_grant(role, *named[0], platform=platform, ends_at=until, condition=only_for)], GRANTS, False
@@ -197,5 +199,5 @@ def can(
 
 def _limits(condition: Condition | None) -> str:
     found = condition or {}
-    named = {"models": found.get("models"), "aliases": found.get("aliases")}
+    named = {"models": found.get("models"), "tags": found.get("tags"), "aliases": found.get("aliases")}
     return "; ".join(f"{what} {', '.join(names)}" for what, names in named.items() if names)

@@ -37,7 +37,7 @@ COMMANDS = (
     *(training.train, tuning.tune, tuning.study, tasks.tasks, tasks.logs, tasks.metrics, tasks.curves),
     *(tasks.cancel, tasks.pause, tasks.resume, training.clone, training.reproduce, tasks.note),
     *(scheduling.schedule, scheduling.schedules, scheduling.unschedule),
-    *(models.models, models.versions, models.promote, deploying.deploy, models.deployments),
+    *(models.models, models.tag, models.versions, models.promote, deploying.deploy, models.deployments),
     *(predicting.predict, happenings.events, tracing.trace),
     *(metering.usage, metering.invoice),
 )

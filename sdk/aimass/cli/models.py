@@ -14,6 +14,7 @@ from aimass.cli.training import submitted
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Show this one alone.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 Version = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version's number.")]
+Tags = Annotated[list[str] | None, typer.Argument(metavar="TAG...", help="All that it shall have, or none.")]
 MEMBERS: output.Columns = {
     "NAME": lambda member: member["name"],
     "TASK": lambda member: member["task_type"],
@@ -30,6 +31,7 @@ MODELS: output.Columns = {
     "TASK": lambda model: model["task_type"],
     "VERSIONS": lambda model: model["versions"],
     "ALIASES": lambda model: ", ".join(f"{alias}={number}" for alias, number in model["aliases"].items()),
+    "TAGS": lambda model: ", ".join(model["tags"]),
     "UPDATED": lambda model: output.moment(model["updated_at"]),
 }
 VERSIONS: output.Columns = {
@@ -94,12 +96,29 @@ def data(
         return output.rows(client.datasets(), DATASETS, as_json)
 
 
-def models(context: typer.Context, name: Name = "", as_of: output.AsOf = None, as_json: output.AsJson = False) -> None:
+def models(
+    context: typer.Context,
+    name: Name = "",
+    tag: Annotated[str | None, typer.Option(help="Those that have this tag alone.")] = None,
+    as_of: output.AsOf = None,
+    as_json: output.AsJson = False,
+) -> None:
     """List models, or show one; now, or at a time."""
     with client_of(context) as client:
         if name:
             return output.facts(client.model(name, as_of=as_of), as_json)
-        return output.rows(client.models(as_of=as_of), MODELS, as_json)
+        return output.rows(client.models(tag=tag, as_of=as_of), MODELS, as_json)
+
+
+def tag(
+    context: typer.Context,
+    model: Model,
+    tags: Tags = None,
+    as_json: output.AsJson = False,
+) -> None:
+    """Let a model have these tags and no others; grants may be limited to tags."""
+    with client_of(context) as client:
+        output.facts(client.set_tags(model, tags or []), as_json)
 
 
 def versions(

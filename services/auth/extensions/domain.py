@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import combinations
 from typing import Any
 
-from services.auth.extensions.protos import schema_of
+from services.auth.extensions.protos import check_together, schema_of
 from services.auth.extensions.schemas import check_schema
 from shared.credentials import key_digest
 from shared.errors import InvalidInput
@@ -226,6 +226,7 @@ def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:
 
 
 def _facts(says: Mapping[str, dict[str, Any] | str]) -> dict[str, dict[str, Any]]:
+    check_together(says.values())
     found: dict[str, dict[str, Any]] = {}
     for fact, told in says.items():
         if not _FACT.fullmatch(fact):

@@ -40,7 +40,8 @@ def _office(work: Work) -> Office:
 async def register_extension(request: rpc.RegisterExtension, work: Work) -> rpc.ExtensionRegistered:
     """The consumer is made within the transaction: without it nothing is registered."""
     office, password, now = _office(work), domain.new_password(), datetime.now(UTC)
-    extension = domain.draft(request, password, project=work.project, by=work.context.actor, now=now)
+    make = partial(domain.draft, request, password, project=work.project, by=work.context.actor, now=now)
+    extension = await office.read(make)
     await store.lock_all(work.tx)
     await store.insert(work.tx, extension)
     await office.consumers.put(extension)
@@ -66,7 +67,7 @@ async def change_extension(request: rpc.ChangeExtension, work: Work) -> rpc.Exte
     await store.lock_all(work.tx)
     extension = await store.find(work.tx, work.project, request.name)
     office = _office(work)
-    changed = domain.changed(extension, request, datetime.now(UTC))
+    changed = await office.read(partial(domain.changed, extension, request, datetime.now(UTC)))
     await store.save(work.tx, changed)
     if changed.hears != extension.hears:
         await office.consumers.put(changed)

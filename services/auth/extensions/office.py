@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.auth.bootstrap import RECONCILE_SECONDS, Transaction
 from services.auth.extensions import store
 from services.auth.extensions.consumers import Consumers
 from services.auth.extensions.desk import Desk, as_json
+from services.auth.extensions.domain import Extension
 from services.auth.extensions.door import Bouncer, Door
 from services.auth.extensions.intake import Intake
 from shared import observe
@@ -25,6 +26,12 @@ class Office:
     bouncer: Bouncer
     transaction: Transaction
     url: str
+    turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+
+    async def read(self, make: Callable[[], Extension]) -> Extension:
+        """Make an extension of what was asked for beside the loop, one at a time: its schemas may take a second."""
+        async with self.turn:
+            return await asyncio.to_thread(make)
 
     async def run(self) -> None:
         while True:

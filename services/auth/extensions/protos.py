@@ -18,6 +18,7 @@ from shared.errors import InvalidInput
 
 Schema = dict[str, Any]
 Field = ast.Field | ast.MapField
+MAX_TOGETHER = 4 * MAX_BYTES
 
 
 def _whole(least: int, most: int) -> Schema:
@@ -61,6 +62,12 @@ class _Refusing(ErrorListener):  # type: ignore[misc]
 
     def syntaxError(self, _: Any, __: Any, line: int, column: int, message: str, ___: Any) -> NoReturn:  # noqa: N802
         raise InvalidInput(f"this is no .proto: line {line}, column {column + 1}: {message[:200]}", field=self._field)
+
+
+def check_together(told: Iterable[Schema | str]) -> None:
+    """Raises InvalidInput for files that are too long together: reading them takes time by their length."""
+    if sum(len(text.encode()) for text in told if isinstance(text, str)) > MAX_TOGETHER:
+        raise InvalidInput(f"the .proto files of an extension have at most {MAX_TOGETHER} bytes together", field="says")
 
 
 def schema_of(text: str, fact: str, field: str) -> Schema:

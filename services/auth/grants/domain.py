@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from shared.errors import Conflict, Forbidden, InvalidInput
-from shared.grants import EVERYWHERE, Condition, HeldGrant, RoleEntry, SubjectKind, built_in, known_permissions
+from shared.grants import (
+    EVERYWHERE,
+    Condition,
+    HeldGrant,
+    RoleEntry,
+    SubjectKind,
+    built_in,
+    is_bound_by_tags,
+    known_permissions,
+)
 from shared.names import DEFAULT_PROJECT, listed
 from shared.permissions import GRANTS, Permission, Role, granted
 from shared.rpc.grants import GrantView, GroupView, RoleView
@@ -111,14 +120,19 @@ NOBODY = Actor("", ())
 
 
 def rights(actor: Actor, scope: str, now: datetime) -> Rights:
-    """What somebody may pass on in a project or everywhere, and until when: only what has no condition."""
+    """What somebody may pass on in a project or everywhere, and until when: only what has no condition.
+
+    Who may do something only with models of some tags lets nobody set tags either, as he cannot himself.
+    """
     found: dict[Permission, datetime] = {}
     if actor.project == (DEFAULT_PROJECT if scope == EVERYWHERE else scope):
         found = dict.fromkeys(granted(actor.roles), FOREVER)
-    for grant, permissions in actor.grants:
-        if grant.counts_in(scope) and grant.counts_at(now):
-            for permission in grant.free(permissions):
-                found[permission] = max(found.get(permission, now), grant.ends_at or FOREVER)
+    counting = [(grant, may) for grant, may in actor.grants if grant.counts_in(scope) and grant.counts_at(now)]
+    for grant, permissions in counting:
+        for permission in grant.free(permissions):
+            found[permission] = max(found.get(permission, now), grant.ends_at or FOREVER)
+    if is_bound_by_tags(found.keys(), counting):
+        found.pop(Permission.MODELS_WRITE, None)
     return found
 
 

@@ -54,8 +54,8 @@ async def add_grant(request: rpc.AddGrant, work: Work) -> rpc.GrantView:
     await store.insert_grant(work.tx, grant)
     await _tell(work, grant)
     condition = grant.condition or Condition.model_construct()
-    limits = {"ends_at": grant.ends_at, "models": condition.models, "aliases": condition.aliases}
-    work.say(GrantAdded(**_said(grant, work), **limits))
+    limits = {"models": condition.models, "aliases": condition.aliases, "tags": condition.tags}
+    work.say(GrantAdded(**_said(grant, work), ends_at=grant.ends_at, **limits))
     return grant.view()
 
 

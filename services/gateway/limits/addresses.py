@@ -1,5 +1,6 @@
 """Where a request comes from: the other end of its connection, unless that is a proxy that is trusted to say."""
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -10,6 +11,7 @@ from shared.errors import Forbidden
 UNKNOWN = "unknown"
 FORWARDED_FOR = b"x-forwarded-for"
 SIX_PREFIX = 64
+PORTED = re.compile(r"(?:(?P<four>[0-9.]+)|\[(?P<six>[^]]+)\])(?::[0-9]{1,5})?")
 Headers = Iterable[tuple[bytes, bytes]]
 Address = IPv4Address | IPv6Address
 
@@ -31,7 +33,7 @@ class Origins:
         found = peer
         told = b",".join(value for name, value in headers if name == FORWARDED_FOR).decode("latin-1")
         for claimed in reversed(told.split(",")):
-            if (address := _parsed(claimed.strip())) is None:
+            if (address := _claimed(claimed.strip())) is None:
                 return found
             found = str(address)
             if not is_within(found, self._trusted):
@@ -53,6 +55,13 @@ def is_within(address: str, networks: tuple[str, ...]) -> bool:
 
 def _holds(network: str, address: Address) -> bool:
     return address in ip_network(network)
+
+
+def _claimed(text: str) -> Address | None:
+    """As proxies write one: some with the port, 192.0.2.1:5000, and then IPv6 in brackets, [::1]:5000."""
+    if (found := _parsed(text)) is None and (ported := PORTED.fullmatch(text)):
+        found = _parsed(ported["six"] or ported["four"])
+    return found
 
 
 def _parsed(text: str) -> Address | None:

@@ -80,7 +80,7 @@ class Deferral:
 def _order(call: Call, body: Body, measured: Measured, webhook: str | None) -> DeferInference:
     return DeferInference(
         id=str(UUID(bytes=call.prediction_id)),
-        model=call.model,
+        model=call.shared_as or call.model,
         version=int(call.version) if call.version else None,
         digest=measured.digest.hexdigest(),
         size=max(len(body.data), measured.size),

@@ -50,7 +50,7 @@ NOT_TAKEN = Answer(Withdrawn.status, b"", [])
 class Call:
     """A request: its route's template, the names in its path, and its caller once he is known.
 
-    `project` is the model's, which for a shared one is not the caller's.
+    `project` is the model's, which for a shared one is not the caller's; `shared_as` is how he names that one.
     `address` is where it comes from, empty for one from inside that was counted when it came in.
     `is_identified` says that the principal was found before.
     `operation` is how a span names one that came otherwise than over HTTP; `is_whole` says that all of it is here.
@@ -71,6 +71,7 @@ class Call:
     ticket: Ticket | None = None
     input_bytes: int = 0
     is_identified: bool = False
+    shared_as: str = ""
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
@@ -158,7 +159,7 @@ class InferenceProtocol:
     def _finish(self, call: Call, answer: Answer, started: float) -> None:
         answer.headers.append((b"x-prediction-id", uuid_text(call.prediction_id).encode()))
         seconds, sizes = time.perf_counter() - started, (call.input_bytes, len(answer.body))
-        self._meter.count(call.principal, call.model, INFER, answer.status, seconds, *sizes)
+        self._meter.count(call.principal, call.shared_as or call.model, INFER, answer.status, seconds, *sizes)
 
     async def recorded(self, route: ProtocolRoute, call: Call) -> Answer:
         """Its answer, in a span of its trace."""
@@ -217,7 +218,9 @@ class InferenceProtocol:
         call.project = call.principal.project
         if "." in call.model and all(map(is_slug, call.model.split("."))):
             level: Level = "infer" if route.predicts else "read"
-            call.project, call.model = self._gatekeeper.reach(call.principal, call.model, level)
+            named = call.model
+            call.project, call.model = self._gatekeeper.reach(call.principal, named, level)
+            call.shared_as = named if call.project != call.principal.project else ""
         _check_names(call)
         if route.predicts:
             self._meter.admit(call.principal)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -20,6 +21,7 @@ from shared.permissions import Permission
 from shared.rpc.base import Request
 from shared.rpc.inference import GetInferenceStatistics, GetModelConfiguration, GetServedModel, ServedModel
 from shared.rpc.registry import GetModel
+from shared.sharing import credential
 from shared.signatures import model_metadata
 
 SERVER = "aimass"
@@ -142,10 +144,10 @@ class InferenceRoutes:
         return _request(call, body, seconds), seconds
 
     async def _accept(self, call: Call) -> Answer:
-        if call.project != call.principal.project:
-            raise InvalidInput("Prefer: a model of another project answers at once: leave out respond-async")
+        """What is accepted is of who asks, whoever's the model is."""
+        context = replace(self._context(call), project=call.principal.project)
         try:
-            return await self._deferral.accept(call, self._context(call), self._seconds_max)
+            return await self._deferral.accept(call, context, self._seconds_max)
         except TimeoutError:
             raise DeadlineExceeded(f"the body did not arrive within {self._seconds_max:g} s") from None
 
@@ -206,16 +208,9 @@ def _request(call: Call, body: Body, seconds: float) -> frames.Request:
         body.header_length,
         frames.CLAIMED if body.is_claimed else 0,
         traceparent=call.traceparent,
-        credential=_credential(call),
+        credential=credential(call.principal.project, call.principal.key_id, call.project),
         version=call.version,
     )
-
-
-def _credential(call: Call) -> str:
-    """Who asked; of a model of another project also of which one, where the prediction is logged."""
-    if call.project == call.principal.project:
-        return call.principal.key_id
-    return f"{call.principal.project}/{call.principal.key_id}"
 
 
 def _version(call: Call) -> int | None:

@@ -21,7 +21,7 @@ from services.gateway.openai.transcriptions import Segment, sound, text_of
 from services.gateway.predict.predictor import Predicted, Translation
 from services.gateway.routes.declare import NAMES_MODEL, Routes
 from shared.errors import InvalidInput, NotFound
-from shared.names import is_slug
+from shared.names import is_model_name
 from shared.permissions import Permission
 from shared.sound import HEARING_RATE
 
@@ -105,7 +105,7 @@ async def _say(caller: Caller, request: Request, order: SpeechOrder, sentence: s
 
 
 def check_name(model: str) -> None:
-    if not is_slug(model):
+    if not is_model_name(model):
         raise NotFound(f"there is no model '{model[:64]}'", field="model")
 
 
@@ -126,7 +126,8 @@ async def _listen(caller: Caller, request: Request, model: str, samples: Samples
         version, prediction_id = predicted.version, predicted.prediction_id
         found.append(Segment(piece.start, piece.end, text_of(predicted.outputs)))
     if version is None:
-        transcriptions.check_hears(await predictor.versions.find(caller, model))
+        there, name = caller.at(model, "infer")
+        transcriptions.check_hears(await predictor.versions.find(there, name))
     return found, prediction_id
 
 

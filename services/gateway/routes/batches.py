@@ -4,13 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query, Request, Response
 
-from services.gateway.access import authorise
 from services.gateway.caller import CallerOf
 from services.gateway.routes.declare import PREFIX, Routes
 from services.gateway.routes.models import MOST
 from services.gateway.routes.tasks import IdempotencyKey
 from shared.errors import InvalidInput
-from shared.names import Slug
+from shared.names import ModelName, Slug
 from shared.permissions import Permission
 from shared.rpc.inference import GetBatchResult, SubmitBatch
 from shared.rpc.tasks import owner_of
@@ -27,7 +26,7 @@ BatchId = Annotated[str, Path(pattern=r"^batch-[0-9a-f-]{36}$", description="suc
 
 @ROUTES.add("POST", "/models/{model}/batches", Permission.TASKS_WRITE, status_code=202, extra=FILE)
 async def submit_batch(
-    model: Slug,
+    model: ModelName,
     request: Request,
     caller: CallerOf,
     response: Response,
@@ -46,7 +45,7 @@ async def submit_batch(
     columns `name.0`, `name.1` ..., and the only input of a model all columns of numbers in order. Without `format` the
     content tells what the file is; without `output` the result has the format of the file.
     """
-    authorise(caller.principal, Permission.INFER, model)
+    model = caller.may_infer(model)
     if version is not None and alias is not None:
         raise InvalidInput("alias: name a version or an alias, not both", field="alias")
     if dataset and _has_body(request):

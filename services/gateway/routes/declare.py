@@ -38,10 +38,10 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 class GuardedRoute(APIRoute):
     """A route that lets nobody in who lacks its permission, or says that it is public; no other can be made.
 
-    A path that is declared as it is belongs to no template beside it, whatever is asked of it.
+    A path that is declared as it is belongs to no template beside it, whatever is asked of it; `named` are those.
     """
 
-    named: ClassVar[set[str]] = set()
+    named: ClassVar[set[str]]
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         documented = options.get("openapi_extra") or {}
@@ -71,6 +71,15 @@ class GuardedRoute(APIRoute):
             authorise_platform(scope["state"]["principal"])
         refuse_nul(scope)
         await super().handle(scope, receive, send)
+
+
+def guarded_routes() -> type[GuardedRoute]:
+    """The routes of one application, which know each other's paths and no other application's."""
+
+    class Guarded(GuardedRoute):
+        named: ClassVar[set[str]] = set()
+
+    return Guarded
 
 
 def refuse_nul(scope: Scope) -> None:

@@ -39,7 +39,8 @@ async def add_grant(body: AddGrant, caller: CallerOf, idempotency_key: Idempoten
     """Grant a role in the project or, with `platform`, everywhere: never more than you have yourself.
 
     `ends_at` is when it stops to count. `condition.models` are patterns of names, such as `vision-*`: it counts only
-    where such a model is named. `condition.aliases` are those that versions may be promoted to.
+    where such a model is named; with `condition.tags` only for models of the project that have one of these.
+    `condition.aliases` are those that versions may be promoted to.
     """
     return await caller.ask(body, idempotency_key=idempotency_key)
 

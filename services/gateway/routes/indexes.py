@@ -4,13 +4,12 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from services.gateway.access import authorise
 from services.gateway.caller import CallerOf
 from services.gateway.routes.batches import FILE, SUBMIT_SECONDS
 from services.gateway.routes.declare import PREFIX, Routes
 from services.gateway.routes.models import MOST
 from services.gateway.routes.tasks import IdempotencyKey
-from shared.names import Slug
+from shared.names import ModelName, Slug
 from shared.permissions import Permission
 from shared.rpc.inference import (
     BuildIndex,
@@ -36,7 +35,7 @@ async def build_index(
     request: Request,
     caller: CallerOf,
     response: Response,
-    model: Annotated[Slug, Query(description="one that makes vectors of texts, such as sentence-embedder")],
+    model: Annotated[ModelName, Query(description="one that makes vectors of texts, such as sentence-embedder")],
     version: Annotated[int | None, Query(ge=1, le=MOST)] = None,
     format: TableFormat | None = None,  # noqa: A002
     idempotency_key: IdempotencyKey = "",
@@ -45,7 +44,7 @@ async def build_index(
     `attributes` (a flat object of JSON) where documents have some, as a task; this needs the permission 'infer' too.
     Until it has ended the index answers by the documents that it had.
     """
-    authorise(caller.principal, Permission.INFER, model)
+    model = caller.may_infer(model)
     digest = await caller.edges.uploads.keep(request)
     order = BuildIndex(name=name, model=model, version=version, digest=digest, format=format)
     accepted = await caller.ask(order, idempotency_key=idempotency_key, seconds=SUBMIT_SECONDS)
@@ -79,6 +78,8 @@ async def search_index(
     mode: SearchMode = "hybrid",
 ) -> SearchAnswer:
     """Find documents: by meaning (`vector`), by words (`text`), or by both, whose orders are fused by their places."""
+    if mode != "text":
+        caller.at((await caller.ask(GetIndex(name=name))).model, "infer")
     asked = SearchIndex(
         project=caller.project, actor=caller.principal.key_id, name=name, query=q, limit=limit, mode=mode
     )

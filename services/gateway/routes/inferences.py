@@ -9,7 +9,7 @@ from services.gateway.caller import CallerOf
 from services.gateway.open_inference.answers import answer_of, packed
 from services.gateway.routes.declare import Routes
 from shared import frames
-from shared.names import Slug
+from shared.names import ModelName
 from shared.permissions import Permission
 from shared.rpc.inference import (
     CancelInference,
@@ -29,7 +29,7 @@ Id = Annotated[InferenceId, Path(description="the id in the answer to the reques
 @ROUTES.add("GET", "/inferences", Permission.INFER)
 async def list_inferences(
     caller: CallerOf,
-    model: Slug | None = None,
+    model: ModelName | None = None,
     state: InferenceState | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> InferenceList:

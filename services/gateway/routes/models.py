@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
-from services.gateway.access import authorise
+from services.gateway.access import authorise, check_sets_tags
 from services.gateway.caller import CallerOf
 from services.gateway.routes.declare import AsOfQuery, Routes
 from shared.names import ModelName, Slug
@@ -23,7 +23,9 @@ from shared.rpc.registry import (
     ModelList,
     ModelView,
     SetAlias,
+    SetTags,
     Source,
+    Tags,
     Text,
     VersionList,
     VersionView,
@@ -54,12 +56,24 @@ class Archival(BaseModel):
     archived: StrictBool
 
 
+class TagSet(BaseModel):
+    """All tags that a model is to have, in any order."""
+
+    model_config = ConfigDict(extra="forbid")
+    tags: Tags
+
+
 @ROUTES.add("GET", "/models", Permission.MODELS_READ)
 async def list_models(
-    caller: CallerOf, q: Text = "", task_type: Text = "", archived: bool = False, as_of: AsOfQuery = None
+    caller: CallerOf,
+    q: Text = "",
+    task_type: Text = "",
+    tag: Slug | None = None,
+    archived: bool = False,
+    as_of: AsOfQuery = None,
 ) -> ModelList:
     """The models of the project, by name, or those of a time; `q` is looked for in name, labels and cards."""
-    return await caller.ask(ListModels(q=q, task_type=task_type, archived=archived, as_of=as_of))
+    return await caller.ask(ListModels(q=q, task_type=task_type, tag=tag, archived=archived, as_of=as_of))
 
 
 @ROUTES.add("GET", "/models/{model}", Permission.MODELS_READ)
@@ -107,6 +121,16 @@ async def set_alias(model: Slug, alias: Slug, body: AliasTarget, caller: CallerO
 async def archive_model(model: Slug, body: Archival, caller: CallerOf) -> ModelView:
     """Archive a model, or bring it back; one that serves goes on doing so."""
     return await caller.ask(ArchiveModel(model=model, archived=body.archived))
+
+
+@ROUTES.add("PUT", "/models/{model}/tags", Permission.MODELS_WRITE)
+async def set_tags(model: Slug, body: TagSet, caller: CallerOf) -> ModelView:
+    """Let a model have these tags in place of those that it has; every gateway knows it within a second.
+
+    Grants may count for models of some tags alone: who has such a grant cannot set tags.
+    """
+    check_sets_tags(caller.principal)
+    return await caller.ask(SetTags(model=model, tags=body.tags))
 
 
 @ROUTES.add("PATCH", "/models/{model}/versions/{version}", Permission.MODELS_WRITE)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from services.gateway.caller import Caller, CallerOf
 from services.gateway.routes.declare import NAMES_MODEL, PREFIX, AsOfQuery, Routes
 from shared.errors import DeadlineExceeded, NotFound, Unavailable
-from shared.names import Slug
+from shared.names import ModelName, Slug
 from shared.permissions import Permission
 from shared.rpc.monitor import CURSOR_PATTERN, GetForecast, ListTasks, TaskList
 from shared.rpc.tasks import (
@@ -132,7 +132,7 @@ async def list_tasks(
     caller: CallerOf,
     kind: Slug | None = None,
     state: State | None = None,
-    model: Slug | None = None,
+    model: ModelName | None = None,
     tag: Tag | None = None,
     parent: Annotated[AnyTaskId | None, Query(description="the task of which these are part")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -155,10 +155,10 @@ async def show_task(task_id: TaskId, caller: CallerOf, as_of: AsOfQuery = None) 
     return await _expected(task, caller) if task.state == "queued" else task
 
 
-@ROUTES.add("GET", "/tasks/{task_id}/metrics", Permission.TASKS_READ)
-async def show_task_metrics(task_id: TaskId, caller: CallerOf) -> MetricPoints:
+@ROUTES.add("GET", "/tasks/{task_id}/metrics", Permission.TASKS_READ, response_model=MetricPoints)
+async def show_task_metrics(task_id: TaskId, caller: CallerOf) -> Response:
     """The scalars of a task by epoch."""
-    return await caller.ask(GetTaskMetrics(task_id=task_id), service=owner_of(task_id))
+    return await caller.pass_on(GetTaskMetrics(task_id=task_id), service=owner_of(task_id))
 
 
 @ROUTES.add("GET", "/tasks/{task_id}/study", Permission.TASKS_READ)

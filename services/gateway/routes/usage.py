@@ -13,7 +13,7 @@ from services.gateway.caller import Caller, CallerOf
 from services.gateway.routes.declare import Routes
 from services.gateway.routes.tasks import IdempotencyKey
 from shared.moments import Day
-from shared.names import Slug
+from shared.names import ModelName, Slug
 from shared.permissions import Permission
 from shared.rpc.usage import (
     Column,
@@ -70,7 +70,7 @@ async def show_usage(
     group: Group = ["day", "kind", "model"],  # noqa: B006
     project: Of = "",
     kind: Kind = None,
-    model: Slug | None = None,
+    model: ModelName | None = None,
     identity: Identity = None,
     accept: Annotated[str, Header()] = "",
 ) -> Any:

@@ -18,6 +18,7 @@ from shared.body_store import BUS_BYTES, BodyStore
 from shared.bus import Bus
 from shared.errors import AimassError, Unavailable
 from shared.names import new_id
+from shared.sharing import credential, owned
 from shared.streams import infer_subject
 from shared.tensors import Tensor, from_numpy, to_numpy
 
@@ -47,6 +48,12 @@ class Target:
     model: str
     version: int
     credential: str
+
+    @classmethod
+    def of(cls, asker: str, model: str, version: int, key: str) -> "Target":
+        """A version as people of the project that asks name its model."""
+        owner, name = owned(asker, model)
+        return cls(owner, name, version, credential(asker, key, owner))
 
     def __str__(self) -> str:
         return f"version {self.version} of '{self.model}'"

@@ -1,5 +1,7 @@
 """What people ask of batches: to be accepted, and for their results."""
 
+from dataclasses import replace
+
 from services.inference import store as deployments
 from services.inference.batch import domain, store
 from services.inference.batch.domain import KIND, Plan
@@ -11,6 +13,7 @@ from shared.names import CHAMPION
 from shared.rpc.inference import BatchResult, GetBatchResult, SubmitBatch
 from shared.rpc.registry import GetDataset, GetModel
 from shared.rpc.trainer import TaskAccepted
+from shared.sharing import owned
 from shared.signatures import is_batched
 from shared.tasks import store as tasks
 from shared.tasks.quota import check_quota
@@ -59,7 +62,8 @@ async def _number(request: SubmitBatch, work: Work[Parts]) -> int:
     if request.version is not None:
         return request.version
     if request.alias not in (None, CHAMPION):
-        model = await work.parts.bus.ask(GetModel(model=request.model), work.context)
+        owner, name = owned(work.project, request.model)
+        model = await work.parts.bus.ask(GetModel(model=name), replace(work.context, project=owner))
         if request.alias not in model.aliases:
             raise NotFound(f"model '{request.model}' has no alias '{request.alias}'", field="alias")
         return model.aliases[request.alias]
@@ -68,7 +72,7 @@ async def _number(request: SubmitBatch, work: Work[Parts]) -> int:
 
 async def serving_number(work: Work[Parts], model: str) -> int:
     """The version that serves."""
-    route = await deployments.find_route(work.tx, work.project, model)
+    route = await deployments.find_route(work.tx, *owned(work.project, model))
     if route is None or route.version is None:
         raise NotFound(f"model '{model}' has no promoted version yet: name one, or promote one", field="model")
     return route.version
@@ -76,7 +80,7 @@ async def serving_number(work: Work[Parts], model: str) -> int:
 
 async def deployment_of(work: Work[Parts], model: str, number: int) -> Deployment:
     """The version's deployment, locked, so that it is not let go before it is known to be in use."""
-    deployment = await deployments.find(work.tx, work.project, model, number)
+    deployment = await deployments.find(work.tx, *owned(work.project, model), number)
     if deployment is None or deployment.state not in TAKEN:
         raise NotFound(f"version {number} of model '{model}' is not deployed", field="version")
     if not is_batched(deployment.signature):

@@ -51,7 +51,7 @@ class Batch:
         self._run, self._caller, self._settings = run, caller, settings
         self._plan = Plan.model_validate(run.task.spec)
         origin = run.context
-        self._target = Target(origin.project, run.task.model, self._plan.version, origin.actor)
+        self._target = Target.of(origin.project, run.task.model, self._plan.version, origin.actor)
         self._first = self._done = 0
         self._began = time.monotonic()
 

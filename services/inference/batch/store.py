@@ -6,11 +6,11 @@ from shared.db import Connection
 ANSWERED = "SELECT step, digest FROM task_files WHERE task_id = $1 AND role = $2 ORDER BY step"
 # Whether a batch ended so lately that its result is still named.
 IS_KEPT = "SELECT ended_at > now() - make_interval(secs => $2 * 86400) FROM tasks WHERE id = $1"
-# Whether a version is asked by a batch, or for an index, that has not ended.
+# Whether a version is asked by a batch, or for an index, that has not ended, of whichever project.
 IN_USE = """
 SELECT EXISTS (
     SELECT FROM tasks WHERE kind IN ('batch', 'index') AND ended_at IS NULL
-        AND project = $1 AND model = $2 AND (spec ->> 'version')::int = $3
+        AND (project = $1 AND model = $2 OR model = $1 || '.' || $2) AND (spec ->> 'version')::int = $3
 )
 """
 # Files of batches that go on, and results of those that ended lately.

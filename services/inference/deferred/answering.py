@@ -24,6 +24,7 @@ from shared.db import Database
 from shared.errors import AimassError, NotFound
 from shared.events.inference import InferenceCompleted, InferenceFailed
 from shared.outbox import Relay
+from shared.sharing import credential, owned
 from shared.work import Work
 
 POLL_SECONDS: Final = 0.5
@@ -152,7 +153,7 @@ class Answering:
         except NotFound:
             raise AimassError("the body of this request was lost") from None
         request = _request(inference, body, self._settings.deferred_attempt_seconds)
-        return await self._data_plane.answer(inference.project, inference.model, request)
+        return await self._data_plane.answer(*owned(inference.project, inference.model), request)
 
     async def _put_back(self, inference: Inference, note: str, seconds: float, *, attempts: int | None = None) -> None:
         async with self._database.transaction() as tx:
@@ -176,13 +177,14 @@ class Answering:
 
 
 def _request(inference: Inference, body: frames.Body, seconds: float) -> frames.Request:
+    owner, _ = owned(inference.project, inference.model)
     return frames.Request(
         UUID(inference.id).bytes,
         int((time.time() + seconds) * 1000),
         body,
         inference.header_length,
         traceparent=inference.origin.traceparent,
-        credential=inference.origin.actor,
+        credential=credential(inference.project, inference.origin.actor, owner),
         version="" if inference.version is None else str(inference.version),
     )
 

@@ -15,11 +15,12 @@ from shared.rpc.inference import (
     InferenceView,
     ListInferences,
 )
+from shared.sharing import owned
 from shared.work import Work
 
 
 async def defer_inference(request: DeferInference, work: Work[Parts]) -> InferenceView:
-    if not await store.is_deployed(work.tx, work.project, request.model, request.version):
+    if not await store.is_deployed(work.tx, *owned(work.project, request.model), request.version):
         raise NotFound(_not_deployed(request), field="model")
     await _check_webhook(request, work)
     await _check_room(request.size, work)

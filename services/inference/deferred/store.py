@@ -40,8 +40,8 @@ LIST = f"""
 SELECT {COLUMNS} FROM inferences WHERE project = $1 AND ($2::text IS NULL OR model = $2)
 AND ($3::text IS NULL OR state = $3) ORDER BY created_at DESC, id DESC LIMIT $4
 """
-# Take requests for these models that wait, or whose lease has ended, and all that waited for too long: of projects of
-# which few are in work before others, then the oldest.
+# Take requests for these models, which other projects name `<project>.<model>`, that wait, or whose lease has ended,
+# and all that waited for too long: of projects of which few are in work before others, then the oldest.
 CLAIM = f"""
 UPDATE inferences SET state = 'running', fence = fence + 1, attempts = attempts + (state = 'running')::int,
     lease_until = clock_timestamp() + make_interval(secs => $3), started_at = coalesce(started_at, now())
@@ -51,6 +51,7 @@ WHERE id IN (
     ) busy USING (project)
     WHERE (state = 'queued' AND run_after <= now() OR state = 'running' AND lease_until < now())
     AND ((project, model) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+        OR model IN (SELECT owner || '.' || name FROM unnest($1::text[], $2::text[]) AS served (owner, name))
         OR created_at < now() - make_interval(secs => $4))
     ORDER BY coalesce(busy.held, 0), created_at LIMIT $5 FOR UPDATE OF inferences SKIP LOCKED
 )

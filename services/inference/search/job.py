@@ -51,7 +51,7 @@ class Indexing:
     def __init__(self, run: TaskRun, caller: Caller, settings: Settings) -> None:
         self._run, self._caller, self._settings = run, caller, settings
         self._plan = Plan.model_validate(run.task.spec)
-        self._target = Target(run.context.project, run.task.model, self._plan.version, run.context.actor)
+        self._target = Target.of(run.context.project, run.task.model, self._plan.version, run.context.actor)
         self._done = 0
 
     async def execute(self) -> None:

@@ -39,7 +39,7 @@ class Searcher:
             return await _answer(tx, held, request, vector)
 
     async def _vector(self, index: Index, request: SearchIndex) -> str:
-        target = Target(index.project, index.model, index.version, request.actor)
+        target = Target.of(index.project, index.model, index.version, request.actor)
         text = from_numpy(index.input, np.array([request.query.encode()], object), "BYTES")
         try:
             async with asyncio.timeout(QUERY_SECONDS):

@@ -50,7 +50,7 @@ ON CONFLICT (project, name) DO UPDATE SET model = excluded.model, version = excl
 """
 SEARCH_SETTINGS = "SELECT set_config('enable_indexscan', $1, true), set_config('hnsw.ef_search', $2, true)"
 DELETE = "DELETE FROM indexes WHERE project = $1 AND name = $2"
-# Whether an index is asked by a version's vectors.
+# Whether an index of its project is asked by a version's vectors; others' hold nothing here.
 IN_USE = "SELECT EXISTS (SELECT FROM indexes WHERE project = $1 AND model = $2 AND version = $3)"
 
 

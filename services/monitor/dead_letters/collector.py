@@ -17,6 +17,7 @@ class Collector:
 
     def __init__(self, database: Database, reader: StreamReader) -> None:
         self._database, self._reader = database, reader
+        self._read = 0
 
     async def run(self) -> None:
         while True:
@@ -26,10 +27,11 @@ class Collector:
     async def collect(self) -> int:
         """How many were read, at most BATCH; a letter too many is one that is kept already."""
         async with self._database.connection() as connection:
-            last = await store.last_position(connection)
+            last = max(self._read, await store.last_position(connection))
         letters = [read_letter(stored) async for stored in self._reader.read(ALL, last + 1, BATCH)]
         if letters:
             async with self._database.transaction() as tx:
                 for letter in letters:
                     await store.insert(tx, letter)
+            self._read = letters[-1].position
         return len(letters)

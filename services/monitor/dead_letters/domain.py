@@ -9,13 +9,12 @@ from urllib.parse import unquote
 
 from shared.envelope import ORIGINAL_POSITION, ORIGINAL_SUBJECT
 from shared.errors import Conflict
-from shared.inbox import OWN_HEADER, STACK_HEADER
+from shared.inbox import BUS_HEADER, OWN_HEADER, STACK_HEADER
 from shared.names import DEFAULT_PROJECT
 from shared.reading import Stored
 from shared.rpc.monitor import DeadLetter, DeadLetterContent, LetterState
 
 PREFIX = "dlq-"
-STORED_ONLY = frozenset({"Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", "Nats-Stream", "Nats-Msg-Id"})
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def read_letter(stored: Stored) -> Letter:
     told = stored.headers
     subject = told.get(ORIGINAL_SUBJECT, "")
     tokens = subject.split(".")
-    service = stored.subject.rpartition(".")[2]
+    service = stored.subject.split(".")[1]
     return Letter(
         id=told.get("Nats-Msg-Id", "").removeprefix(PREFIX) or f"{service}-DLQ-{stored.sequence}",
         position=stored.sequence,
@@ -79,8 +78,8 @@ def read_letter(stored: Stored) -> Letter:
 
 def _before(headers: Mapping[str, str]) -> dict[str, str]:
     """What the message carried when it was sent."""
-    added = {f"{OWN_HEADER}{name}" for name in ("consumer", "error-class", "error-text", "deliveries")}
-    return {name: value for name, value in headers.items() if name not in STORED_ONLY | added | {STACK_HEADER}}
+    added = {f"{OWN_HEADER}{name}" for name in ("consumer", "error-class", "error-text", "deliveries")} | {STACK_HEADER}
+    return {name: value for name, value in headers.items() if name not in added and not name.startswith(BUS_HEADER)}
 
 
 def _count(text: str) -> int:

@@ -177,6 +177,8 @@ async def _read(house: House) -> Streams:
                 poison[name] = message.subject
             elif "ce-id" in headers:
                 _note(found, message, headers)
+        for message in await _messages(js, "USAGE"):
+            _note(found, message, message.headers)
         found.poison = [(consumer, name) for name, subject in poison.items() for consumer in hearers(subject, declared)]
         for message in await _messages(js, "DLQ"):
             headers = message.headers or {}
