@@ -4,7 +4,9 @@ Nobody else builds a broker or a NATS connection.
 """
 
 import asyncio
+import json
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -27,6 +29,7 @@ from shared.denials import Denials
 from shared.direct import DirectClient
 from shared.drift import Difference, consumer_differences, stream_differences
 from shared.errors import DeadlineExceeded, Drift, Unavailable, from_wire
+from shared.names import new_id
 from shared.pulling import PullingJetStream
 from shared.rpc.base import Request
 from shared.settings import ServiceSettings
@@ -38,6 +41,7 @@ RPC_SECONDS = 5.0
 RPC_WORKERS = 16
 PULL_SECONDS = 15.0
 ERROR_HEADER = "aimass-error"
+BATCH_ID, BATCH_SEQUENCE, BATCH_COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
 RECONNECT_SECONDS = 0.25
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -222,6 +226,20 @@ class Bus:
             observe.log().debug("dead letters not counted", error=repr(error))
             return None
         return sum((info.state.subjects or {}).values())
+
+    async def publish_together(self, messages: Sequence[tuple[str, bytes, dict[str, str]]], seconds: float) -> None:
+        """Messages of one stream, as subject, body and headers: all are kept, with one sync, or none (ADR-50 of NATS).
+
+        Raises nats.js.errors.APIError where none was kept, be it as one was known; after another error it is not known.
+        """
+        batch, last = new_id(), len(messages)
+        for number, (subject, payload, headers) in enumerate(messages, 1):
+            given = headers | {BATCH_ID: batch, BATCH_SEQUENCE: str(number)}
+            if number < last:
+                await self.connection.publish(subject, payload, headers=given)
+        reply = await self.connection.request(subject, payload, timeout=seconds, headers=given | {BATCH_COMMIT: "1"})
+        if error := json.loads(reply.data).get("error"):
+            raise nats.js.errors.APIError(**error)
 
     async def ask(
         self,

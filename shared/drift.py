@@ -31,6 +31,7 @@ STREAM_FIELDS: Mapping[str, Any] = {
     "deny_purge": False,
     "allow_rollup_hdrs": False,
     "allow_direct": False,
+    "allow_atomic": False,
     "mirror": None,
     "sources": None,
     "republish": None,

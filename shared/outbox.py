@@ -27,6 +27,9 @@ from shared.work import Outgoing, Work
 
 BUCKETS = 8
 BATCH = 300
+EVENTS = "evt."
+MANY = 8
+GATHER_SECONDS = 0.05  # of a dense flow, so that a batch, which is synced once, holds more of it
 BUSY_SECONDS = 0.25
 IDLE_SECONDS = 1.5
 FRESH_SECONDS = 3.0
@@ -145,6 +148,11 @@ def _by_aggregate(rows: list[asyncpg.Record]) -> Iterable[list[asyncpg.Record]]:
     return found.values()
 
 
+def _headers(row: asyncpg.Record) -> dict[str, str]:
+    own: dict[str, str] = row["headers"]
+    return {"Nats-Msg-Id": str(row["id"])} | own
+
+
 class Relay:
     """Publishes what the outbox holds; `wake` after a commit saves the wait for the next poll."""
 
@@ -177,11 +185,13 @@ class Relay:
             self._woken.clear()
             try:
                 waiting = bus.is_connected() and (expected or (await self._look()).waiting)
-                published = await self.publish_pending(bus.js) if waiting else 0
+                published = await self._publish_pending(bus) if waiting else 0
             except AimassError as error:
                 published = 0
                 observe.log().warning("outbox waits", error=error.message)
-            if published < BATCH:
+            if MANY <= published < BATCH:
+                await asyncio.sleep(GATHER_SECONDS)
+            elif published < BATCH:
                 await self._wait(BUSY_SECONDS if published else IDLE_SECONDS)
 
     async def _wait(self, seconds: float) -> None:
@@ -189,14 +199,34 @@ class Relay:
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
 
-    async def publish_pending(self, js: JetStreamContext) -> int:
-        """Publish what is there: aggregates side by side, each in its order; returns how many the bus took."""
+    async def _publish_pending(self, bus: Bus) -> int:
+        """Publish what is there; returns how many the bus took."""
         async with self._database.transaction() as tx:
             rows = await tx.fetch(SELECT_BATCH, LOCK_CLASS, BUCKETS, BATCH)
-            if not rows:
-                return 0
-            tried = await asyncio.gather(*(self._publish_in_order(js, found) for found in _by_aggregate(rows)))
-            return await self._settle(tx, [one for several in tried for one in several])
+            events = [row for row in rows if row["subject"].startswith(EVENTS)]
+            if len(events) > 1 and await self._publish_together(bus, events):
+                tried = [Tried(row["position"], Outcome.PUBLISHED) for row in events]
+                rows = [row for row in rows if not row["subject"].startswith(EVENTS)]
+            else:
+                tried = []
+            return await self._settle(tx, tried + await self._publish_each(bus, rows)) if rows or tried else 0
+
+    async def _publish_together(self, bus: Bus, rows: list[asyncpg.Record]) -> bool:
+        """Whether the bus took all at once; it takes none where it knows one already, or one does not fit."""
+        try:
+            messages = [(row["subject"], row["payload"], _headers(row)) for row in rows]
+            await bus.publish_together(messages, PUBLISH_SECONDS)
+        except Exception as error:
+            observe.log().info("outbox publishes one by one", messages=len(rows), error=repr(error))
+            return False
+        for row in rows:
+            self._note_published(row)
+        return True
+
+    async def _publish_each(self, bus: Bus, rows: list[asyncpg.Record]) -> list[Tried]:
+        """Aggregates side by side, each in its order."""
+        tried = await asyncio.gather(*(self._publish_in_order(bus.js, found) for found in _by_aggregate(rows)))
+        return [one for several in tried for one in several]
 
     async def _publish_in_order(self, js: JetStreamContext, rows: list[asyncpg.Record]) -> list[Tried]:
         """What became of these, up to the first that has to wait."""
@@ -208,18 +238,20 @@ class Relay:
         return tried
 
     async def _publish(self, js: JetStreamContext, row: asyncpg.Record) -> Tried:
-        headers = {"Nats-Msg-Id": str(row["id"])} | row["headers"]
         try:
-            await js.publish(row["subject"], row["payload"], headers=headers, timeout=PUBLISH_SECONDS)
+            await js.publish(row["subject"], row["payload"], headers=_headers(row), timeout=PUBLISH_SECONDS)
         except MaxPayloadError as error:
             return Tried(row["position"], Outcome.DEAD, repr(error))
         except Exception as error:
             observe.log().warning("outbox publish failed", subject=row["subject"], error=repr(error))
             return Tried(row["position"], Outcome.WAIT, repr(error))
+        self._note_published(row)
+        return Tried(row["position"], Outcome.PUBLISHED)
+
+    def _note_published(self, row: asyncpg.Record) -> None:
         kind = row["headers"].get("ce-type", "raw")
         failpoints.reach("published", kind.rpartition(".")[2])
         observe.PUBLISHED.labels(self._source, kind).inc()
-        return Tried(row["position"], Outcome.PUBLISHED)
 
     async def _settle(self, tx: Connection, tried: list[Tried]) -> int:
         done = [one.position for one in tried if one.outcome is Outcome.PUBLISHED]

@@ -45,7 +45,8 @@ EXTENSION_INTAKE = "ext.*.*.v1.*"
 def _stream(
     name: str, subject: str, mib: int, days: float, discard: DiscardPolicy, work_queue: bool, most: int = -1
 ) -> StreamConfig:
-    """`most` messages of a subject are kept, and then the last ones, whatever the stream does when it is full."""
+    """`most` messages of a subject are kept, and then the last ones, whatever the stream does when it is full; batches
+    are kept whole or not at all."""
     return StreamConfig(
         name=name,
         subjects=[subject],
@@ -57,6 +58,7 @@ def _stream(
         duplicate_window=120,
         num_replicas=1,
         allow_direct=True,
+        allow_atomic=True,
     )
 
 

@@ -10,6 +10,7 @@ import psycopg
 from shared.names import new_id
 from tests.audit import UNDISTURBED
 from tests.faults.job import settled
+from tests.faults.mixed.bus import said_headers
 from tests.faults.table import trial
 from tests.house import House
 
@@ -32,7 +33,7 @@ async def publish(house: House, messages: list[Any]) -> None:
     connection = await nats.connect(house.stack.info["nats"])
     stream = connection.jetstream()
     for message in messages:
-        headers = dict(message.headers) | {"Nats-Msg-Id": new_id()}
+        headers = said_headers(message) | {"Nats-Msg-Id": new_id()}
         await stream.publish(message.subject, message.data, headers=headers)
     await connection.close()
 

@@ -316,3 +316,52 @@ async def test_the_bus_may_go_and_come(admin: Any, service: tuple[Service, Parts
     assert (await subscription.next_msg(timeout=DEADLINE)).headers["ce-subject"] == "training/t9"
     await publish(admin, TrainingCompleted(task_id="t10"))
     await until(lambda: parts.seen)
+
+
+async def say_together(service: Service, names: list[str]) -> list[str]:
+    """The ids of what one transaction said, once the bus has it."""
+    assert service.database and service.relay
+    async with service.database.transaction() as tx:
+        said = [TrainingFailed(task_id=name) for name in names]
+        ids = await outbox.write(tx, said, Context(), "registry")
+    await service.relay.wait_published(ids, DEADLINE)
+    return ids
+
+
+async def stored(admin: Any) -> list[dict[str, str]]:
+    js = admin.jetstream()
+    last = (await js.stream_info("EVT")).state.last_seq
+    return [(await js.get_msg("EVT", number)).headers for number in range(1, last + 1)]
+
+
+async def test_what_waits_is_published_together_and_in_its_order(admin: Any, service: tuple[Service, Parts]) -> None:
+    names = [f"t{number}" for number in range(40)]
+    await say_together(service[0], names)
+    found = await stored(admin)
+    assert [headers["ce-subject"] for headers in found] == [f"training/{name}" for name in names]
+    assert len({headers["Nats-Batch-Id"] for headers in found}) == 1
+
+
+async def test_one_that_the_bus_knows_holds_up_none_beside_it(admin: Any, service: tuple[Service, Parts]) -> None:
+    """As after a kill between the bus's word and the mark: it refuses the whole batch, and each goes alone."""
+    started, _ = service
+    (known,) = await say_together(started, ["t1"])
+    assert started.database
+    async with started.database.transaction() as tx:
+        await tx.execute("UPDATE outbox SET published_at = NULL WHERE id = $1", known)
+        ids = await outbox.write(tx, [TrainingFailed(task_id="t2")], Context(), "registry")
+    assert started.relay
+    await started.relay.wait_published([known, *ids], DEADLINE)
+    assert [headers["ce-subject"] for headers in await stored(admin)] == ["training/t1", "training/t2"]
+
+
+async def test_one_that_does_not_fit_holds_up_none_beside_it(admin: Any, service: tuple[Service, Parts]) -> None:
+    started, _ = service
+    assert started.database and started.relay
+    async with started.database.transaction() as tx:
+        said = [TrainingFailed(task_id="t1", error_message="x" * 2**20), TrainingFailed(task_id="t2")]
+        large, other = await outbox.write(tx, said, Context(), "registry")
+    await started.relay.wait_published([other], DEADLINE)
+    async with started.database.connection() as connection:
+        assert await connection.fetchval("SELECT dead_at IS NOT NULL FROM outbox WHERE id = $1", large)
+    assert [headers["ce-subject"] for headers in await stored(admin)] == ["training/t2"]

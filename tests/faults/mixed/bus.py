@@ -54,9 +54,14 @@ def _is_poison(message: Any) -> bool:
     return str((message.headers or {}).get("Nats-Msg-Id", "")).startswith(POISON)
 
 
+def said_headers(message: Any) -> dict[str, str]:
+    """Without the place in the batch that it came with, which one message by itself has not."""
+    return {name: value for name, value in (message.headers or {}).items() if not name.startswith("Nats-Batch-")}
+
+
 async def _publish(js: JetStreamContext, message: Any, **headers: str) -> bool:
     """Whether the stream took it for a repeat."""
-    ack = await js.publish(message.subject, message.data, headers=dict(message.headers or {}) | headers)
+    ack = await js.publish(message.subject, message.data, headers=said_headers(message) | headers)
     return bool(ack.duplicate)
 
 
