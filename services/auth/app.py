@@ -39,7 +39,7 @@ def build() -> Service:
         await published(ids)
         await broadcast(CHANGED_SUBJECT, b"")
 
-    admin_key = AdminKey(settings.admin_key_file, relay.work)
+    admin_key = AdminKey(settings.admin_key_file, relay.work, announce)
     keeper = BucketKeeper(relay.work, lambda: service.bus.js)
     keyring, passwords = Keyring(settings.home_dir / "signing.keys"), Passwords()
     signing_keys = SigningKeys(keyring, relay.work, settings.lifetimes.idle)

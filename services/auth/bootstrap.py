@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,16 +31,20 @@ from shared.tokens import signing_key_name
 from shared.work import Work
 
 RECONCILE_SECONDS = 15.0
+KNOWN_SECONDS = 0.5  # gateways read the bucket so often, and at once when told
 BATCH = 200
 Transaction = Callable[[Context], AbstractAsyncContextManager[Work[None]]]
+Announce = Callable[[list[str]], Awaitable[None]]
 
 
 class AdminKey:
-    """Makes the first admin key, and writes it down before the transaction that makes it count."""
+    """Makes the first admin key, and writes it down before the transaction that makes it count; auth is ready once
+    gateways know it.
+    """
 
-    def __init__(self, file: Path, transaction: Transaction) -> None:
+    def __init__(self, file: Path, transaction: Transaction, announce: Announce) -> None:
         self._file = file
-        self._transaction = transaction
+        self._transaction, self._announce = transaction, announce
         self._problem = "the first admin key is not made yet"
 
     async def problem(self) -> str:
@@ -51,6 +55,9 @@ class AdminKey:
             await store.lock_bootstrap(work.tx, "admin key")
             if not await store.has_admin(work.tx):
                 await self._make(work)
+        if work.written:
+            await self._announce(work.written)
+            await asyncio.sleep(KNOWN_SECONDS)
         self._problem = ""
 
     async def _make(self, work: Work[None]) -> None:

@@ -133,6 +133,11 @@ async def test_the_first_start_makes_one_admin_key(start: Any, admin: Any, key_f
         assert len((await gateway.ask(ListApiKeys(), ADMIN)).keys) == 1
 
 
+async def test_it_is_ready_when_gateways_know_the_first_key(start: Any, admin: Any, key_file: Path) -> None:
+    async with start():
+        assert (await entry(admin, key_digest(key_file.read_text().strip()))).data
+
+
 async def test_a_key_is_known_to_the_bucket_when_it_is_answered(start: Any, admin: Any, gateway: Bus) -> None:
     expires = datetime.now(UTC) + timedelta(days=1)
     async with start():
