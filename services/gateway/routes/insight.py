@@ -6,7 +6,7 @@ from fastapi import Path, Query
 
 from services.gateway.caller import CallerOf
 from services.gateway.routes.declare import Routes
-from shared.names import ModelName
+from shared.names import ModelName, Slug
 from shared.permissions import Permission
 from shared.rpc.evaluator import EvaluationList, EvaluationView, GetEvaluation, ListEvaluations
 from shared.rpc.monitor import GetHostMetrics, HostMetrics, ListPredictions, PredictionList
@@ -19,7 +19,7 @@ Id = Annotated[str, Query(pattern=r"^[0-9a-f-]{36}$")]
 @ROUTES.add("GET", "/evaluations", Permission.EVALUATIONS_READ)
 async def list_evaluations(
     caller: CallerOf,
-    model: ModelName | None = None,
+    model: Slug | None = None,
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
 ) -> EvaluationList:
     """Evaluations, newest first."""
