@@ -11,6 +11,9 @@ from shared.names import DEFAULT_PROJECT, Slug
 from shared.permissions import Role
 from shared.streams import CREDENTIAL_SUBJECT
 
+# The headers that take an entry out of the bucket.
+KV_DELETE = {"KV-Operation": "DEL"}
+
 
 class Credential(Bounds):
     """An entry of the key-value bucket `credentials`: an API key under its digest, or a user, who has an epoch.

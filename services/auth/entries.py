@@ -8,12 +8,10 @@ from services.auth.domain import ApiKey
 from services.auth.grants import store as grants_store
 from services.auth.tokens import SigningKey
 from services.auth.users import User
-from shared.credentials import Credential, credential_subject
+from shared.credentials import KV_DELETE, Credential, credential_subject
 from shared.grants import RoleEntry, role_entry_name
 from shared.tokens import signing_key_name, user_name
 from shared.work import Work
-
-KV_DELETE = {"KV-Operation": "DEL"}
 
 
 async def put_api_key(work: Work[Any], key: ApiKey) -> None:

@@ -5,14 +5,12 @@ from typing import Any
 from services.registry import store
 from services.registry.parts import Work
 from shared.context import Context
-from shared.credentials import credential_subject
+from shared.credentials import KV_DELETE, credential_subject
 from shared.events.models import ModelTagged
 from shared.outbox import Relay
 from shared.rpc.registry import ModelView, SetTags
 from shared.sharing import TaggedModel, tags_name
 from shared.work import Work as AnyWork
-
-KV_DELETE = {"KV-Operation": "DEL"}
 
 
 async def set_tags(request: SetTags, work: Work) -> ModelView:

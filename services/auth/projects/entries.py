@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from services.auth.entries import KV_DELETE
 from services.auth.projects import domain, store
 from services.auth.projects.domain import Project
-from shared.credentials import credential_subject
+from shared.credentials import KV_DELETE, credential_subject
 from shared.sharing import archived_name, share_name
 from shared.work import Work
 

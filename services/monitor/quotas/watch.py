@@ -10,14 +10,12 @@ from services.monitor.usage import store
 from services.monitor.usage.domain import month_days
 from shared import observe
 from shared.context import Context
-from shared.credentials import credential_subject
+from shared.credentials import KV_DELETE, credential_subject
 from shared.db import Connection, Database
 from shared.errors import AimassError
 from shared.outbox import Relay
 from shared.quotas import ProjectState, quota_name
 from shared.work import Work
-
-KV_DELETE = {"KV-Operation": "DEL"}
 
 
 async def judged_quotas(tx: Connection, project: str, known: list[Known]) -> list[Judged]:
