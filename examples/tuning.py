@@ -40,11 +40,14 @@ class Case:
 CASES = (
     Case("breast-cancer-mlp", {}, "loss", "log_loss"),
     Case("diabetes-mlp", {}, "rmse", "rmse"),
-    Case("digits-cnn", {"epochs": 6}, "loss", "log_loss"),
+    Case("digits-cnn", {}, "loss", "log_loss"),
     Case("language-id", {}, "loss", "log_loss"),
     Case("driving-policy", {}, "loss", "log_loss"),
     Case("credit-score", {}, "loss", "log_loss"),
     Case("coupon-redemption", {}, "loss", "log_loss"),
+    Case("spam-filter", {}, "loss", "log_loss"),
+    Case("fraud", {}, "loss", "log_loss"),
+    Case("volatility", {}, "loss", "qlike"),
 )
 
 
