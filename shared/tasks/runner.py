@@ -88,11 +88,15 @@ class TaskRunner:
                 await self.drain()
 
     async def drain(self) -> None:
-        """Give back what runs here, at once, so that another process goes on with it."""
+        """Give back what runs here, at once, so that another process goes on with it.
+
+        Told by the service and by the end of `run`: a second cancellation would end an attempt that gives back.
+        """
         self._draining = True
         attempts = [attempt for _, attempt in self._attempts.values()]
         for attempt in attempts:
-            attempt.cancel()
+            if not attempt.cancelling():
+                attempt.cancel()
         if attempts:
             await asyncio.wait(attempts)
         if self._told:

@@ -20,6 +20,7 @@ from shared.settings import ServiceSettings
 from shared.tasks import attempt as attempt_module
 from shared.tasks import log as log_module
 from shared.tasks import process as process_module
+from shared.tasks import runner as runner_module
 from shared.tasks import store
 from shared.tasks.log import TaskLog
 from shared.tasks.process import HELD_BYTES, KEPT_VARIABLES, OutputCopy
@@ -319,9 +320,15 @@ async def test_a_job_that_swallows_its_cancellation_is_cancelled_again(monkeypat
     assert job.cancelled()
 
 
+@pytest.mark.parametrize("poll_seconds", [0.001, 0.5])
 async def test_a_stopping_service_gives_its_tasks_back(
-    nats: NatsServer, settings_of: Callable[[str], ServiceSettings]
+    nats: NatsServer,
+    settings_of: Callable[[str], ServiceSettings],
+    monkeypatch: pytest.MonkeyPatch,
+    poll_seconds: float,
 ) -> None:
+    """Whenever its runner notices that it drains."""
+    monkeypatch.setattr(runner_module, "POLL_SECONDS", poll_seconds)
     settings = settings_with(settings_of("trainer"), lease_seconds=600)
     async with running_service(build(settings), HANDLERS, nats) as first:
         task_id = await Tasks(first).submit(steps=4, stay=1)
