@@ -190,6 +190,7 @@ async def test_a_call_is_one_request_of_the_data_plane_with_its_deadline(house: 
     seen: list[str] = []
     subscription = await house.connection.subscribe("infer.default.credit", cb=partial(note, seen))
     asked = await house.connection.subscribe("rpc.registry.>", cb=partial(note, seen))
+    await settle(house.connection)
     headers = {"X-Request-Timeout-Ms": "60000", "Content-Type": JSON}
     for _ in range(3):
         reply = await house.http.post("/api/v1/predict/credit/versions/1", content=GOOD, headers=headers)
