@@ -31,8 +31,11 @@ class GuardedProtocol(CorkedProtocol):
             self._since = self.loop.time()
         self._heard += len(data)
         super().data_received(data)
-        if self._since is not None and self._heard > self.limits.bytes and not self.transport.is_closing():
+        if self._is_head_too_large() and not self.transport.is_closing():
             self._end(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def _is_head_too_large(self) -> bool:
+        return self._is_whole and self._since is not None and self._heard > self.limits.bytes
 
     def on_headers_complete(self) -> None:
         self._check_head()
@@ -41,7 +44,7 @@ class GuardedProtocol(CorkedProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._is_whole, self._heard = True, 0
+        self._since, self._is_whole, self._heard = None, True, 0
 
     def _check_head(self) -> None:
         if len(self.url) > TARGET_BYTES:
@@ -76,8 +79,8 @@ class GuardedProtocol(CorkedProtocol):
             self._end_late()
 
     def _end_late(self) -> None:
-        """Without a word to who said nothing: it may be taken for the answer to what is just being asked."""
-        if self._heard:
+        """Without a word to who said nothing, or was answered: it may be taken for the answer to what comes next."""
+        if self._heard and self._is_whole:
             self._end(HTTPStatus.REQUEST_TIMEOUT)
         else:
             self.transport.close()

@@ -29,8 +29,7 @@ EXIT_SECONDS = 30.0
 OUTPUT_SECONDS = 3.0
 MEMORY_SECONDS = 0.1
 EXIT_POLL_SECONDS = 0.02
-# Who asks and waits goes first; a task takes what is left.
-NICENESS = int(os.environ.get("AIMASS_TASK_NICENESS", "10"))
+NICENESS = "AIMASS_TASK_NICENESS"
 GIVE_WAY_SECONDS = 0.11
 PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 MIB = 1024 * 1024
@@ -209,19 +208,25 @@ async def _start(module: str, folder: Path, descriptor: int, threads: int, pytho
         stderr=asyncio.subprocess.STDOUT,
         limit=LINE_BYTES,
     )
-    os.setpriority(os.PRIO_PGRP, process.pid, NICENESS)
+    os.setpriority(os.PRIO_PGRP, process.pid, _niceness())
     return process
+
+
+def _niceness() -> int:
+    """Who asks and waits goes first; a task takes what is left."""
+    return int(os.environ.get(NICENESS, "10"))
 
 
 async def _give_way(pid: int) -> None:
     """Where Linux shares out by sessions, what is nice counts only within its own: the session gives way, too."""
-    while NICENESS and not _has_given_way(pid):
+    niceness = _niceness()
+    while niceness and not _has_given_way(pid, niceness):
         await asyncio.sleep(GIVE_WAY_SECONDS)
 
 
-def _has_given_way(pid: int) -> bool:
+def _has_given_way(pid: int, niceness: int) -> bool:
     try:
-        Path(f"/proc/{pid}/autogroup").write_text(str(NICENESS))
+        Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
     except BlockingIOError:  # all but root together may say so ten times a second
         return False
     except OSError:  # there are no such groups here, or the process is gone

@@ -17,6 +17,7 @@ from shared.context import Context
 from shared.errors import Unavailable
 from shared.settings import ServiceSettings
 from shared.streams import log_subject
+from shared.tasks.process import NICENESS
 from shared.tasks.run import accept
 from shared.tasks.terms import Terms
 from tests.integration.running import Running, until
@@ -101,7 +102,7 @@ def process_of(module: str, settings: ServiceSettings, log: Path) -> Iterator[su
         process = subprocess.Popen(
             [sys.executable, "-m", module],
             cwd=ROOT,
-            env=environment | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            env=environment | {name: os.environ[name] for name in ("PATH", NICENESS)} | {"PYTHONPATH": str(ROOT)},
             stdout=output,
             stderr=output,
         )

@@ -150,10 +150,14 @@ async def test_a_head_that_drips_is_cut_off_and_others_are_served() -> None:
             writer.close()
 
 
+def post_of(size: int) -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size
+
+
 async def test_a_body_that_drips_on_after_its_answer_is_cut_off() -> None:
     async with edge(head_seconds=0.3) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10001\r\n\r\n")
+        writer.write(post_of(10_001))
         async with asyncio.timeout(SECONDS):
             assert b"413" in await reader.readuntil(b"\r\n\r\n")
             ended = asyncio.create_task(reader.read())
@@ -161,6 +165,21 @@ async def test_a_body_that_drips_on_after_its_answer_is_cut_off() -> None:
                 writer.write(b"a")
                 await asyncio.sleep(0.05)
             await asyncio.gather(ended, return_exceptions=True)
+        writer.close()
+
+
+async def test_after_a_body_that_was_too_large_the_connection_goes_on() -> None:
+    """Clients send the rest of what was refused, and ask again over the same connection."""
+    async with edge() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(post_of(200_000) + b"a" * 100_000)
+        async with asyncio.timeout(SECONDS):
+            assert b"413" in await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(2.5)  # the edge looks for who is late once a second
+            writer.write(b"a" * 100_000)
+            await asyncio.sleep(0.1)
+            writer.write(GET + b"\r\n")
+            assert (await reader.read()).split()[1:2] == [b"200"]
         writer.close()
 
 
