@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.environments import environment, locked
+from shared.tasks.process import KEEPS_MEMORY
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = ROOT / "benchmarks" / "peers"
 LINK = "aimass-main.pth"
-BARE, OURS = "bare PyTorch", "AI Mass"
+BARE, OURS, BARE_KEEPING = "bare PyTorch", "AI Mass", "bare, keeping memory"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Loop:
 
 LOOPS = (
     Loop(BARE, ("-m", "benchmarks.training.bare")),
-    Loop(OURS, ("-m", "benchmarks.training.ours")),
+    Loop(OURS, ("-m", "benchmarks.training.ours"), settings=KEEPS_MEMORY),
+    Loop(BARE_KEEPING, ("-m", "benchmarks.training.bare"), settings=KEEPS_MEMORY),
     Loop("MLflow", (str(PEERS / "mlflow" / "loop.py"),), "mlflow", "mlflow", {"GIT_PYTHON_REFRESH": "quiet"}),
     Loop(
         "Ray Train",

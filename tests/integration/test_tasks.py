@@ -23,7 +23,7 @@ from shared.tasks import process as process_module
 from shared.tasks import runner as runner_module
 from shared.tasks import store
 from shared.tasks.log import TaskLog
-from shared.tasks.process import HELD_BYTES, KEPT_VARIABLES, OutputCopy
+from shared.tasks.process import HELD_BYTES, KEEPS_MEMORY, KEPT_VARIABLES, OutputCopy
 from shared.tasks.terms import Retries, Terms
 from tests.integration.running import asking, guarded_bus, running_service, until
 from tests.integration.task_service import HANDLERS, build
@@ -71,7 +71,7 @@ async def test_a_task_runs_to_its_end(tasks: Tasks, nats: NatsServer) -> None:
 async def test_the_process_gets_no_credentials_and_the_task_no_old_deadline(tasks: Tasks) -> None:
     row = await tasks.ended(await tasks.submit())
     allowed = {"PYTHONPATH", "PYTHONUNBUFFERED", "OMP_NUM_THREADS", "TMPDIR", "LC_CTYPE", "ORT_DISABLE_TELEMETRY"}
-    assert set(row["result"]["environment"]) <= allowed | set(KEPT_VARIABLES)
+    assert set(row["result"]["environment"]) <= allowed | set(KEPT_VARIABLES) | set(KEEPS_MEMORY)
     assert "aimass-deadline" not in row["context"]
     assert "idempotency-key" not in row["context"]
 
