@@ -71,7 +71,7 @@ async def test_a_task_runs_to_its_end(tasks: Tasks, nats: NatsServer) -> None:
 async def test_the_process_gets_no_credentials_and_the_task_no_old_deadline(tasks: Tasks) -> None:
     row = await tasks.ended(await tasks.submit())
     allowed = {"PYTHONPATH", "PYTHONUNBUFFERED", "OMP_NUM_THREADS", "TMPDIR", "LC_CTYPE", "ORT_DISABLE_TELEMETRY"}
-    assert set(row["result"]["environment"]) <= allowed | set(KEPT_VARIABLES) | set(KEEPS_MEMORY)
+    assert set(KEEPS_MEMORY) <= set(row["result"]["environment"]) <= allowed | set(KEPT_VARIABLES) | set(KEEPS_MEMORY)
     assert "aimass-deadline" not in row["context"]
     assert "idempotency-key" not in row["context"]
 
