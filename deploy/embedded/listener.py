@@ -1,4 +1,6 @@
-"""Rewrites stack.json whenever a part starts or ends; an event listener of supervisor.
+"""Rewrites stack.json whenever a part starts or ends, and looks at the bus every few seconds.
+
+An event listener of supervisor.
 
 Usage: python -m deploy.embedded.listener HOME
 """
@@ -10,10 +12,13 @@ from pathlib import Path
 
 from supervisor.childutils import listener
 
+from deploy.embedded.bus_watch import BusWatch
 from deploy.embedded.control import LISTENER, Manager
 from deploy.embedded.home import Home
 from deploy.embedded.launch import write_private
 from deploy.embedded.processes import identity
+
+TICK = "TICK"
 
 
 def record(home: Home, manager: Manager) -> None:
@@ -29,11 +34,15 @@ def record(home: Home, manager: Manager) -> None:
 
 def main() -> None:
     home = Home(Path(sys.argv[1]))
-    manager = Manager(home.socket)
+    manager, watch = Manager(home.socket), BusWatch(home)
+    event = ""
     while True:
         if manager.answers():
-            record(home, manager)
-        listener.wait(sys.stdin, sys.stdout)
+            if event.startswith(TICK):
+                watch.look(manager.pids().get("nats"))
+            else:
+                record(home, manager)
+        event = listener.wait(sys.stdin, sys.stdout)[0]["eventname"]
         listener.ok(sys.stdout)
 
 

@@ -79,7 +79,7 @@ def listener(home: Home) -> dict[str, str]:
     environment = base_environment({"PYTHONPATH": str(ROOT)})
     return {
         "command": command_line(Launch(argv, str(home.path), environment).write(home.launch_file(LISTENER))),
-        "events": "PROCESS_STATE_RUNNING,PROCESS_STATE_EXITED,PROCESS_STATE_STOPPED",
+        "events": "PROCESS_STATE_RUNNING,PROCESS_STATE_EXITED,PROCESS_STATE_STOPPED,TICK_5",
         "autorestart": "true",
         "startsecs": "0",
         "startretries": "1000000000",

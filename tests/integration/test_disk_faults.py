@@ -1,5 +1,7 @@
 """A disk that is full or loses power: nothing is half kept, and nothing acknowledged before it is on the disk."""
 
+import asyncio
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +15,7 @@ import pytest
 from nats.js.api import StreamConfig
 
 from deploy.embedded.servers import BusUser
+from deploy.embedded.stack import Stack
 from deploy.embedded.testing_servers import NatsServer, PostgresServer, started
 from shared.artifacts import Artifacts, digest_of
 from shared.errors import DigestMismatch, Unavailable
@@ -162,3 +165,54 @@ def synced_before_each_answer(trace: str) -> list[bool]:
             found.append(synced)
             synced = False
     return found
+
+
+async def ill(stack: Stack, store: Path) -> list[bytes]:
+    """Write to the bus until its disk is full and it says that it is ill; what it had acknowledged then."""
+    bus = await nats_client.connect(stack.info["nats"])
+    js = bus.jetstream(timeout=1)
+    await js.add_stream(StreamConfig(name="KEPT", subjects=["kept"]))
+    filler, acknowledged = store / "filler", []
+    try:
+        async with asyncio.timeout(60):
+            while stack.is_ready("nats"):
+                with filler.open("ab", buffering=0) as file, suppress(OSError):
+                    while True:
+                        file.write(b"\0" * 4096)
+                body = os.urandom(65536)
+                with suppress(nats_client.errors.Error, nats_client.js.errors.Error):
+                    await js.publish("kept", body)
+                    acknowledged.append(body)
+    finally:
+        filler.unlink(missing_ok=True)
+        await bus.close()
+    return acknowledged
+
+
+async def kept(stack: Stack, count: int) -> list[bytes | None]:
+    """The first messages, from a bus that takes another one."""
+    bus = await nats_client.connect(stack.info["nats"])
+    js = bus.jetstream()
+    found = [(await js.get_msg("KEPT", seq=place + 1)).data for place in range(count)]
+    await js.publish("kept", b"after")
+    await bus.close()
+    return found
+
+
+def test_a_bus_that_has_switched_its_storage_off_is_started_anew_once_there_is_space(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    store = home / "nats" / "store"
+    store.parent.mkdir(mode=0o700, parents=True)
+    if not mounted(store, 64):
+        pytest.skip("a file system of its own may not be mounted here: run it as root")
+    stack = Stack(home, parts=["nats"], say=lambda line: None)
+    try:
+        stack.up()
+        before = stack.pid("nats")
+        acknowledged = asyncio.run(ill(stack, store))
+        stack.wait_ready(["nats"], seconds=60)
+        assert stack.pid("nats") != before
+        assert asyncio.run(kept(stack, len(acknowledged))) == acknowledged
+    finally:
+        stack.down()
+        subprocess.run(["umount", "--lazy", str(store)], check=True)

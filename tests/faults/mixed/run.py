@@ -19,10 +19,7 @@ from tests.house import House
 
 PATIENCE_SECONDS = 45.0
 # What a server does not get over by itself, by the service that says so.
-HANGING = {
-    "triton": ("inference", "it waits for ever for a model's process that died while it was loaded"),
-    "nats": ("registry", "it has switched its storage off, as its disk was full"),
-}
+HANGING = {"triton": ("inference", "it waits for ever for a model's process that died while it was loaded")}
 HEAL_SECONDS = 240.0
 ANSWER_SECONDS = 300.0
 SETTLE_SECONDS = 1200.0
