@@ -186,6 +186,7 @@ async def test_killed_twice_a_study_ends_like_one_undisturbed(
         task_id = (await until(lambda: submitted(ask, UNHURRIED))).id
         await runs(ask, task_id, 1)
     with process_of("services.trainer", brief, log):
+        await until(lambda: has_begun(ask, task_id, 2), STUDY_SECONDS)
         await until(lambda: has_ended(ask, task_id, 1), STUDY_SECONDS)
     with process_of("services.trainer", settings, log):
         task = await reached(ask, task_id, *FINAL)
@@ -230,6 +231,14 @@ async def submitted(ask: Ask, request: SubmitStudy) -> Any:
         return await ask(request)
     except (Unavailable, DeadlineExceeded):
         return None
+
+
+async def has_begun(ask: Ask, task_id: str, attempt: int) -> bool:
+    """The study itself, which may be taken over after a trial of it was."""
+    try:
+        return bool((await ask(GetTask(task_id=task_id), service="trainer")).attempt >= attempt)
+    except (Unavailable, DeadlineExceeded):
+        return False
 
 
 async def has_ended(ask: Ask, task_id: str, trials: int) -> bool:
