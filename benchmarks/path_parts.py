@@ -108,15 +108,19 @@ class PlayedBus:
 
     def _answer(self, payload: bytes, reply: str) -> None:
         began = time.process_time()
+        number = new_id()
         body = oip.encode_reply(
-            oip.InferReply(MODEL, "1", (LOGITS,), parameters={"prediction_id": new_id()}),
+            oip.InferReply(MODEL, "1", (LOGITS,), parameters={"prediction_id": number}),
             oip.InferRequest((), binary_default=True),
         )
+        before, _, after = body.body[: body.header_length].partition(number.encode())
+        facts = ("1", body.header_length, None, False, before, after)
+        size = len(LOGITS.data)
         found = [
-            frames.Reply(request.prediction_id, 200, body.body, "1", body.header_length)
-            for request in frames.decode_requests(payload)
+            frames.Answered(asked.ids, 200, size, bytes(LOGITS.data) * len(asked.ids), *facts)
+            for asked in frames.decode_asked(payload)
         ]
-        arrived = Arrived(reply, "", frames.encode_replies(found))
+        arrived = Arrived(reply, "", frames.encode_answers(found))
         self._path.played += time.process_time() - began
         self._listener(arrived)
 
@@ -269,7 +273,7 @@ class InferencePath(Measured):
         began = time.process_time()
         message = Arrived(infer_subject(PROJECT, MODEL), "inferred.gateway.1.1", self._frame())
         self.left = self.connections
-        self._log._rows.clear()
+        self._log._kept.clear()
         self.played += time.process_time() - began
         self._hear(message)
         while self.left:

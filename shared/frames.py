@@ -1,21 +1,26 @@
 """The binary frame of the data plane: several requests, or several replies, in one message of the bus.
 
-A frame is magic, version, kind and count; then per item one fixed record, its short strings and its body.
-Integers are big-endian. A decoded body is a view into the frame, not a copy.
+A frame is magic, version, kind and count; then per group of requests, or replies, that are alike one fixed record, what
+they share, the ids of each, and their bodies behind each other. Integers are big-endian. What is decoded of a body is a
+view into the frame, not a copy.
 """
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from shared.errors import InvalidInput, TooLarge
+from shared.names import uuid_text
 
 MAX_FRAME_BYTES = 1024 * 1024 - 16 * 1024
 MAX_RECORD_BYTES = 1024
 MAX_ITEMS = 256
 LONGEST_STRING = 255
-ID_BYTES = 16
-VERSION = 2
+LARGEST_ALIKE = 64 * 1024
+ID_BYTES, TEXT_BYTES = 16, 36
+VERSION = 3
 EVALUATION = 0b1
 CLAIMED = 0b10
 SAMPLED = frozenset("13579bdf")
@@ -25,10 +30,11 @@ Body = bytes | memoryview
 _MAGIC = b"AMF"
 _REQUESTS, _REPLIES = 1, 2
 _PREFIX = struct.Struct(">3sBBH")
-_REQUEST = struct.Struct(">16sQBIIBBB")
-_REPLY = struct.Struct(">16sHIHIBB")
+_ASKED = struct.Struct(">BHIIIBBB")
+_ANSWERED = struct.Struct(">HHIIHBBHH")
 _NO_HEADER = 0xFFFFFFFF
 _NO_RETRY = 0xFFFF
+_IS_CLAIMED, _IS_NUMBERED = 0b1, 0b10
 _Item = TypeVar("_Item")
 
 
@@ -63,9 +69,88 @@ class Reply(NamedTuple):
     is_claimed: bool = False
 
 
-def is_sampled(request: Request) -> bool:
-    """Whether its trace is recorded: the last bit says so, whatever others say beside it."""
-    return request.traceparent[-1:] in SAMPLED
+class Asked(NamedTuple):
+    """Requests that are alike but for id, deadline, trace and what follows the `start` of their bodies.
+
+    `data` has `size` bytes of each.
+    """
+
+    ids: tuple[bytes, ...]
+    deadlines: tuple[int, ...]
+    traces: tuple[str, ...]
+    start: bytes
+    size: int
+    data: Body
+    header_length: int | None = None
+    flags: int = 0
+    credential: str = ""
+    version: str = ""
+
+    @property
+    def body(self) -> Body:
+        """That of the first."""
+        data = self.data[: self.size]
+        return b"".join((self.start, data)) if self.start else data
+
+    def traces_of(self, ids: tuple[bytes, ...]) -> tuple[str, ...]:
+        """Those of some of these requests, or of all."""
+        return self.traces if ids is self.ids else tuple(self.traces[self.ids.index(one)] for one in ids)
+
+    def some(self, places: range) -> "Asked":
+        """Those at these places, which follow each other."""
+        begin, end = places.start, places.stop
+        return self._replace(
+            ids=self.ids[begin:end],
+            deadlines=self.deadlines[begin:end],
+            traces=self.traces[begin:end],
+            data=self.data[begin * self.size : end * self.size],
+        )
+
+    def each(self) -> "list[Asked]":
+        return [self] if len(self.ids) == 1 else [self.some(range(place, place + 1)) for place in range(len(self.ids))]
+
+
+class Answered(NamedTuple):
+    """Replies that are alike but for the id and the end of the body, of which `data` has `size` bytes of each.
+
+    Where there is a `before`, a body begins with that, the id as text and `after`.
+    """
+
+    ids: tuple[bytes, ...]
+    status: int
+    size: int
+    data: Body
+    version: str = ""
+    header_length: int | None = None
+    retry_after: int | None = None
+    is_claimed: bool = False
+    before: bytes = b""
+    after: bytes = b""
+
+    def replies(self) -> list[Reply]:
+        size, data = self.size, self.data
+        bodies: Iterator[Body] = (data[place * size : (place + 1) * size] for place in range(len(self.ids)))
+        if self.before:
+            bodies = map(self._numbered, self.ids, bodies)
+        return [Reply(one, self.status, body, *self[4:8]) for one, body in zip(self.ids, bodies, strict=True)]
+
+    def _numbered(self, prediction_id: bytes, body: Body) -> bytes:
+        return b"".join((self.before, uuid_text(prediction_id).encode(), self.after, body))
+
+    @property
+    def body_length(self) -> int:
+        numbered = len(self.before) + TEXT_BYTES + len(self.after) if self.before else 0
+        return numbered + self.size
+
+    @property
+    def length(self) -> int:
+        """The bytes that they take in a frame, but for the record and strings."""
+        return len(self.data) + len(self.before) + len(self.after) + len(self.ids) * ID_BYTES
+
+
+def is_sampled(traceparent: str) -> bool:
+    """Whether a trace is recorded: the last bit says so, whatever others say beside it."""
+    return traceparent[-1:] in SAMPLED
 
 
 def request_claim(prediction_id: bytes) -> str:
@@ -77,20 +162,48 @@ def reply_claim(prediction_id: bytes) -> str:
     return f"{prediction_id.hex()}-reply"
 
 
+def asked(request: Request) -> Asked:
+    """A request by itself."""
+    prediction_id, deadline, body, header_length, flags, trace, credential, version = request
+    return Asked(
+        (prediction_id,), (deadline,), (trace,), b"", len(body), body, header_length, flags, credential, version
+    )
+
+
+def answered(reply: Reply) -> Answered:
+    """A reply by itself."""
+    return Answered((reply.prediction_id,), reply.status, len(reply.body), reply.body, *reply[3:])
+
+
 def encode_requests(requests: Sequence[Request]) -> bytes:
-    return _join(_REQUESTS, len(requests), [part for request in requests for part in _request_parts(request)])
+    """Neighbours that are alike share what they have in common."""
+    groups = [requests] if len(requests) == 1 else [list(group) for _, group in groupby(requests, _kind)]
+    return _join(_REQUESTS, len(groups), [part for group in groups for part in _asked_parts(group)])
 
 
 def encode_replies(replies: Sequence[Reply]) -> bytes:
-    return _join(_REPLIES, len(replies), [part for reply in replies for part in _reply_parts(reply)])
+    return encode_answers([answered(reply) for reply in replies])
+
+
+def encode_answers(groups: Sequence[Answered]) -> bytes:
+    return _join(_REPLIES, len(groups), [part for group in groups for part in _answered_parts(group)])
+
+
+def decode_asked(frame: Body) -> list[Asked]:
+    return _decode(frame, _REQUESTS, _read_asked)
 
 
 def decode_requests(frame: Body) -> list[Request]:
-    return _decode(frame, _REQUESTS, _read_request)
+    """Each by itself."""
+    found = [one for group in decode_asked(frame) for one in group.each()]
+    return [
+        Request(one.ids[0], one.deadlines[0], one.body, one.header_length, one.flags, one.traces[0], *one[-2:])
+        for one in found
+    ]
 
 
 def decode_replies(frame: Body) -> list[Reply]:
-    return _decode(frame, _REPLIES, _read_reply)
+    return [reply for group in _decode(frame, _REPLIES, _read_replies) for reply in group]
 
 
 def encode_ids(ids: Sequence[bytes]) -> bytes:
@@ -104,43 +217,60 @@ def decode_ids(body: bytes) -> set[bytes]:
     return {body[start : start + ID_BYTES] for start in range(0, len(body), ID_BYTES)}
 
 
-def grouped(items: Sequence[_Item], body: Callable[[_Item], Body]) -> Iterator[list[_Item]]:
+def grouped(items: Sequence[_Item], size: Callable[[_Item], int]) -> Iterator[list[_Item]]:
     """The items in order, as many to a frame as it has room for."""
     taken: list[_Item] = []
-    size = 0
+    sum_ = 0
     for item in items:
-        needed = len(body(item)) + MAX_RECORD_BYTES
-        if taken and (size + needed > MAX_FRAME_BYTES or len(taken) >= MAX_ITEMS):
+        needed = size(item) + MAX_RECORD_BYTES
+        if taken and (sum_ + needed > MAX_FRAME_BYTES or len(taken) >= MAX_ITEMS):
             yield taken
-            taken, size = [], 0
+            taken, sum_ = [], 0
         taken.append(item)
-        size += needed
+        sum_ += needed
     if taken:
         yield taken
 
 
-def _request_parts(request: Request) -> tuple[Body, ...]:
-    prediction_id, deadline, body, header_length, flags, *strings = request
-    text = "".join(strings)
-    encoded, lengths = text.encode(), map(len, strings)
-    if not text.isascii() or len(encoded) > LONGEST_STRING:
-        lengths = map(len, map(_short, strings))
+def _kind(request: Request) -> object:
+    """What requests have in common that are alike; one whose trace is recorded is like no other, nor is a large one."""
+    _, _, body, header_length, flags, trace, credential, version = request
+    if header_length is None or flags & CLAIMED or len(body) > LARGEST_ALIKE or is_sampled(trace):
+        return object()
+    return header_length, flags, len(trace.encode()), credential, version, len(body), bytes(body[:header_length])
+
+
+def _asked_parts(group: Sequence[Request]) -> list[Body]:
+    first = group[0]
+    _, _, body, header_length, flags, trace, credential, version = first
+    shared = 0 if len(group) == 1 or header_length is None else min(header_length, len(body))
+    strings, pack = (_short(credential), _short(version)), _item(len(_short(trace))).pack
     header = _NO_HEADER if header_length is None else header_length
-    return _REQUEST.pack(prediction_id, deadline, flags, header, len(body), *lengths), encoded, body
+    record = _ASKED.pack(flags, len(group), header, shared, len(body) - shared, len(trace.encode()), *map(len, strings))
+    items = [pack(each.prediction_id, each.deadline, each.traceparent.encode()) for each in group]
+    return [record, *strings, body[:shared], *items, *[each.body[shared:] for each in group]]
 
 
-def _reply_parts(reply: Reply) -> tuple[Body, ...]:
-    version = _short(reply.version)
-    record = _REPLY.pack(
-        reply.prediction_id,
-        reply.status,
-        _NO_HEADER if reply.header_length is None else reply.header_length,
-        _NO_RETRY if reply.retry_after is None else min(reply.retry_after, _NO_RETRY - 1),
-        len(reply.body),
+@lru_cache(maxsize=LONGEST_STRING + 1)
+def _item(trace: int) -> struct.Struct:
+    """The id, deadline and trace of a request whose trace has so many bytes."""
+    return struct.Struct(f">16sQ{trace}s")
+
+
+def _answered_parts(group: Answered) -> tuple[Body, ...]:
+    version = _short(group.version)
+    record = _ANSWERED.pack(
+        group.status,
+        len(group.ids),
+        _NO_HEADER if group.header_length is None else group.header_length,
+        group.size,
+        _NO_RETRY if group.retry_after is None else min(group.retry_after, _NO_RETRY - 1),
         len(version),
-        reply.is_claimed,
+        _IS_CLAIMED * group.is_claimed | _IS_NUMBERED * bool(group.before),
+        len(group.before),
+        len(group.after),
     )
-    return record, version, reply.body
+    return record, version, group.before, group.after, *group.ids, group.data
 
 
 def _short(text: str) -> bytes:
@@ -181,37 +311,52 @@ def _count(view: memoryview, kind: int) -> int:
     return int(count)
 
 
-def _read_request(view: memoryview, offset: int) -> tuple[Request, int]:
-    prediction_id, deadline, flags, header, size, trace, credential, version = _REQUEST.unpack_from(view, offset)
-    at = offset + _REQUEST.size
-    body_at = at + trace + credential + version
-    end = body_at + size
-    strings = _strings(view[at:body_at], trace, trace + credential)
-    return Request(
-        prediction_id, deadline, view[body_at:end], None if header == _NO_HEADER else header, flags, *strings
-    ), end
-
-
-def _strings(view: memoryview, first: int, second: int) -> tuple[str, str, str]:
-    """Three that lie behind each other; each is read by itself where a letter takes more than a byte."""
-    text = str(view, "utf-8")
-    if len(text) == len(view):
-        return text[:first], text[first:second], text[second:]
-    return str(view[:first], "utf-8"), str(view[first:second], "utf-8"), str(view[second:], "utf-8")
-
-
-def _read_reply(view: memoryview, offset: int) -> tuple[Reply, int]:
-    prediction_id, status, header, retry_after, size, length, claimed = _REPLY.unpack_from(view, offset)
-    version_at = offset + _REPLY.size
-    body_at = version_at + length
-    end = body_at + size
-    reply = Reply(
-        prediction_id,
-        status,
-        view[body_at:end],
-        str(view[version_at:body_at], "utf-8"),
+def _read_asked(view: memoryview, offset: int) -> tuple[Asked, int]:
+    flags, count, header, shared, size, trace, credential, version = _ASKED.unpack_from(view, offset)
+    at = offset + _ASKED.size
+    version_at = at + credential
+    start_at = version_at + version
+    items_at = start_at + shared
+    item = _item(trace)
+    data_at = items_at + count * item.size
+    end = _checked(data_at + count * size, view, count)
+    ids, deadlines, traces = zip(*item.iter_unpack(view[items_at:data_at]), strict=True)
+    found = Asked(
+        ids,
+        deadlines,
+        tuple([str(each, "utf-8") for each in traces]),
+        bytes(view[start_at:items_at]),
+        size,
+        view[data_at:end],
         None if header == _NO_HEADER else header,
-        None if retry_after == _NO_RETRY else retry_after,
-        bool(claimed),
+        flags,
+        str(view[at:version_at], "utf-8"),
+        str(view[version_at:start_at], "utf-8"),
     )
-    return reply, end
+    return found, end
+
+
+def _read_replies(view: memoryview, offset: int) -> tuple[list[Reply], int]:
+    status, count, header, size, retry_after, length, flags, before, after = _ANSWERED.unpack_from(view, offset)
+    at = offset + _ANSWERED.size
+    before_at = at + length
+    after_at = before_at + before
+    ids_at = after_at + after
+    data_at = ids_at + count * ID_BYTES
+    end = _checked(data_at + count * size, view, count)
+    version, is_claimed = str(view[at:before_at], "utf-8"), bool(flags & _IS_CLAIMED)
+    facts = (version, None if header == _NO_HEADER else header, None if retry_after == _NO_RETRY else retry_after)
+    first, last, replies = bytes(view[before_at:after_at]), bytes(view[after_at:ids_at]), []
+    for place in range(count):
+        prediction_id = bytes(view[ids_at + place * ID_BYTES : ids_at + (place + 1) * ID_BYTES])
+        body: Body = view[data_at + place * size : data_at + (place + 1) * size]
+        if flags & _IS_NUMBERED:
+            body = b"".join((first, uuid_text(prediction_id).encode(), last, body))
+        replies.append(Reply(prediction_id, status, body, *facts, is_claimed))
+    return replies, end
+
+
+def _checked(end: int, view: memoryview, count: int) -> int:
+    if end > len(view) or not count:
+        raise InvalidInput("the frame is cut short or garbled")
+    return end

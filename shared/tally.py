@@ -23,8 +23,8 @@ class Counts(Collector):
         self._values: dict[Labels, int] = defaultdict(int)
         registry.register(self)
 
-    def add(self, labels: Labels) -> None:
-        self._values[labels] += 1
+    def add(self, labels: Labels, count: int = 1) -> None:
+        self._values[labels] += count
 
     def collect(self) -> Iterator[Metric]:
         family = CounterMetricFamily(*self._about, labels=self._labels)
@@ -50,12 +50,13 @@ class Timings(Collector):
         self._sums: dict[Labels, float] = defaultdict(float)
         registry.register(self)
 
-    def observe(self, labels: Labels, seconds: float) -> None:
+    def observe(self, labels: Labels, seconds: float, count: int = 1) -> None:
+        """So many times the same."""
         counts = self._counts.get(labels)
         if counts is None:
             counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
-        counts[bisect_left(self._bounds, seconds)] += 1
-        self._sums[labels] += seconds
+        counts[bisect_left(self._bounds, seconds)] += count
+        self._sums[labels] += seconds * count
 
     def collect(self) -> Iterator[Metric]:
         family = HistogramMetricFamily(*self._about, labels=self._labels)

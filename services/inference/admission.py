@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,55 +79,80 @@ class Breaker:
         return self._lost >= LOST_IN_A_ROW
 
 
+class Tally:
+    """How many requests are unanswered."""
+
+    __slots__ = ("unanswered",)
+
+    def __init__(self) -> None:
+        self.unanswered = 0
+
+
+class Load(Tally):
+    """What a version has to answer, for which project, and how fast and how sound it was lately."""
+
+    __slots__ = ("breaker", "pace", "project")
+
+    def __init__(self, project: Tally) -> None:
+        super().__init__()
+        self.project = project
+        self.forget()
+
+    def forget(self) -> None:
+        self.pace, self.breaker = Pace(), Breaker()
+
+
 class Admission:
     """Counts what is unanswered, by version and by project, and refuses what is too much."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits, self._clock = limits, clock
-        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
-        self._breakers: defaultdict[str, Breaker] = defaultdict(Breaker)
-        self._projects: Counter[str] = Counter()
+        self._loads: dict[str, Load] = {}
+        self._projects: defaultdict[str, Tally] = defaultdict(Tally)
         self._instances: dict[str, int] = {}
-        self.versions: Counter[str] = Counter()
         self.all = 0
 
-    def check(self, deployment: Deployment, seconds: float) -> None:
-        """Let a request in that has these seconds left; raises ProjectFull or Unavailable with when to come again."""
-        breaker = self._breakers[deployment.name]
-        if breaker.was_open and (left := breaker.left(self._clock())) > 0:
+    def check(self, deployment: Deployment, seconds: float, count: int = 1) -> None:
+        """Let requests in that have these seconds left; raises ProjectFull or Unavailable with when to come again."""
+        load = self._of(deployment)
+        if load.breaker.was_open and (left := load.breaker.left(self._clock())) > 0:
             raise Unavailable(f"model '{deployment.model}' does not answer now; try again", retry_after=_whole(left))
-        self._check_room(deployment)
-        wait = self._paces[deployment.name].wait(self.versions[deployment.name])
+        self._check_room(load, deployment.model, count)
+        wait = load.pace.wait(load.unanswered + count - 1)
         if wait > min(self._limits.seconds, seconds * SHARE_OF_TIME):
             message = f"model '{deployment.model}' is busy: the wait would be {wait:.2g} s; try again"
             raise Unavailable(message, retry_after=_whole(wait))
 
-    def _check_room(self, deployment: Deployment) -> None:
-        if self._projects[deployment.project] >= self._limits.project:
+    def _check_room(self, load: Load, model: str, count: int) -> None:
+        if load.project.unanswered + count > self._limits.project:
             raise ProjectFull(retry_after=1)
-        if self.versions[deployment.name] >= self._limits.version:
-            raise Unavailable(f"too many requests wait for model '{deployment.model}'; try again")
-        if self.all >= self._limits.node:
+        if load.unanswered + count > self._limits.version:
+            raise Unavailable(f"too many requests wait for model '{model}'; try again")
+        if self.all + count > self._limits.node:
             raise Unavailable("too many requests wait here; try again")
 
-    def enter(self, deployment: Deployment) -> None:
-        self.all += 1
-        self.versions[deployment.name] += 1
-        self._projects[deployment.project] += 1
+    def enter(self, deployment: Deployment, count: int = 1) -> None:
+        load = self._of(deployment)
+        self.all += count
+        load.unanswered += count
+        load.project.unanswered += count
 
-    def leave(self, deployment: Deployment) -> None:
-        self.all -= 1
-        _decrease(self.versions, deployment.name)
-        _decrease(self._projects, deployment.project)
+    def leave(self, deployment: Deployment, count: int = 1) -> None:
+        self.enter(deployment, -count)
 
-    def on_answered(self, name: str, seconds: float, requests: int) -> None:
+    def unanswered(self, name: str) -> int:
+        """How many requests a version has not answered yet."""
+        return load.unanswered if (load := self._loads.get(name)) else 0
+
+    def on_answered(self, deployment: Deployment, seconds: float, requests: int) -> None:
         """A call for so many requests was answered, be it with an error of the model."""
-        self._paces[name].note(seconds / self._instances.get(name, 1), requests)
-        self._breakers[name].on_answered()
+        load = self._of(deployment)
+        load.pace.note(seconds / self._instances.get(deployment.name, 1), requests)
+        load.breaker.on_answered()
 
-    def on_lost(self, name: str) -> bool:
+    def on_lost(self, deployment: Deployment) -> bool:
         """A call was not answered; whether nothing shall be asked of the version for a while."""
-        return self._breakers[name].on_lost(self._clock())
+        return self._of(deployment).breaker.on_lost(self._clock())
 
     def set_instances(self, name: str, count: int) -> None:
         """So many calls are answered at once; one of a version of which nothing is known."""
@@ -137,14 +162,17 @@ class Admission:
 
     def forget(self, name: str) -> None:
         """The version is loaded anew, or gone."""
-        self._paces.pop(name, None)
-        self._breakers.pop(name, None)
+        if load := self._loads.get(name):
+            load.forget()
 
+    def keep(self, names: Set[str]) -> None:
+        """Forget all others but those that have something to answer."""
+        self._loads = {name: load for name, load in self._loads.items() if name in names or load.unanswered}
 
-def _decrease(counts: Counter[str], key: str) -> None:
-    counts[key] -= 1
-    if not counts[key]:
-        del counts[key]
+    def _of(self, deployment: Deployment) -> Load:
+        if (load := self._loads.get(deployment.name)) is None:
+            load = self._loads[deployment.name] = Load(self._projects[deployment.project])
+        return load
 
 
 def _whole(seconds: float) -> int:

@@ -3,16 +3,19 @@
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
+from itertools import chain
+from operator import attrgetter
 
 from opentelemetry.trace import SpanKind
 
 from services.inference import merging
 from services.inference.admission import OPEN_SECONDS, Admission
+from services.inference.answers import Crashed
 from services.inference.domain import Deployment
-from services.inference.engine import Crashed, Overdue, Triton
-from services.inference.replies import unforeseen
+from services.inference.engine import Overdue, Triton
+from services.inference.replies import Origin, unforeseen
 from services.inference.resources.meter import Meter
 from shared import frames, observe, oip
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, ModelFailed, Unavailable, Withdrawn
@@ -25,15 +28,14 @@ HELD_SECONDS = 0.05
 
 @dataclass(slots=True)
 class Waiting:
-    """A request that a version shall answer; `key` says with which others it may share a call, None with none.
+    """Requests that are alike, and that a version shall answer; `key` says with which others they may share a call.
 
-    `cache_key` is the place of its answer in the response cache, where that wants it.
+    `asked` has the `rows` of all of them. `cache_key` is the place of the answer in the response cache, where one by
+    itself wants it.
     """
 
-    project: str
-    model: str
-    subject: str
-    request: frames.Request
+    origin: Origin
+    requests: frames.Asked
     deployment: Deployment
     asked: oip.InferRequest
     key: merging.Key | None
@@ -41,11 +43,43 @@ class Waiting:
     started: float
     cache_key: tuple[str, bytes] | None = None
 
+    @property
+    def count(self) -> int:
+        return len(self.requests.ids)
+
+    @property
+    def kind(self) -> merging.Kind:
+        return merging.Kind(self.key, len(self.requests.ids), self.rows)
+
     def seconds(self) -> float:
-        """The time that is left for an answer."""
-        return self.request.deadline / 1000 - time.time()
+        """The time that is left for the last answer."""
+        return max(self.requests.deadlines) / 1000 - time.time()
+
+    def is_late(self) -> bool:
+        """Whether it is over for any."""
+        return min(self.requests.deadlines) / 1000 <= time.time()
+
+    def cut(self, count: int) -> "tuple[Waiting, Waiting]":
+        """The first ones, and the others."""
+        return self.some(range(count)), self.some(range(count, self.count))
+
+    def each(self) -> "list[Waiting]":
+        return [self] if self.count == 1 else [self.some(range(place, place + 1)) for place in range(self.count)]
+
+    def parted(self, outputs: "Outputs") -> "Iterator[tuple[Waiting, Outputs]]":
+        """Each with its part of the outputs."""
+        parts = merging.split(oip.InferReply("", "", outputs), [self.rows // self.count] * self.count)
+        return zip(self.each(), parts, strict=True)
+
+    def some(self, places: range) -> "Waiting":
+        """Those at these places, which follow each other; a call for several has a first axis of requests."""
+        rows = self.rows // self.count
+        inputs = merging.rows_of(self.asked.inputs, rows * places.start, rows * places.stop)
+        asked, requests = self.asked._replace(inputs=inputs), self.requests.some(places)
+        return replace(self, requests=requests, asked=asked, rows=rows * len(places))
 
 
+KIND = attrgetter("kind")
 Done = Callable[[Waiting, "Outputs | AimassError"], None]
 Lost = Callable[[str], None]
 
@@ -74,7 +108,7 @@ class Calls:
 
     def add(self, waiting: Waiting) -> None:
         self._queues[waiting.deployment.name].append(waiting)
-        self._admission.enter(waiting.deployment)
+        self._admission.enter(waiting.deployment, waiting.count)
 
     def start(self, name: str) -> None:
         """Begin as many calls as may be under way."""
@@ -83,7 +117,7 @@ class Calls:
         queue, capacity = self._queues[name], self.capacity(name)
         while queue and self._under_way[name] < capacity:
             self.meter.on_begun(name, queue[0].started)
-            batch = merging.take(queue, _kind, merging.portion(len(queue)), MAX_BATCH)
+            batch = merging.take(queue, KIND, Waiting.cut, MAX_BATCH)
             self._under_way[name] += 1
             call = asyncio.create_task(self._run(name, batch))
             self._calls.add(call)
@@ -123,12 +157,19 @@ class Calls:
 
     def withdraw(self, project: str, model: str, ids: Set[bytes]) -> None:
         """Let those go that wait for a call; what is under way stays."""
-        for queue in self._queues.values():
-            if (queue[0].project, queue[0].model) == (project, model):
-                for waiting in [waiting for waiting in queue if waiting.request.prediction_id in ids]:
-                    queue.remove(waiting)
-                    self._end(waiting, Withdrawn())
+        for name, queue in list(self._queues.items()):
+            if queue[0].origin[:2] == (project, model):
+                self._queues[name] = deque(chain.from_iterable(self._left(waiting, ids) for waiting in queue))
         self._queues = defaultdict(deque, {name: queue for name, queue in self._queues.items() if queue})
+
+    def _left(self, waiting: Waiting, ids: Set[bytes]) -> list[Waiting]:
+        """What is left of requests without these."""
+        if ids.isdisjoint(waiting.requests.ids):
+            return [waiting]
+        gone = [one for one in waiting.each() if one.requests.ids[0] in ids]
+        for one in gone:
+            self._end(one, Withdrawn())
+        return [one for one in waiting.each() if one.requests.ids[0] not in ids]
 
     async def drain(self, seconds: float) -> None:
         """Wait until all that is here is answered."""
@@ -149,10 +190,15 @@ class Calls:
 
     def _in_time(self, batch: list[Waiting]) -> list[Waiting]:
         """Those whose callers still wait."""
-        late = [waiting for waiting in batch if waiting.seconds() <= 0]
-        for waiting in late:
-            self._end(waiting, DeadlineExceeded())
-        return [waiting for waiting in batch if waiting not in late] if late else batch
+        if not any(waiting.is_late() for waiting in batch):
+            return batch
+        found = []
+        for one in chain.from_iterable(waiting.each() for waiting in batch):
+            if one.is_late():
+                self._end(one, DeadlineExceeded())
+            else:
+                found.append(one)
+        return found
 
     async def _call(self, batch: list[Waiting]) -> None:
         """Ask for all in one call; where that is refused, for each alone, so that no one pays for another's request."""
@@ -162,11 +208,11 @@ class Calls:
         try:
             outputs = await self._watched(batch)
         except (InvalidInput, ModelFailed) as error:
-            if len(batch) == 1:
+            if _count(batch) == 1:
                 self._end(batch[0], error)
             else:
-                for waiting in batch:
-                    await self._call(self._in_time([waiting]))
+                for one in chain.from_iterable(waiting.each() for waiting in batch):
+                    await self._call(self._in_time([one]))
         except AimassError as error:
             for waiting in batch:
                 self._end(waiting, error)
@@ -181,45 +227,46 @@ class Calls:
                 self._end(waiting, found)
 
     def _end(self, waiting: Waiting, outcome: Outputs | AimassError) -> None:
-        self._admission.leave(waiting.deployment)
+        self._admission.leave(waiting.deployment, waiting.count)
         self._done(waiting, outcome)
 
     async def _watched(self, batch: Sequence[Waiting]) -> list[Outputs]:
         """The answer, and what its time or its absence says of the version."""
-        name, started = batch[0].deployment.name, time.monotonic()
+        deployment, started = batch[0].deployment, time.monotonic()
         try:
             found = await self._infer(batch)
         except (Unavailable, DeadlineExceeded) as error:
             if isinstance(error, Crashed):
-                self._let_go(name, error)
+                self._let_go(deployment.name, error)
             elif isinstance(error, Unavailable):
-                self._on_lost(name)
+                self._on_lost(deployment)
             raise
         except (InvalidInput, ModelFailed):
-            self._admission.on_answered(name, time.monotonic() - started, len(batch))
+            self._admission.on_answered(deployment, time.monotonic() - started, _count(batch))
             raise
-        self._admission.on_answered(name, time.monotonic() - started, len(batch))
+        self._admission.on_answered(deployment, time.monotonic() - started, _count(batch))
         return found
 
     async def _outlast(self, batch: Sequence[Waiting], started: float, rest: "asyncio.Task[oip.InferReply]") -> None:
         """Ask no more of a version while it works on what nobody waits for; its process may be given up over that."""
-        name = batch[0].deployment.name
+        deployment = batch[0].deployment
         try:
             async with asyncio.timeout(self._lost_seconds):
                 await rest
         except Crashed as error:
-            self._let_go(name, error)
+            self._let_go(deployment.name, error)
         except (TimeoutError, Unavailable):
-            self._on_lost(name)
+            self._on_lost(deployment)
         except (InvalidInput, ModelFailed):  # an answer as well, which nobody is there to hear
-            self._admission.on_answered(name, time.monotonic() - started, len(batch))
+            self._admission.on_answered(deployment, time.monotonic() - started, _count(batch))
         else:
-            self._admission.on_answered(name, time.monotonic() - started, len(batch))
+            self._admission.on_answered(deployment, time.monotonic() - started, _count(batch))
 
-    def _on_lost(self, name: str) -> None:
+    def _on_lost(self, deployment: Deployment) -> None:
         """Once calls were lost in a row nobody waits any longer, and the version is to be loaded anew."""
-        if not self._admission.on_lost(name):
+        if not self._admission.on_lost(deployment):
             return
+        name = deployment.name
         observe.log().warning("a version does not answer", model=name)
         self._triton.suspect(name)
         self._let_go(name, Unavailable("the model does not answer now; try again", retry_after=int(OPEN_SECONDS)))
@@ -231,11 +278,11 @@ class Calls:
 
     async def _infer(self, batch: Sequence[Waiting]) -> list[Outputs]:
         first = batch[0]
-        if not frames.is_sampled(first.request):
+        if not frames.is_sampled(first.requests.traces[0]):
             return await self._ask(batch)
-        attributes = {"model": first.model}
+        attributes = {"model": first.origin.model}
         with (
-            observe.span(f"infer {first.model}", SpanKind.SERVER, first.request.traceparent, **attributes),
+            observe.span(f"infer {first.origin.model}", SpanKind.SERVER, first.requests.traces[0], **attributes),
             observe.span("triton infer", SpanKind.CLIENT, model=first.deployment.name),
         ):
             return await self._ask(batch)
@@ -248,5 +295,6 @@ class Calls:
         return merging.split(reply, [waiting.rows for waiting in batch])
 
 
-def _kind(waiting: Waiting) -> tuple[merging.Key | None, int]:
-    return waiting.key, waiting.rows
+def _count(batch: Sequence[Waiting]) -> int:
+    """How many requests there are."""
+    return sum([waiting.count for waiting in batch])

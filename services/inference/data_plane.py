@@ -5,7 +5,8 @@ Plain nats-py: FastStream would cost about a hundred microseconds a message. No 
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -18,8 +19,8 @@ from services.inference.domain import Deployment, Routing
 from services.inference.engine import Triton
 from services.inference.layouts import Layouts
 from services.inference.merging import Key, merge_key
-from services.inference.prediction_log import PredictionLog, Row, logged_as
-from services.inference.replies import HERE, Replies, answer, refusal
+from services.inference.prediction_log import PredictionLog, Rows, logged_as
+from services.inference.replies import HERE, Origin, Replies, answer, is_shared, refusal
 from services.inference.resources.domain import Demand
 from services.inference.response_cache import ResponseCache
 from services.inference.settings import Settings
@@ -56,7 +57,7 @@ class DataPlane:
         self._cache = ResponseCache(settings.cached_models, settings.cache_bytes)
         self._bodies = bodies
         self._background: set[asyncio.Task[None]] = set()
-        self._layouts: dict[str, Layouts[tuple[oip.InferRequest, Key | None]]] = {}
+        self._layouts: defaultdict[str, Layouts[tuple[oip.InferRequest, Key | None]]] = defaultdict(Layouts)
 
     def connect(self, connection: DirectClient) -> None:
         self._connection = connection
@@ -68,7 +69,7 @@ class DataPlane:
 
     def in_flight(self, name: str) -> int:
         """Requests that a version has not answered yet."""
-        return self._admission.versions[name]
+        return self._admission.unanswered(name)
 
     def forget(self, name: str) -> None:
         """A version is loaded anew, or gone: what it was like before says nothing now."""
@@ -109,7 +110,8 @@ class DataPlane:
                 raise Unavailable("the bus does not confirm what it is asked for; try again") from error
         for name in self._layouts.keys() - self._routing.wanted.keys():
             del self._layouts[name]
-        self.meter.keep(set(self._routing.wanted))
+        self.meter.keep(self._routing.wanted.keys())
+        self._admission.keep(self._routing.wanted.keys())
 
     async def _follow(self, connection: DirectClient) -> None:
         models = self._routing.models()
@@ -161,11 +163,11 @@ class DataPlane:
     async def _subscribe(self, connection: DirectClient, project: str, model: str) -> None:
         def receive(message: Arrived) -> None:
             try:
-                requests = frames.decode_requests(message.data)
+                groups = frames.decode_asked(message.data)
             except InvalidInput as error:
                 observe.log().error("frame not answered", model=model, error=error.message)
                 return
-            self._admit_all(project, model, message.reply, requests)
+            self._admit_all(Origin.of(project, model, message.reply), groups)
 
         def withdraw(message: Arrived) -> None:
             self._calls.withdraw(project, model, frames.decode_ids(message.data))
@@ -175,25 +177,35 @@ class DataPlane:
             await connection.listen(withdrawn_subject(project, model), withdraw),
         )
 
-    def _admit_all(self, project: str, model: str, subject: str, requests: Iterable[frames.Request]) -> None:
+    def _admit_all(self, origin: Origin, groups: Iterable[frames.Asked]) -> None:
         """Let all of a message wait before the first call, so that they can share it."""
-        asked = set()
-        for request in requests:
-            started = time.perf_counter()
-            if request.flags & frames.CLAIMED:
-                self._in_background(self._admit_claimed(project, model, subject, request))
-                continue
-            try:
-                waiting = self._admit(project, model, subject, request, started)
-                if (found := self._cache.find(waiting)) is not None:
-                    self._on_done(waiting, found)
-                    continue
-                self._calls.add(waiting)
-                asked.add(waiting.deployment.name)
-            except Exception as error:
-                self._reply(project, model, subject, request, refusal(request, error), 0, started)
-        for name in asked:
+        started, now = time.perf_counter(), time.time()
+        for name in {name for group in groups for name in self._admit(origin, group, started, now)}:
             self._calls.start(name)
+
+    def _admit(self, origin: Origin, requests: frames.Asked, started: float, now: float) -> Iterator[str]:
+        """Let requests wait, and name the versions that have more to do; where all cannot, each is looked at alone."""
+        if requests.flags & frames.CLAIMED:
+            self._in_background(self._admit_claimed(origin, requests))
+            return
+        try:
+            waiting = self._waiting(origin, requests, started, now)
+            if waiting is not None:
+                yield from self._enter(waiting)
+                return
+        except Exception as error:
+            if len(requests.ids) == 1:
+                self._reply(origin, requests, refusal(requests.ids, error), 0, started)
+                return
+        for one in requests.each():
+            yield from self._admit(origin, one, started, now)
+
+    def _enter(self, waiting: Waiting) -> Iterator[str]:
+        if (found := self._cache.find(waiting)) is not None:
+            self._on_done(waiting, found)
+            return
+        self._calls.add(waiting)
+        yield waiting.deployment.name
 
     async def answer(self, project: str, model: str, request: frames.Request) -> frames.Reply:
         """The reply to a request of this node's own.
@@ -201,114 +213,131 @@ class DataPlane:
         Raises Unavailable or ProjectFull where it cannot be let in now.
         """
         started, reply = time.perf_counter(), self._replies.expect(request.prediction_id)
+        origin, alone = Origin.of(project, model, HERE), frames.asked(request)
         try:
-            waiting = self._admit(project, model, HERE, request, started)
-            if (found := self._cache.find(waiting)) is not None:
-                self._on_done(waiting, found)
-            else:
-                self._calls.add(waiting)
-                self._calls.start(waiting.deployment.name)
+            waiting = self._waiting(origin, alone, started, time.time())
+            assert waiting is not None
+            for name in self._enter(waiting):
+                self._calls.start(name)
         except (Unavailable, ProjectFull):
             reply.cancel()
             raise
         except Exception as error:
-            self._reply(project, model, HERE, request, refusal(request, error), 0, started)
+            self._reply(origin, alone, refusal(alone.ids, error), 0, started)
         try:
             return await reply
         except asyncio.CancelledError:
             self._calls.withdraw(project, model, {request.prediction_id})
             raise
 
-    async def _admit_claimed(self, project: str, model: str, subject: str, request: frames.Request) -> None:
+    async def _admit_claimed(self, origin: Origin, requests: frames.Asked) -> None:
         """Get the body first."""
         started = time.perf_counter()
         try:
-            body = await self._bodies.fetch(frames.request_claim(request.prediction_id))
+            body = await self._bodies.fetch(frames.request_claim(requests.ids[0]))
         except Exception as error:
-            self._reply(project, model, subject, request, refusal(request, error), 0, started)
+            self._reply(origin, requests, refusal(requests.ids, error), 0, started)
             return
-        here = request._replace(body=body, flags=request.flags & ~frames.CLAIMED)
-        self._admit_all(project, model, subject, [here])
+        here = requests._replace(size=len(body), data=body, flags=requests.flags & ~frames.CLAIMED)
+        self._admit_all(origin, [here])
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    def _admit(self, project: str, model: str, subject: str, request: frames.Request, started: float) -> Waiting:
-        seconds = request.deadline / 1000 - time.time()
+    def _waiting(self, origin: Origin, requests: frames.Asked, started: float, now: float) -> Waiting | None:
+        """What is to wait for a call; None where each of these requests must be looked at by itself."""
+        seconds = min(requests.deadlines) / 1000 - now
         if seconds <= 0:
             raise DeadlineExceeded()
-        deployment = self._routing.pick(project, model, request.version)
-        self._admission.check(deployment, seconds)
+        deployment = self._routing.pick(origin.project, origin.model, requests.version)
+        self._admission.check(deployment, seconds, len(requests.ids))
         if deployment.name in self._routing.parked:
             self.on_parked(deployment)
-        asked, key = self._read(deployment, model, request)
-        if frames.is_sampled(request) or len(request.body) > BUS_BYTES:
+        if len(requests.ids) > 1:
+            return self._together(origin, requests, deployment, started)
+        asked, key = self._read(deployment, origin.model, requests)
+        if frames.is_sampled(requests.traces[0]) or requests.size > BUS_BYTES:
             key = None
-        return Waiting(project, model, subject, request, deployment, asked, key, batch_size(asked), started)
+        return Waiting(origin, requests, deployment, asked, key, batch_size(asked), started)
 
-    def _read(self, deployment: Deployment, model: str, request: frames.Request) -> tuple[oip.InferRequest, Key | None]:
+    def _together(
+        self, origin: Origin, requests: frames.Asked, deployment: Deployment, started: float
+    ) -> Waiting | None:
+        """Requests whose header was met before, and that can share a call."""
+        if self._cache.takes(origin, requests):
+            return None
+        layouts = self._layouts[deployment.name]
+        met = layouts.find_alike(requests.start, requests.size, requests.data, len(requests.ids))
+        if met is None or met[0][1] is None or not met[1][0].shape[0]:
+            return None
+        (bare, key), tensors = met
+        asked = oip.InferRequest(tensors, *bare[1:])
+        return Waiting(origin, requests, deployment, asked, key, batch_size(asked), started)
+
+    def _read(self, deployment: Deployment, model: str, one: frames.Asked) -> tuple[oip.InferRequest, Key | None]:
         """The request, checked against the signature; one whose header was met before is not parsed again."""
-        layouts = self._layouts.setdefault(deployment.name, Layouts())
-        if met := layouts.find(request.body, request.header_length):
+        layouts, body = self._layouts[deployment.name], one.body
+        if met := layouts.find(body, one.header_length):
             (bare, key), tensors = met
             return oip.InferRequest(tensors, *bare[1:]), key
-        asked = read_request(request.body, request.header_length, deployment.signature, model)
+        asked = read_request(body, one.header_length, deployment.signature, model)
         key = merge_key(asked, deployment.signature)
-        layouts.keep(request.body, request.header_length, (asked._replace(inputs=()), key), asked.inputs)
+        layouts.keep(body, one.header_length, (asked._replace(inputs=()), key), asked.inputs)
         return asked, key
 
     def _on_done(self, waiting: Waiting, outcome: Outputs | AimassError) -> None:
-        request, model = waiting.request, waiting.model
         try:
             if isinstance(outcome, AimassError):
                 raise outcome
+            if waiting.count > 1 and not is_shared(waiting.asked, outcome):
+                for one, part in waiting.parted(outcome):
+                    self._on_done(one, part)
+                return
             self._cache.keep(waiting, outcome)
-            reply = answer(request, waiting.asked, waiting.deployment, outcome)
+            answered = answer(waiting.requests, waiting.asked, waiting.deployment, outcome)
         except Exception as error:
-            reply = refusal(request, error)
-        is_large = len(reply.body) > self._bodies.threshold
-        if is_large and waiting.subject != HERE and not request.flags & frames.EVALUATION:
-            self._in_background(self._reply_claimed(waiting, reply))
+            answered = refusal(waiting.requests.ids, error)
+        self._send(waiting, answered)
+
+    def _send(self, waiting: Waiting, answered: frames.Answered) -> None:
+        origin, requests, rows = waiting.origin, waiting.requests, waiting.rows // waiting.count
+        is_large = answered.body_length > self._bodies.threshold
+        if is_large and origin.subject != HERE and not requests.flags & frames.EVALUATION:
+            for reply in answered.replies():
+                self._in_background(self._reply_claimed(waiting, reply))
             return
-        self._reply(waiting.project, model, waiting.subject, request, reply, waiting.rows, waiting.started)
+        self._reply(origin, requests, answered, rows, waiting.started)
 
     async def _reply_claimed(self, waiting: Waiting, reply: frames.Reply) -> None:
         """Let the body lie where the sender gets it, and drops it."""
+        requests, rows = waiting.requests, waiting.rows // waiting.count
         try:
             await self._bodies.keep(frames.reply_claim(reply.prediction_id), bytes(reply.body))
-            reply = reply._replace(body=b"", is_claimed=True)
+            answered = frames.answered(reply._replace(body=b"", is_claimed=True))
         except Exception as error:
-            reply = refusal(waiting.request, error)
-        project, model, subject = waiting.project, waiting.model, waiting.subject
-        self._reply(project, model, subject, waiting.request, reply, waiting.rows, waiting.started)
+            answered = refusal((reply.prediction_id,), error)
+        self._reply(waiting.origin, requests, answered, rows, waiting.started)
 
     def _reply(
-        self,
-        project: str,
-        model: str,
-        subject: str,
-        request: frames.Request,
-        reply: frames.Reply,
-        rows: int,
-        started: float,
+        self, origin: Origin, requests: frames.Asked, answered: frames.Answered, rows: int, started: float
     ) -> None:
-        self._replies.add(subject, reply)
-        seconds = time.perf_counter() - started
-        project, model, key_id = logged_as(project, model, request.credential)
-        row = Row(
-            request.prediction_id,
-            int(reply.version or 0),
-            reply.status,
-            int(seconds * 1e6),
-            rows if reply.status == 200 else 0,
+        """Answer some of these requests, or all, each of so many rows."""
+        self._replies.add(origin, answered)
+        project, model, key_id = logged_as(origin.project, origin.model, requests.credential)
+        logged = Rows(
+            answered.ids,
+            requests.traces_of(answered.ids),
+            int(answered.version or 0),
+            answered.status,
+            time.perf_counter() - started,
+            rows if answered.status == 200 else 0,
             key_id,
-            request.traceparent[3:35],
-            bool(request.flags & frames.EVALUATION),
+            bool(requests.flags & frames.EVALUATION),
             time.time(),
         )
-        self._log.add(project, model, row, seconds)
+        self._log.add(project, model, logged)
 
 
 def _cannot(deployment: Deployment) -> None:

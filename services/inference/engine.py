@@ -17,13 +17,12 @@ from tritonclient.grpc.aio import InferenceServerClient as LoadingClient
 from tritonclient.http.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from services.inference.answers import Answers, Crashed, bare_rank, public
 from services.inference.connections import Pool, Response
-from services.inference.layouts import Layouts
-from services.inference.numbers import Numbers, with_numbers, without_numbers
+from services.inference.numbers import Numbers, with_numbers
 from shared import observe, oip
-from shared.errors import AimassError, DeadlineExceeded, InvalidInput, ModelFailed, Unavailable
-from shared.events.common import Signature, TensorSpec
-from shared.signatures import batch_size, fits, is_batched
+from shared.errors import DeadlineExceeded, ModelFailed, Unavailable
+from shared.events.common import Signature
 from shared.tensors import Raw, Tensor
 
 CONNECTIONS: Final = 64
@@ -32,20 +31,8 @@ CONTROL_SECONDS: Final = 5.0
 LOAD_SECONDS: Final = 120.0
 UNLOAD_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.05
-MESSAGE_LIMIT: Final = 300
 DIRECTLY: Final = [("grpc.enable_http_proxy", 0)]
 GONE: Final = ("StatusCode.UNAVAILABLE", "StatusCode.CANCELLED")
-
-_CRASHED: Final = re.compile(
-    r"stub process .*(unhealthy|not healthy|failed)|obtain the health mutex|retrieve the response error", re.IGNORECASE
-)
-_PRIVATE: Final = re.compile(r"\[request id: [^\]]*\] ?|\S*/\S+|\S*shm\S*|\b0x[0-9a-f]+", re.IGNORECASE)
-
-
-class Crashed(Unavailable):
-    """The model's process has crashed; it is being loaded again."""
-
-    code = "model_crashed"
 
 
 class Overdue(DeadlineExceeded):
@@ -54,10 +41,6 @@ class Overdue(DeadlineExceeded):
     def __init__(self, message: str, rest: "asyncio.Task[oip.InferReply]") -> None:
         super().__init__(message)
         self.rest = rest
-
-
-class Confused(Crashed):
-    """The model's process answered another request; it is being loaded again."""
 
 
 class Triton:
@@ -85,7 +68,7 @@ class Triton:
         self._controlling: InferenceServerClient | None = None
         self._crashed: set[str] = set()
         self._loads: Counter[str] = Counter()
-        self._layouts: Layouts[oip.InferReply] = Layouts()
+        self._answers = Answers()
         self._numbers = Numbers() if numbered else None
         self._resting: set[asyncio.Task[oip.InferReply]] = set()
 
@@ -149,36 +132,13 @@ class Triton:
     ) -> oip.InferReply:
         """The answer to a request, from what has come since a version was loaded so many times."""
         try:
-            return self._own(request, numbers, signature, response)
+            return self._answers.read(name, request, numbers, signature, response)
         except Crashed as error:
             observe.log().error("a model's process is not to be asked", model=name, reason=error.message)
             if loads != self._loads[name]:
                 raise Unavailable("the model was loaded again meanwhile; try again") from error
             self._crashed.add(name)
             raise
-
-    def _own(
-        self, request: oip.InferRequest, numbers: Tensor | None, signature: Signature, response: Response
-    ) -> oip.InferReply:
-        if response.status != 200:
-            raise _refusal(response)
-        reply = self._decoded(response)
-        own = without_numbers(reply, numbers) if numbers else reply
-        if own is None:
-            raise Confused()
-        return _checked(own, request, signature)
-
-    def _decoded(self, response: Response) -> oip.InferReply:
-        """What the answer holds; one whose header was met before is not parsed again."""
-        try:
-            header_length = oip.parse_header_length(response.header_length)
-            if met := self._layouts.find(response.body, header_length):
-                return met[0]._replace(outputs=met[1])
-            reply = oip.decode_reply(response.body, header_length)
-        except InvalidInput as error:
-            raise ModelFailed(f"Triton's answer cannot be read: {error.message}") from error
-        self._layouts.keep(response.body, header_length, reply._replace(outputs=()), reply.outputs)
-        return reply
 
     async def is_ready(self) -> bool:
         """Whether the server answers and is ready; says nothing of models."""
@@ -248,12 +208,14 @@ class Triton:
             await client.load_model(name, headers=self._loading_access)
         self._loads[name] += 1
         self._crashed.discard(name)
+        self._answers.forget(name)
 
     async def unload(self, name: str, timeout: float = LOAD_SECONDS) -> None:
         """Unload a version and return when its last request is answered and its process is gone.
 
         Triton never ends with a process that has crashed and was asked since; loaded anew, it does.
         """
+        self._answers.forget(name)
         async with self._loading(timeout) as client:
             await client.unload_model(name, headers=self._loading_access)
             if not await self._is_gone(name, UNLOAD_SECONDS):
@@ -304,14 +266,9 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
-def public(message: str) -> str:
-    """The first line of Triton's words, without paths, addresses and names of shared memory."""
-    return _PRIVATE.sub("", message.partition("\n")[0])[:MESSAGE_LIMIT].strip()
-
-
 def _message(host: str, name: str, request: oip.InferRequest, signature: Signature) -> Sequence[Raw]:
     """The HTTP request: names and data of the tensors, and nothing else that a client has sent."""
-    bare = _bare_rank(signature)
+    bare = bare_rank(signature)
     tensors = tuple(_column(tensor) if len(tensor.shape) == bare else tensor for tensor in request.inputs)
     shapes = tuple((tensor.name, tensor.datatype, tensor.shape, len(tensor.data)) for tensor in tensors)
     return _head(host, name, shapes, request.outputs), *(tensor.data for tensor in tensors)
@@ -337,47 +294,5 @@ def _head(
     return "\r\n".join([*lines, "\r\n"]).encode() + body[:header_length]
 
 
-def _bare_rank(signature: Signature) -> int | None:
-    """The rank of tensors with no axis beside the batch: they travel as a column, see repository.py."""
-    return 1 if is_batched(signature) else None
-
-
 def _column(tensor: Tensor) -> Tensor:
     return tensor._replace(shape=(*tensor.shape, 1))
-
-
-def _refusal(response: Response) -> AimassError:
-    message = _reason(response.body)
-    if response.status in (404, 503):
-        return Unavailable("the model is not loaded in Triton now; try again")
-    if _CRASHED.search(message):
-        return Crashed()
-    return InvalidInput(message) if response.status == 400 else ModelFailed(message)
-
-
-def _reason(body: bytes) -> str:
-    try:
-        return public(str(oip.load_json(body)["error"]))
-    except (InvalidInput, KeyError, TypeError):
-        return ModelFailed().message
-
-
-def _checked(reply: oip.InferReply, request: oip.InferRequest, signature: Signature) -> oip.InferReply:
-    """The reply in the shapes of the signature, or ModelFailed where it does not keep to them."""
-    wanted = {output.name for output in request.outputs}
-    specs = {spec.name: spec for spec in signature.outputs if not wanted or spec.name in wanted}
-    if {tensor.name for tensor in reply.outputs} != specs.keys():
-        raise ModelFailed("the model's answer lacks outputs of its signature")
-    rows = batch_size(request) if is_batched(signature) else None
-    bare = _bare_rank(signature)
-    return reply._replace(outputs=tuple(_output(tensor, specs[tensor.name], rows, bare) for tensor in reply.outputs))
-
-
-def _output(tensor: Tensor, spec: TensorSpec, rows: int | None, bare: int | None) -> Tensor:
-    shape = tensor.shape
-    if len(spec.shape) == bare and shape[1:] == (1,):
-        shape = shape[:1]
-    if tensor.datatype != spec.datatype or not fits(shape, spec.shape) or rows not in (None, *shape[:1]):
-        found, expected = f"{tensor.datatype} {list(shape)}", f"{spec.datatype} {list(spec.shape)}"
-        raise ModelFailed(f"output '{spec.name}' of the model is {found}, its signature says {expected}")
-    return tensor._replace(shape=shape)

@@ -36,6 +36,20 @@ class Layouts(Generic[Found]):
         places = known.places
         return known.found, tuple([Tensor(name, kind, shape, view[at:end]) for name, kind, shape, at, end in places])
 
+    def find_alike(self, header: bytes, size: int, data: Raw, count: int) -> tuple[Found, tuple[Tensor, ...]] | None:
+        """What was found with a header that some messages share, and the tensors of all, the first axis being theirs.
+
+        `data` has `size` bytes of each, behind the header.
+        """
+        known = self._known.get(header)
+        if known is None or size != known.size - len(header):
+            return None
+        parts = [
+            Tensor(name, kind, (count * shape[0], *shape[1:]), _cut(data, size, at - len(header), end - len(header)))
+            for name, kind, shape, at, end in known.places
+        ]
+        return known.found, tuple(parts)
+
     def keep(self, body: Raw, header_length: int | None, found: Found, tensors: tuple[Tensor, ...]) -> None:
         """Remember a message that was read, where all its tensors are binary data and need no look at each element."""
         if header_length is None or header_length > LONGEST_HEADER:
@@ -48,3 +62,10 @@ class Layouts(Generic[Found]):
         bounds = pairwise(accumulate((len(tensor.data) for tensor in tensors), initial=header_length))
         places = tuple((*tensor[:3], *bound) for tensor, bound in zip(tensors, bounds, strict=True))
         self._known[bytes(memoryview(body)[:header_length])] = _Layout(found, places, len(body))
+
+
+def _cut(data: Raw, size: int, begin: int, end: int) -> Raw:
+    """The bytes between two places in each of so many bytes, behind each other."""
+    if end - begin == size:
+        return data
+    return b"".join([data[at + begin : at + end] for at in range(0, len(data), size)])

@@ -4,7 +4,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from shared.events.common import Signature
 from shared.oip import InferReply, InferRequest
@@ -12,7 +12,6 @@ from shared.signatures import is_batched
 from shared.tensors import Raw, Tensor
 
 Key = tuple[object, ...]
-FEW = 8
 _LENGTH = struct.Struct("<I")
 _Item = TypeVar("_Item")
 
@@ -25,33 +24,46 @@ def merge_key(request: InferRequest, signature: Signature) -> Key | None:
     return inputs, frozenset(output.name for output in request.outputs)
 
 
-def portion(waiting: int) -> int:
-    """How many requests the next call takes: half of what waits, where that is many.
+class Kind(NamedTuple):
+    """With which others an item may share a call (None with none), and how many requests and rows it has."""
 
-    The gateway works on one half while Triton works on the other; all in one call, each would wait for the other.
-    """
-    return max(FEW, -(-waiting // 2))
+    key: Key | None
+    requests: int
+    rows: int
+
+    def room(self, rows: int) -> int:
+        """How many of its requests go where so many more rows have room."""
+        return min(self.requests, rows * self.requests // self.rows) if self.rows else self.requests
 
 
 def take(
-    queue: deque[_Item], kind: Callable[[_Item], tuple[Key | None, int]], max_items: int, max_rows: int
+    queue: deque[_Item],
+    kind: Callable[[_Item], Kind],
+    cut: Callable[[_Item, int], tuple[_Item, _Item]],
+    max_rows: int,
 ) -> list[_Item]:
     """Take from a queue its first item, and those behind it that share its key while there is room.
 
-    Items of one key keep their order. `kind` gives an item's key and rows.
+    Items of one key keep their order. `cut` parts one of several requests that has not room whole.
     """
-    first = queue.popleft()
-    taken, left = [first], []
-    key, rows = kind(first)
-    while key is not None and queue and len(taken) < max_items and rows < max_rows:
-        other, more = kind(queue[0])
-        if other != key:
+    taken: list[_Item] = []
+    left: list[_Item] = []
+    key = kind(queue[0]).key
+    while queue and (not taken or (key is not None and max_rows > 0)):
+        found = kind(queue[0])
+        if found.key != key:
             left.append(queue.popleft())
             continue
-        if rows + more > max_rows:
+        room = found.room(max_rows)
+        if taken and not room:
             break
-        taken.append(queue.popleft())
-        rows += more
+        item = queue.popleft()
+        if room < found.requests > 1:
+            item, rest = cut(item, max(1, room))
+            queue.appendleft(rest)
+            found = kind(item)
+        taken.append(item)
+        max_rows -= found.rows
     queue.extendleft(reversed(left))
     return taken
 
@@ -68,6 +80,15 @@ def _joined(column: Sequence[Tensor]) -> Tensor:
     name, datatype, shape, _ = column[0]
     rows = sum(tensor.shape[0] for tensor in column)
     return Tensor(name, datatype, (rows, *shape[1:]), b"".join(tensor.data for tensor in column))
+
+
+def rows_of(tensors: Sequence[Tensor], first: int, last: int) -> tuple[Tensor, ...]:
+    """Some rows of tensors whose elements all have the same size."""
+    found = []
+    for name, datatype, shape, data in tensors:
+        stride = len(data) // shape[0]
+        found.append(Tensor(name, datatype, (last - first, *shape[1:]), data[first * stride : last * stride]))
+    return tuple(found)
 
 
 def split(reply: InferReply, rows: Sequence[int]) -> list[tuple[Tensor, ...]]:

@@ -1,7 +1,9 @@
 """The prediction log: rows leave in batches, off the path of requests; under pressure rows are dropped and counted."""
 
 import asyncio
+import time
 from collections import defaultdict, deque
+from itertools import chain, repeat
 from typing import NamedTuple
 
 from nats.js import JetStreamContext
@@ -27,16 +29,16 @@ SECONDS = Timings(
 DROPPED = Counter("aimass_predictions_dropped_total", "Rows of the prediction log that were lost under pressure")
 
 
-class Row(NamedTuple):
-    """One answered request, in the order of the columns of PredictionColumns."""
+class Rows(NamedTuple):
+    """Answered requests that are alike but for id and trace, and how long they took."""
 
-    prediction_id: bytes
+    ids: tuple[bytes, ...]
+    traces: tuple[str, ...]
     version: int
     status: int
-    latency_us: int
+    seconds: float
     batch: int
     key_id: str
-    trace_id: str
     evaluation: bool
     time: float
 
@@ -47,40 +49,74 @@ def logged_as(project: str, model: str, credential: str) -> tuple[str, str, str]
     return (asker, f"{project}.{model}", key_id) if asker else (project, model, key_id)
 
 
+class Kept(deque[Rows]):
+    """What waits to leave of a model, and how many rows that is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = 0
+
+
 class PredictionLog:
     """A bounded buffer of rows for each model, and the loop that empties it."""
 
     def __init__(self, node: str) -> None:
         self._node = node
-        self._rows: dict[tuple[str, str], deque[Row]] = defaultdict(deque)
+        self._kept: dict[tuple[str, str], Kept] = defaultdict(Kept)
         self._dropped: dict[tuple[str, str], int] = defaultdict(int)
+        self._is_enough = asyncio.Event()
 
-    def add(self, project: str, model: str, row: Row, seconds: float) -> None:
-        key = (project, model)
-        PREDICTIONS.add((project, model, row.status))
-        SECONDS.observe(key, seconds)
-        rows = self._rows[key]
-        if len(rows) >= KEPT_ROWS:
-            rows.popleft()
-            self._dropped[key] += 1
-            DROPPED.inc()
-        rows.append(row)
+    def add(self, project: str, model: str, rows: Rows) -> None:
+        key, count = (project, model), len(rows.ids)
+        PREDICTIONS.add((project, model, rows.status), count)
+        SECONDS.observe(key, rows.seconds, count)
+        kept = self._kept[key]
+        kept.append(rows)
+        kept.rows += count
+        while kept.rows > KEPT_ROWS:
+            gone = len(kept.popleft().ids)
+            kept.rows -= gone
+            self._dropped[key] += gone
+            DROPPED.inc(gone)
+        if kept.rows >= BATCH_ROWS:
+            self._is_enough.set()
 
     async def run(self, js: JetStreamContext) -> None:
+        """Publish all now and then, and what fills a message at once: in a heap it would hold predictions up."""
+        due = time.monotonic()
         while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            await self.flush(js)
+            is_enough, now = await self._filled(), time.monotonic()
+            is_due = now >= due or not is_enough
+            due = now + FLUSH_SECONDS if is_due else due
+            if not await self._emptied(js, 1 if is_due else BATCH_ROWS):
+                await asyncio.sleep(FLUSH_SECONDS)
+
+    async def _filled(self) -> bool:
+        """Whether a message is full before others are due."""
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._is_enough.wait()
+        except TimeoutError:
+            return False
+        self._is_enough.clear()
+        return True
 
     async def flush(self, js: JetStreamContext) -> None:
-        """Publish all that is there; what the bus does not take now stays for the next time."""
-        for (project, model), rows in list(self._rows.items()):
-            while rows:
-                batch = [rows.popleft() for _ in range(min(len(rows), BATCH_ROWS))]
-                if not await self._publish(js, project, model, batch):
-                    rows.extendleft(reversed(batch))
-                    return
+        """Publish all that is there; what the bus does not take stays for the next time."""
+        await self._emptied(js, 1)
 
-    async def _publish(self, js: JetStreamContext, project: str, model: str, batch: list[Row]) -> bool:
+    async def _emptied(self, js: JetStreamContext, least: int) -> bool:
+        """Publish what is there of models with so many rows, unless the bus does not take it."""
+        for (project, model), kept in list(self._kept.items()):
+            while kept.rows >= least:
+                batch = _taken(kept)
+                if not await self._publish(js, project, model, batch):
+                    kept.extendleft(reversed(batch))
+                    kept.rows += _count(batch)
+                    return False
+        return True
+
+    async def _publish(self, js: JetStreamContext, project: str, model: str, batch: list[Rows]) -> bool:
         dropped = self._dropped[project, model]
         event = PredictionsLogged(model=model, node=self._node, columns=_columns(batch), dropped=dropped)
         envelope = Envelope(event.type_name(), f"inference/{self._node}", event.aggregate, project=project)
@@ -89,12 +125,40 @@ class PredictionLog:
             payload = event.model_dump_json().encode()
             await js.publish(subject, payload, headers=envelope.to_headers(), timeout=PUBLISH_SECONDS)
         except Exception as error:
-            observe.log().warning("prediction log waits", rows=len(batch), error=repr(error))
+            observe.log().warning("prediction log waits", rows=_count(batch), error=repr(error))
             return False
         return True
 
 
-def _columns(rows: list[Row]) -> PredictionColumns:
-    ids, *others = zip(*rows, strict=True)
-    columns = (map(uuid_text, ids), *others)
-    return PredictionColumns.model_validate(dict(zip(PredictionColumns.model_fields, columns, strict=True)))
+def _taken(kept: Kept) -> list[Rows]:
+    """The oldest, as many as a message has."""
+    batch: list[Rows] = []
+    count = 0
+    while kept and (not batch or count + len(kept[0].ids) <= BATCH_ROWS):
+        batch.append(kept.popleft())
+        count += len(batch[-1].ids)
+    kept.rows -= count
+    return batch
+
+
+def _count(batch: list[Rows]) -> int:
+    return sum(len(rows.ids) for rows in batch)
+
+
+def _columns(batch: list[Rows]) -> PredictionColumns:
+    """One column of each kind, whatever rows came together; nothing is validated that was made here."""
+    ids, traces, *others = zip(*batch, strict=True)
+    counts = [len(one) for one in ids]
+    spread = [tuple(chain.from_iterable(map(repeat, column, counts))) for column in others]
+    versions, statuses, seconds, batches, key_ids, evaluations, times = spread
+    return PredictionColumns.model_construct(
+        prediction_ids=tuple(map(uuid_text, chain.from_iterable(ids))),
+        versions=versions,
+        statuses=statuses,
+        latencies_us=tuple([int(each * 1e6) for each in seconds]),
+        batches=batches,
+        key_ids=key_ids,
+        trace_ids=tuple([trace[3:35] for trace in chain.from_iterable(traces)]),
+        evaluations=evaluations,
+        times=times,
+    )

@@ -7,6 +7,7 @@ from collections.abc import Set
 from prometheus_client import Gauge
 
 from services.inference.calls import Outputs, Waiting
+from services.inference.replies import Origin
 from shared import frames, oip
 from shared.tally import Counts
 
@@ -25,25 +26,25 @@ class ResponseCache:
         self._kept: OrderedDict[tuple[str, bytes], Outputs] = OrderedDict()
         self._bytes = 0
 
+    def takes(self, origin: Origin, requests: frames.Asked) -> bool:
+        """Whether an answer may be found here; an evaluation measures the model, not the cache."""
+        if not self._models or requests.flags & frames.EVALUATION:
+            return False
+        return EVERY in self._models or "/".join(origin[:2]) in self._models
+
     def find(self, waiting: Waiting) -> Outputs | None:
         """The answer to an equal request to the same version. Marks a request without one, so that `keep` knows it."""
-        if not self._takes(waiting):
+        if not self.takes(waiting.origin, waiting.requests):
             return None
         key = (waiting.deployment.name, _digest(waiting.asked))
         found = self._kept.get(key)
         if found is None:
-            MISSES.add((waiting.project, waiting.model))
+            MISSES.add(waiting.origin[:2])
             waiting.cache_key = key
         else:
-            HITS.add((waiting.project, waiting.model))
+            HITS.add(waiting.origin[:2])
             self._kept.move_to_end(key)
         return found
-
-    def _takes(self, waiting: Waiting) -> bool:
-        """An evaluation measures the model, not the cache."""
-        if not self._models or waiting.request.flags & frames.EVALUATION:
-            return False
-        return EVERY in self._models or f"{waiting.project}/{waiting.model}" in self._models
 
     def keep(self, waiting: Waiting, outputs: Outputs) -> None:
         """Keep the answer to a request that `find` has marked, unless it would push out too many others."""

@@ -170,7 +170,7 @@ async def test_recorded_ones_go_by_a_task_and_answer_alike(
         said = [await line.ask(asked(key)) for _ in range(TWICE + 1)]
     assert len(taken) == 1 and said[-1].startswith(b"HTTP/1.1 200 ")
     assert said[-1].count(b"ratelimit") == said[0].count(b"ratelimit")
-    assert frames.is_sampled(gateway.neighbours.requests[-1])
+    assert frames.is_sampled(gateway.neighbours.requests[-1].traceparent)
 
 
 async def test_a_key_that_is_revoked_counts_no_more(gateway: Gateway, key: str, taken: list[bytes]) -> None:

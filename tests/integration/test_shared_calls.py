@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Set
 from itertools import count
 from typing import Any
 
@@ -14,13 +14,15 @@ from pydantic import SecretStr
 from deploy.embedded.testing_servers import TritonServer
 from services.inference import data_plane
 from services.inference.admission import Admission
+from services.inference.answers import Crashed
 from services.inference.calls import Calls, Outputs, Waiting
 from services.inference.domain import Deployment
-from services.inference.engine import Crashed, Overdue
+from services.inference.engine import Overdue
 from services.inference.merging import merge_key
+from services.inference.replies import Origin
 from services.inference.settings import Settings
 from shared import frames, oip
-from shared.errors import AimassError, DeadlineExceeded, Unavailable, Withdrawn
+from shared.errors import AimassError, DeadlineExceeded, InvalidInput, Unavailable, Withdrawn
 from shared.tensors import from_numpy, to_numpy
 from tests.freezing import freeze
 from tests.integration.onnx_models import Served, affine, doubled, lookup
@@ -102,6 +104,42 @@ async def test_a_bad_request_fails_alone(house: House, send: Send) -> None:
     assert [output(replies[place]).item() for place in (1, 3, 4)] == [30.0, 0.0, 90.0]
 
 
+async def test_an_answer_that_json_cannot_hold_is_refused_alone(house: House, send: Send) -> None:
+    """The header that they share asks for JSON; it is met first by one alone."""
+    await stage(house, affine())
+
+    def asked(value: float) -> frames.Request:
+        array = np.full((1, 4), value, np.float32)
+        tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "parameters": {"binary_data_size": array.nbytes}}
+        header = json.dumps({"inputs": [tensor]}).encode()
+        deadline = int((time.time() + 60) * 1000)
+        return frames.Request(new_id_bytes(), deadline, header + array.tobytes(), len(header), version="1")
+
+    ((alone,), _) = await send([asked(1)])
+    replies, _ = await send([asked(1), asked(np.inf), asked(1), asked(2)])
+    assert [reply.status for reply in replies] == [200, replies[1].status, 200, 200]
+    assert replies[1].status in (400, 500)
+    for reply in (alone, replies[0], replies[2]):
+        np.testing.assert_array_equal(output(reply), output(alone))
+
+
+async def test_requests_that_are_alike_are_answered_as_each_alone(house: House, send: Send) -> None:
+    """Their header is met first by one alone; a message of them is a call, and is answered by a message."""
+    await stage(house, affine())
+    arrays = np.random.default_rng(3).normal(size=(70, 1, 4)).astype(np.float32)
+    alone = [output((await send([request("x", array)]))[0][0]) for array in arrays[:8]]
+    before = (await send([request("x", arrays[0])]))[1]
+    replies, messages = await send([request("x", array) for array in arrays[:8]])
+    assert messages == before + 1
+    for reply, expected in zip(replies, alone, strict=True):
+        np.testing.assert_allclose(output(reply), expected, rtol=1e-6, atol=1e-6)
+    replies, _ = await send([request("x", array) for array in arrays])
+    for reply, array in zip(replies[:8], alone, strict=True):
+        np.testing.assert_allclose(output(reply), array, rtol=1e-6, atol=1e-6)
+    ids = [oip.decode_reply(reply.body, reply.header_length).parameters["prediction_id"] for reply in replies]
+    assert len(set(ids)) == len(arrays)
+
+
 @pytest.mark.parametrize("step", ["read_request", "answer"])
 async def test_an_error_of_ours_is_told_to_the_one_whom_it_meets(
     house: House, send: Send, step: str, monkeypatch: pytest.MonkeyPatch
@@ -153,12 +191,12 @@ def waiting(number: int, seconds: float = 10) -> Waiting:
     asked = oip.InferRequest((from_numpy("x", np.full((1, 1), number, np.float32)),))
     sent = frames.Request(new_id_bytes(), int((time.time() + seconds) * 1000), b"")
     key = merge_key(asked, model.signature)
-    return Waiting("default", "m", "reply", sent, deployment, asked, key, 1, 0.0)
+    return Waiting(Origin.of("default", "m", "reply"), frames.asked(sent), deployment, asked, key, 1, 0.0)
 
 
 def calls_to(triton: Any, admission: Admission, outcomes: dict[bytes, Outputs | AimassError]) -> Calls:
     def done(asked: Waiting, found: Outputs | AimassError) -> None:
-        outcomes[asked.request.prediction_id] = found
+        outcomes[asked.requests.ids[0]] = found
 
     return Calls(triton, done, admission, 1, 5, triton.lost.append)
 
@@ -177,14 +215,72 @@ async def answered(triton: Any, count: int, seconds: float = 10) -> list[Outputs
     triton.gate.set()
     await calls.drain(5)
     assert admission.all == 0
-    return [outcomes[one.request.prediction_id] for one in asked]
+    return [outcomes[one.requests.ids[0]] for one in asked]
 
 
 async def test_what_waits_goes_into_the_next_call() -> None:
     triton: Any = Counted(lambda _: None)
     outcomes = await answered(triton, 100)
-    assert triton.rows == [1, 50, 25, 12, 8, 4]
+    assert triton.rows == [1, 64, 35]
     assert [to_numpy(found[0]).item() for found in outcomes if isinstance(found, tuple)] == list(range(100))
+
+
+def alike(numbers: range, seconds: float = 10, late: tuple[int, ...] = ()) -> Waiting:
+    """As many requests that are alike; each is known by its number."""
+    model = doubled(-1, 1)
+    deployment = Deployment("default", "m", 1, "", model.signature, "serving")
+    tensor = from_numpy("x", np.array(numbers, np.float32)[:, None])
+    asked = oip.InferRequest((tensor,))
+    ids = tuple(number.to_bytes(16, "big") for number in numbers)
+    deadlines = tuple(int((time.time() + (seconds if number not in late else -1)) * 1000) for number in numbers)
+    requests = frames.Asked(ids, deadlines, ("",) * len(ids), b"start", 4, tensor.data, 5)
+    key = merge_key(asked, model.signature)
+    return Waiting(Origin.of("default", "m", "reply"), requests, deployment, asked, key, len(ids), 0.0)
+
+
+async def told(triton: Any, groups: list[Waiting], gone: Set[bytes] = frozenset()) -> dict[int, Any]:
+    """What each request is told: its row, or the error."""
+    found: dict[int, Any] = {}
+
+    def done(asked: Waiting, outcome: Outputs | AimassError) -> None:
+        rows = [outcome] * asked.count if isinstance(outcome, AimassError) else to_numpy(outcome[0]).ravel().tolist()
+        found.update(zip((int.from_bytes(one, "big") for one in asked.requests.ids), rows, strict=True))
+
+    admission = Admission(Settings(database_url=SecretStr("")).limits)
+    calls = Calls(triton, done, admission, 1, 5, triton.lost.append)
+    for group in groups:
+        calls.add(group)
+        calls.start("default.m.1")
+    calls.withdraw("default", "m", gone)
+    triton.gate.set()
+    await calls.drain(5)
+    assert admission.all == 0
+    return found
+
+
+async def test_what_is_alike_is_cut_where_a_call_has_no_room_for_all() -> None:
+    triton: Any = Counted(lambda _: None)
+    found = await told(triton, [alike(range(100)), alike(range(100, 103)), alike(range(103, 250))])
+    assert triton.rows == [64, 64, 64, 58]
+    assert found == {number: number for number in range(250)}
+
+
+async def test_who_is_late_or_has_gone_leaves_those_that_are_alike() -> None:
+    triton: Any = Counted(lambda _: None)
+    gone = {number.to_bytes(16, "big") for number in (11, 14)}
+    found = await told(triton, [alike(range(8)), alike(range(10, 18), late=(12,))], gone)
+    assert {type(found.pop(number)) for number in (11, 14)} == {Withdrawn}
+    assert type(found.pop(12)) is DeadlineExceeded
+    assert found == {number: number for number in (*range(8), 10, 13, 15, 16, 17)}
+    assert triton.rows == [8, 5]
+
+
+async def test_what_is_alike_and_refused_together_is_asked_for_one_by_one() -> None:
+    triton: Any = Counted(lambda number: InvalidInput("no") if number in (1, 4) else None)
+    found = await told(triton, [alike(range(5))])
+    assert triton.rows == [5, 1, 1, 1, 1, 1]
+    assert type(found.pop(2)) is InvalidInput
+    assert found == {0: 0, 1: 1, 3: 3, 4: 4}
 
 
 async def test_a_lost_server_is_told_to_all_and_not_asked_once_for_each() -> None:
@@ -197,7 +293,7 @@ async def test_a_lost_server_is_told_to_all_and_not_asked_once_for_each() -> Non
 async def test_nobody_waits_for_a_version_that_has_lost_calls_in_a_row() -> None:
     triton: Any = Counted(lambda _: Unavailable("gone"))
     outcomes = await answered(triton, 100)
-    assert triton.rows == [1, 50, 25]
+    assert triton.rows == [1, 64, 35]
     assert [type(found) for found in outcomes] == [Unavailable] * 100
     assert triton.suspected == triton.lost == ["default.m.1"]
 
@@ -205,7 +301,7 @@ async def test_nobody_waits_for_a_version_that_has_lost_calls_in_a_row() -> None
 async def test_nobody_waits_for_a_version_whose_process_has_crashed() -> None:
     triton: Any = Counted(lambda number: Crashed() if number == 2 else None)
     outcomes = await answered(triton, 100)
-    assert triton.rows == [1, 50]
+    assert triton.rows == [1, 64]
     assert [type(found) for found in outcomes] == [tuple] + [Crashed] * 99
     assert triton.lost == ["default.m.1"]
 
@@ -261,7 +357,7 @@ async def test_those_who_wait_for_a_held_version_can_be_refused_or_withdraw() ->
     calls.hold("default.m.1")
     calls.add(gone)
     calls.add(refused)
-    calls.withdraw("default", "m", {gone.request.prediction_id})
+    calls.withdraw("default", "m", {gone.requests.ids[0]})
     calls.refuse("default.m.1", Unavailable("no room"))
     assert [type(each) for each in outcomes.values()] == [Withdrawn, Unavailable]
     assert (triton.rows, admission.all) == ([], 0)
@@ -308,11 +404,11 @@ async def test_who_has_gone_is_not_asked_for() -> None:
     for one in (first, gone, other):
         calls.add(one)
         calls.start(one.deployment.name)
-    ids = {one.request.prediction_id for one in (first, gone)}
+    ids = {one.requests.ids[0] for one in (first, gone)}
     calls.withdraw("default", "another", ids)
     assert admission.all == 3
     calls.withdraw("default", "m", ids)
-    assert {key: type(found) for key, found in outcomes.items()} == {gone.request.prediction_id: Withdrawn}
+    assert {key: type(found) for key, found in outcomes.items()} == {gone.requests.ids[0]: Withdrawn}
     triton.gate.set()
     await calls.drain(5)
     assert triton.rows == [1, 1]

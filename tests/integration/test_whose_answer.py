@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from deploy.embedded.testing_servers import TritonServer
-from services.inference.engine import Confused, Crashed, Triton
+from services.inference.answers import Confused, Crashed
+from services.inference.engine import Triton
 from services.inference.repository import Repository
 from services.inference.resources.memory import Processes
 from shared import frames, oip

@@ -41,11 +41,13 @@ def test_no_limit_is_ever_passed_and_all_leave_nothing_behind(asked: list[Deploy
         let_in.append(one)
         assert found.all <= limits.node
         assert sum(other.project == one.project for other in let_in) <= limits.project
-        assert found.versions[one.name] <= limits.version
+        assert found.unanswered(one.name) <= limits.version
     for one in let_in:
         found.leave(one)
     assert found.all == 0
-    assert not found.versions
+    assert not any(found.unanswered(one.name) for one in asked)
+    found.keep(set())
+    assert not found._loads
 
 
 def test_a_project_that_has_enough_is_told_so_and_no_other() -> None:
@@ -60,7 +62,7 @@ def test_a_project_that_has_enough_is_told_so_and_no_other() -> None:
 def test_who_would_wait_too_long_is_refused(pace: float, share: int, ahead: int, seconds: float) -> None:
     found = Admission(ROOMY)
     for _ in range(30):
-        found.on_answered(version().name, pace * share, share)
+        found.on_answered(version(), pace * share, share)
     for _ in range(ahead):
         found.enter(version())
     wait = ahead * pace
@@ -77,7 +79,7 @@ def test_who_would_wait_too_long_is_refused(pace: float, share: int, ahead: int,
 def test_a_slow_call_among_others_makes_nobody_go_away() -> None:
     found = Admission(ROOMY)
     for seconds in (30.0, 0.01, 30.0, 30.0, 0.01, 30.0):
-        found.on_answered(version().name, seconds, 1)
+        found.on_answered(version(), seconds, 1)
     for _ in range(100):
         found.enter(version())
     found.check(version(), seconds=10)
@@ -86,24 +88,23 @@ def test_a_slow_call_among_others_makes_nobody_go_away() -> None:
 def test_a_silent_version_is_let_be_for_a_while_and_then_tried_again() -> None:
     clock = Clock()
     found = Admission(ROOMY, clock)
-    name = version().name
-    assert [found.on_lost(name) for _ in range(3)] == [False, False, True]
+    assert [found.on_lost(version()) for _ in range(3)] == [False, False, True]
     with pytest.raises(Unavailable, match="does not answer") as refused:
         found.check(version(), 10)
     assert refused.value.retry_after == admission.OPEN_SECONDS
     found.check(version(number=2), 10)
     clock.now += admission.OPEN_SECONDS
     found.check(version(), 10)
-    assert found.on_lost(name)
+    assert found.on_lost(version())
     clock.now += admission.OPEN_SECONDS
-    found.on_answered(name, 0.1, 1)
-    assert not found.on_lost(name)
+    found.on_answered(version(), 0.1, 1)
+    assert not found.on_lost(version())
 
 
 def test_a_version_that_was_loaded_anew_starts_afresh() -> None:
     found = Admission(ROOMY)
     for _ in range(3):
-        found.on_lost(version().name)
+        found.on_lost(version())
     found.forget(version().name)
     found.check(version(), 10)
 
@@ -112,12 +113,12 @@ def test_more_instances_shorten_the_wait() -> None:
     found = Admission(Limits(node=100, project=100, version=100, seconds=5))
     found.set_instances("p.m.1", 4)
     for _ in range(admission.CALLS_NEEDED):
-        found.on_answered("p.m.1", 4.0, 1)
+        found.on_answered(version(), 4.0, 1)
     for _ in range(4):
         found.enter(version())
     found.check(version(), seconds=10)
     found.set_instances("p.m.1", 1)
     for _ in range(admission.CALLS_KEPT):
-        found.on_answered("p.m.1", 4.0, 1)
+        found.on_answered(version(), 4.0, 1)
     with pytest.raises(Unavailable, match="16 s"):
         found.check(version(), seconds=10)

@@ -1,5 +1,9 @@
 """Frames of the data plane: they survive the round trip, and hostile ones are refused."""
 
+from itertools import groupby, pairwise
+from typing import Any
+from uuid import UUID
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +56,69 @@ def test_replies_survive_the_round_trip(replies: list[frames.Reply]) -> None:
     assert frames.decode_replies(frames.encode_replies(replies)) == replies
 
 
+ALIKE = st.lists(st.tuples(st.integers(0, 1), IDS, BODIES.map(lambda body: body[:4])), max_size=8)
+
+
+def like(kind: int, number: bytes, data: bytes) -> frames.Request:
+    """Requests of one kind and as much data are alike."""
+    trace = f"00-{number.hex()}-{'1' * 16}-00"
+    return frames.Request(number, number[0], b"header" + data, 6, kind, trace, "key", str(kind))
+
+
+@given(ALIKE)
+def test_neighbours_that_are_alike_share_what_they_have_in_common(asked: list[tuple[int, bytes, bytes]]) -> None:
+    requests = [like(*one) for one in asked]
+    frame = frames.encode_requests(requests)
+    groups = frames.decode_asked(frame)
+    assert frames.decode_requests(frame) == requests
+    kinds = [(group.flags, group.size - 6 * (not group.start)) for group in groups]
+    assert all(one != other for one, other in pairwise(kinds))
+    assert [len(group.ids) for group in groups] == [len(list(same)) for _, same in groupby(requests, _alike)]
+
+
+def _alike(request: frames.Request) -> tuple[int, int]:
+    return request.flags, len(request.body)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"flags": frames.CLAIMED, "body": b""}, {"traceparent": "00-aa-bb-01"}, {"header_length": None}]
+    + [{"body": bytes(frames.LARGEST_ALIKE + 1)}],
+    ids=["claimed", "recorded", "json", "large"],
+)
+def test_what_must_be_looked_at_by_itself_is_like_no_other(other: dict[str, Any]) -> None:
+    requests = [like(0, bytes(16), b"data")._replace(**other)] * 3
+    assert len(frames.decode_asked(frames.encode_requests(requests))) == 3
+
+
+@given(ALIKE.filter(bool), st.data())
+def test_some_of_a_group_are_those(asked: list[tuple[int, bytes, bytes]], data: st.DataObject) -> None:
+    requests = [like(0, number, b"data") for _, number, _ in asked]
+    (group,) = frames.decode_asked(frames.encode_requests(requests))
+    first = data.draw(st.integers(0, len(requests) - 1))
+    some = group.some(range(first, data.draw(st.integers(first + 1, len(requests)))))
+    wanted = requests[first : first + len(some.ids)]
+    assert [bytes(one.body) for one in some.each()] == [request.body for request in wanted]
+    assert (list(some.ids), list(some.traces)) == (
+        [request.prediction_id for request in wanted],
+        [request.traceparent for request in wanted],
+    )
+
+
+@given(st.lists(IDS, min_size=1, max_size=5), st.integers(0, 9), st.booleans())
+def test_replies_that_are_alike_are_read_as_each_by_itself(ids: list[bytes], size: int, numbered: bool) -> None:
+    data = bytes(range(size * len(ids)))
+    around = (b"before", b"after") if numbered else ()
+    group = frames.Answered(tuple(ids), 200, size, data, "3", 7, None, False, *around)
+    replies = frames.decode_replies(frames.encode_answers([group]))
+    assert replies == group.replies()
+    for place, (one, reply) in enumerate(zip(ids, replies, strict=True)):
+        end = data[place * size : (place + 1) * size]
+        text = b"before" + str(UUID(bytes=one)).encode() + b"after"
+        assert reply == frames.Reply(one, 200, text + end if numbered else end, "3", 7)
+        assert group.body_length == len(reply.body)
+
+
 @given(st.binary(max_size=200), REQUESTS, st.data())
 def test_junk_raises_nothing_but_invalid_input(
     junk: bytes, requests: list[frames.Request], data: st.DataObject
@@ -81,9 +148,9 @@ def test_bodies_are_views_into_the_frame() -> None:
     assert request.body.obj is frame
 
 
-@pytest.mark.parametrize("wrong", [b"XXX\x02\x01", b"AMF\x01\x01", b"AMF\x02\x02"])
+@pytest.mark.parametrize("wrong", [b"XXX\x03\x01", b"AMF\x02\x01", b"AMF\x03\x02"])
 def test_another_magic_version_or_kind_is_refused(wrong: bytes) -> None:
-    with pytest.raises(InvalidInput, match="not a frame of version 2"):
+    with pytest.raises(InvalidInput, match="not a frame of version 3"):
         frames.decode_requests(wrong + frames.encode_requests([EXAMPLE])[5:])
 
 

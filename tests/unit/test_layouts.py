@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference import layouts, replies
+from services.inference import layouts, merging, replies
 from services.inference.domain import Deployment
 from services.inference.layouts import Layouts
 from shared import frames, oip
@@ -61,6 +61,50 @@ def test_a_second_request_with_a_header_reads_as_if_parsed(
         assert not met or fill
 
 
+EVEN = TENSORS.filter(lambda described: all(datatype in ("FP32", "INT8") for _, datatype, _ in described))
+
+
+@given(EVEN, st.integers(1, 3), st.integers(1, 4))
+def test_requests_with_a_header_in_common_are_read_as_one(
+    described: list[tuple[str, str, list[int]]], rows: int, count: int
+) -> None:
+    known: Layouts[oip.InferRequest] = Layouts()
+    shaped = [(name, datatype, [rows, *shape]) for name, datatype, shape in described]
+    bodies = [oip.encode_request(oip.InferRequest(tensors_of(shaped, fill))) for fill in range(count)]
+    header = bodies[0].body[: bodies[0].header_length]
+    data = [body.body[len(header) :] for body in bodies]
+    assert known.find_alike(header, len(data[0]), b"".join(data), count) is None
+    alone = [read(known, body.body, body.header_length)[0] for body in bodies]
+    met = known.find_alike(header, len(data[0]), b"".join(data), count)
+    assert met is not None
+    joined = merging.join(alone).inputs
+    assert [(*tensor[:3], bytes(tensor.data)) for tensor in met[1]] == [
+        (*tensor[:3], bytes(tensor.data)) for tensor in joined
+    ]
+    assert known.find_alike(header, len(data[0]) + 1, b"".join(data), count) is None
+
+
+@given(TENSORS, st.integers(1, 3), st.integers(1, 4), st.booleans())
+def test_answers_that_several_share_are_those_to_each(
+    described: list[tuple[str, str, list[int]]], rows: int, count: int, binary: bool
+) -> None:
+    shaped = [(name, datatype, [rows, *shape]) for name, datatype, shape in described]
+    parts = [tensors_of(shaped, fill) for fill in range(count)]
+    ids = [UUID(int=number).bytes for number in range(count)]
+    together = frames.Asked(tuple(ids), (0,) * count, ("",) * count, b"", 0, b"")
+    asked = oip.InferRequest((), binary_default=binary)
+    outputs = merging.join([oip.InferRequest(part) for part in parts]).inputs
+    is_shared = replies.is_shared(asked, outputs)
+    assert is_shared == (binary and all(tensor.datatype != "BYTES" for tensor in outputs))
+    if not is_shared:
+        return
+    found = replies.answer(together, asked, DEPLOYMENT, outputs).replies()
+    alone = [answered(one, asked, part) for one, part in zip(together.each(), parts, strict=True)]
+    assert [reply._replace(body=bytes(reply.body)) for reply in found] == [
+        reply._replace(body=bytes(reply.body)) for reply in alone
+    ]
+
+
 @given(st.integers(1, 8), st.binary(max_size=20))
 def test_another_number_of_bytes_is_parsed_and_refused(rows: int, more: bytes) -> None:
     known: Layouts[oip.InferRequest] = Layouts()
@@ -81,9 +125,16 @@ def test_what_is_known_does_not_grow() -> None:
         assert len(known._known) <= layouts.KEPT
 
 
-REQUEST = frames.Request(UUID(int=7).bytes, 0, b"")
+REQUEST = frames.asked(frames.Request(UUID(int=7).bytes, 0, b""))
 BATCHED = Signature(outputs=(TensorSpec(name="y", datatype="FP32", shape=(-1, 2)),))
 DEPLOYMENT = Deployment("default", "model", 3, "", BATCHED, "serving", ("no", "yes"))
+
+
+def answered(requests: frames.Asked, asked: oip.InferRequest, outputs: tuple[Tensor, ...]) -> frames.Reply:
+    group = replies.answer(requests, asked, DEPLOYMENT, outputs)
+    (reply,) = group.replies()
+    assert group.body_length == len(reply.body)
+    return reply
 
 
 @given(TENSORS, st.none() | st.text(max_size=5) | st.just(str(replies.MARK)[:8]), st.booleans(), st.booleans())
@@ -95,7 +146,7 @@ def test_an_answer_by_template_is_the_encoded_one(
         wanted = tuple(oip.RequestedOutput(tensor.name, True) for tensor in outputs) if named else ()
         asked = oip.InferRequest((), wanted, request_id, default)
         plain = oip.InferReply("model", "3", outputs, parameters={"prediction_id": str(UUID(int=7))})
-        reply = replies.answer(REQUEST, asked, DEPLOYMENT, outputs)
+        reply = answered(REQUEST, asked, outputs)
         assert (reply.body, reply.header_length) == oip.encode_reply(plain, asked)
 
 
@@ -104,7 +155,7 @@ def test_an_answer_by_template_is_the_encoded_one(
 def test_classes_are_told_as_json_or_binary(binary: bool | None, default: bool) -> None:
     scores = from_numpy("y", np.array([[0.25, 0.75], [1, 0]], np.float32))
     asked = oip.InferRequest((), (oip.RequestedOutput("y", binary, 1), oip.RequestedOutput("z")), None, default)
-    reply = replies.answer(REQUEST, asked, DEPLOYMENT, (scores, scores._replace(name="z")))
+    reply = answered(REQUEST, asked, (scores, scores._replace(name="z")))
     classes, plain = oip.decode_reply(reply.body, reply.header_length).outputs
     assert (classes.datatype, classes.shape, plain) == ("BYTES", (2, 1), scores._replace(name="z"))
     assert to_numpy(classes).tolist() == [[b"0.750000:1:yes"], [b"1.000000:0:no"]]
@@ -116,14 +167,14 @@ def test_an_answer_that_no_message_takes_is_refused_to_an_evaluation_alone() -> 
     outputs = (from_numpy("y", np.zeros(frames.MAX_FRAME_BYTES // 4, np.float32)),)
     asked = oip.InferRequest((), binary_default=True)
     with pytest.raises(TooLarge):
-        replies.answer(REQUEST._replace(flags=frames.EVALUATION), asked, DEPLOYMENT, outputs)
-    assert len(replies.answer(REQUEST, asked, DEPLOYMENT, outputs).body) > frames.MAX_FRAME_BYTES
+        answered(REQUEST._replace(flags=frames.EVALUATION), asked, outputs)
+    assert len(answered(REQUEST, asked, outputs).body) > frames.MAX_FRAME_BYTES
 
 
 @given(st.lists(st.integers(0, frames.MAX_FRAME_BYTES // 3), max_size=12))
 def test_shared_frames_hold_all_in_order_and_fit(sizes: list[int]) -> None:
     requests = [frames.Request(UUID(int=number).bytes, 0, bytes(size)) for number, size in enumerate(sizes)]
-    found = list(frames.grouped(requests, lambda request: request.body))
+    found = list(frames.grouped(requests, lambda request: len(request.body)))
     assert [request for taken in found for request in taken] == requests
     for taken in found:
         frames.encode_requests(taken)
@@ -133,5 +184,5 @@ def test_shared_frames_hold_all_in_order_and_fit(sizes: list[int]) -> None:
 
 
 def test_refusals_are_flat() -> None:
-    reply = replies.refusal(REQUEST, InvalidInput("no"))
+    (reply,) = replies.refusal(REQUEST.ids, InvalidInput("no")).replies()
     assert (reply.status, json.loads(bytes(reply.body))) == (400, {"error": "no"})

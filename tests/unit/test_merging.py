@@ -1,6 +1,7 @@
 """Requests that share a call: each gets the rows that a call of its own would have brought, whatever shares it."""
 
 from collections import deque
+from itertools import count
 from math import prod
 from typing import Any
 
@@ -55,32 +56,58 @@ def test_joined_and_split_again_each_has_its_own_rows(columns: list[tuple[str, l
     assert [as_lists(answer) for answer in answers] == [as_lists(request.inputs) for request in asked]
 
 
-KINDS = st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(1, 8)), min_size=1, max_size=30)
+KINDS = st.lists(
+    st.tuples(st.sampled_from([None, "a", "b"]), st.integers(1, 8), st.integers(0, 3)), min_size=1, max_size=30
+)
+Item = tuple[str | None, range, int]
 
 
-@given(KINDS, st.integers(1, 30), st.integers(1, 12))
+def kind(item: Item) -> merging.Kind:
+    key, requests, rows = item
+    return merging.Kind(key and (key,), len(requests), len(requests) * rows)
+
+
+def cut(item: Item, count: int) -> tuple[Item, Item]:
+    key, requests, rows = item
+    assert 0 < count < len(requests)
+    return (key, requests[:count], rows), (key, requests[count:], rows)
+
+
+@given(KINDS, st.integers(1, 12))
 def test_a_queue_is_emptied_in_order_and_never_beyond_the_largest_batch(
-    kinds: list[tuple[str | None, int]], max_items: int, max_rows: int
+    kinds: list[tuple[str | None, int, int]], max_rows: int
 ) -> None:
-    queue = deque(enumerate(kinds))
-    taken: list[tuple[int, tuple[str | None, int]]] = []
+    """An item is one request, or some that are alike; those without a key are always one."""
+    numbers = count()
+    items = [(key, [next(numbers) for _ in range(many if key else 1)], rows) for key, many, rows in kinds]
+    queue: deque[Item] = deque((key, range(found[0], found[-1] + 1), rows) for key, found, rows in items)
+    expected = {number: key for key, found, _ in items for number in found}
+    taken: list[int] = []
     while queue:
         first = queue[0]
-        batch = merging.take(queue, lambda item: (item[1][0] and (item[1][0],), item[1][1]), max_items, max_rows)
-        assert batch[0] == first and len(batch) <= max_items
-        assert len(batch) == 1 or sum(rows for _, (_, rows) in batch) <= max_rows
-        assert len(batch) == 1 or ({key for _, (key, _) in batch} == {first[1][0]} and first[1][0] is not None)
-        taken += batch
-    assert sorted(taken) == list(enumerate(kinds))
+        batch = merging.take(queue, kind, cut, max_rows)
+        inside = [number for _, requests, _ in batch for number in requests]
+        assert inside[0] == first[1][0]
+        assert len(inside) == 1 or sum(kind(item).rows for item in batch) <= max_rows
+        assert len(inside) == 1 or ({key for key, _, _ in batch} == {first[0]} and first[0] is not None)
+        taken += inside
+    assert sorted(taken) == sorted(expected)
     for name in ("a", "b"):
-        of_one = [number for number, (key, _) in taken if key == name]
+        of_one = [number for number in taken if expected[number] == name]
         assert of_one == sorted(of_one)
 
 
-@given(st.integers(1, 10_000))
-def test_a_call_takes_all_of_a_few_and_half_of_many(waiting: int) -> None:
-    taken = min(waiting, merging.portion(waiting))
-    assert taken == waiting if waiting <= merging.FEW else waiting / 2 <= taken < waiting
+@given(
+    COLUMNS.filter(lambda columns: all(datatype != "BYTES" for datatype, _ in columns)), st.integers(1, 6), st.data()
+)
+def test_some_rows_are_those_rows(columns: list[tuple[str, list[int]]], rows: int, data: st.DataObject) -> None:
+    (one,) = requests(columns, [rows])
+    first = data.draw(st.integers(0, rows - 1))
+    last = data.draw(st.integers(first + 1, rows))
+    found = merging.rows_of(one.inputs, first, last)
+    assert [to_numpy(tensor).tolist() for tensor in found] == [
+        to_numpy(tensor)[first:last].tolist() for tensor in one.inputs
+    ]
 
 
 SIGNATURE = Signature(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.inference.calls import Waiting
 from services.inference.domain import Deployment
+from services.inference.replies import Origin
 from services.inference.response_cache import LARGEST_SHARE, ResponseCache
 from shared import frames, oip
 from shared.events.common import Signature
@@ -22,7 +23,7 @@ def asking(value: int, *, version: int = 1, model: str = "m", outputs: tuple[str
     tensor = from_numpy("x", np.array([[value]], np.int64))
     asked = oip.InferRequest((tensor,), tuple(oip.RequestedOutput(name) for name in outputs))
     request = frames.Request(bytes(16), 0, b"", flags=flags)
-    return Waiting("p", model, "s", request, deployment, asked, None, 1, time.perf_counter())
+    return Waiting(Origin.of("p", model, "s"), frames.asked(request), deployment, asked, None, 1, time.perf_counter())
 
 
 def answer(text: str, size: int = 8) -> tuple[Tensor, ...]:

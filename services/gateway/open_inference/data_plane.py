@@ -223,7 +223,7 @@ def _messages(unsent: list[Waiting]) -> Iterator[list[Waiting]]:
         if waiting.is_wanted:
             by_model.setdefault((waiting.project, waiting.model), []).append(waiting)
     for found in by_model.values():
-        yield from frames.grouped(found, lambda waiting: waiting.request.body)
+        yield from frames.grouped(found, lambda waiting: len(waiting.request.body))
 
 
 def _settle(reply: "asyncio.Future[frames.Reply]", outcome: Outcome) -> None:

@@ -135,7 +135,7 @@ class Answering:
         except AimassError as error:
             if may_pass(error) and not taken.is_late:
                 raise
-            reply = refusal(_request(inference, b"", 1), error)
+            (reply,) = refusal((UUID(inference.id).bytes,), error).replies()
         attempts = inference.attempts + 1
         to = outcome(reply.status, attempts, is_late=taken.is_late)
         if to is State.QUEUED:

@@ -1,7 +1,7 @@
 """How much a version is asked: noted at each call to Triton, which may hold many requests, and read once a turn."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from services.inference.resources.domain import Demand
 
@@ -58,7 +58,7 @@ class Meter:
         """Count it as used now."""
         self._of(name).used = self.clock()
 
-    def keep(self, names: set[str]) -> None:
+    def keep(self, names: Set[str]) -> None:
         """Forget all others but those with a call under way."""
         self._versions = {name: found for name, found in self._versions.items() if name in names or found.under_way}
 
