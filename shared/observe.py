@@ -91,9 +91,8 @@ class _FileExporter(SpanExporter):
         self._file = logging.handlers.RotatingFileHandler(path, maxBytes=TRACE_FILE_BYTES, backupCount=1)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        for span in spans:
-            line = span.to_json(indent=None)
-            self._file.emit(logging.LogRecord("span", logging.INFO, "", 0, line, None, None))
+        lines = "\n".join(span.to_json(indent=None) for span in spans)
+        self._file.emit(logging.LogRecord("spans", logging.INFO, "", 0, lines, None, None))
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:

@@ -36,6 +36,7 @@ PRUNE_SECONDS = 3600.0
 CANCEL_SECONDS = 1.0
 RESTART_SECONDS = 1.0
 GC_THRESHOLDS = (20_000, 20, 20)
+SWITCH_SECONDS = 0.0005
 
 
 class Service:
@@ -270,4 +271,5 @@ async def _run(build: Callable[[], Service]) -> None:
     gc.freeze()  # what is loaded stays; without this and the threshold a busy loop spends a tenth of its time here
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
+    sys.setswitchinterval(SWITCH_SECONDS)  # else a thread that writes spans holds the loop up for 5 ms at a time
     await service.run()
