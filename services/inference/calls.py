@@ -4,11 +4,12 @@ import asyncio
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
 from operator import attrgetter
 
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import Span, SpanKind
 
 from services.inference import merging
 from services.inference.admission import OPEN_SECONDS, Admission
@@ -277,14 +278,12 @@ class Calls:
         self.refuse(name, error)
 
     async def _infer(self, batch: Sequence[Waiting]) -> list[Outputs]:
-        first = batch[0]
-        if not frames.is_sampled(first.requests.traces[0]):
-            return await self._ask(batch)
-        attributes = {"model": first.origin.model}
-        with (
-            observe.span(f"infer {first.origin.model}", SpanKind.SERVER, first.requests.traces[0], **attributes),
-            observe.span("triton infer", SpanKind.CLIENT, model=first.deployment.name),
-        ):
+        """The answer; whoever is recorded among them has spans of the call that it shares."""
+        with ExitStack() as spans:
+            for waiting in batch:
+                if frames.is_sampled(waiting.requests.traces[0]):
+                    for span in _spans(waiting):
+                        spans.enter_context(span)
             return await self._ask(batch)
 
     async def _ask(self, batch: Sequence[Waiting]) -> list[Outputs]:
@@ -293,6 +292,12 @@ class Calls:
         seconds = max(waiting.seconds() for waiting in batch)
         reply = await self._triton.infer(deployment.name, asked, deployment.signature, seconds)
         return merging.split(reply, [waiting.rows for waiting in batch])
+
+
+def _spans(waiting: Waiting) -> Iterator[AbstractContextManager[Span]]:
+    model, trace = waiting.origin.model, waiting.requests.traces[0]
+    yield observe.span(f"infer {model}", SpanKind.SERVER, trace, model=model)
+    yield observe.span("triton infer", SpanKind.CLIENT, model=waiting.deployment.name)
 
 
 def _count(batch: Sequence[Waiting]) -> int:

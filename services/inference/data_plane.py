@@ -258,7 +258,7 @@ class DataPlane:
         if len(requests.ids) > 1:
             return self._together(origin, requests, deployment, started)
         asked, key = self._read(deployment, origin.model, requests)
-        if frames.is_sampled(requests.traces[0]) or requests.size > BUS_BYTES:
+        if requests.size > BUS_BYTES:
             key = None
         return Waiting(origin, requests, deployment, asked, key, batch_size(asked), started)
 
