@@ -13,6 +13,7 @@ ANSWERED = "aimass_predictions_total"
 DROPPED = "aimass_predictions_dropped_total"
 SETTLE_SECONDS = 120.0
 STILL_SECONDS = 15.0
+ROWS = "SELECT count(*) FROM monitor.predictions WHERE last_at >= %(since)s AND at >= %(since)s"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,6 @@ def kept(dsn: str, since: datetime, expected: int) -> int:
 
 
 def _rows(connection: "psycopg.Connection[Any]", since: datetime) -> int:
-    row = connection.execute("SELECT count(*) FROM monitor.predictions WHERE at >= %s", [since]).fetchone()
+    row = connection.execute(ROWS, {"since": since}).fetchone()
     assert row is not None
     return int(row[0])

@@ -43,6 +43,15 @@ class Rows(NamedTuple):
     time: float
 
 
+class Message(NamedTuple):
+    """A message of the log, as it goes to the bus; `rows` is how many it has."""
+
+    subject: str
+    payload: bytes
+    headers: dict[str, str]
+    rows: int
+
+
 def logged_as(project: str, model: str, credential: str) -> tuple[str, str, str]:
     """Project, model and key of a row: those of who asked, who names a model that is shared `<project>.<model>`."""
     asker, _, key_id = credential.rpartition("/")
@@ -64,6 +73,7 @@ class PredictionLog:
         self._node = node
         self._kept: dict[tuple[str, str], Kept] = defaultdict(Kept)
         self._dropped: dict[tuple[str, str], int] = defaultdict(int)
+        self._unsaid: dict[tuple[str, str], Message] = {}
         self._is_enough = asyncio.Event()
 
     def add(self, project: str, model: str, rows: Rows) -> None:
@@ -106,28 +116,34 @@ class PredictionLog:
         await self._emptied(js, 1)
 
     async def _emptied(self, js: JetStreamContext, least: int) -> bool:
-        """Publish what is there of models with so many rows, unless the bus does not take it."""
-        for (project, model), kept in list(self._kept.items()):
-            while kept.rows >= least:
-                batch = _taken(kept)
-                if not await self._publish(js, project, model, batch):
-                    kept.extendleft(reversed(batch))
-                    kept.rows += _count(batch)
+        """Publish what is there of models with so many rows, unless the bus does not take it.
+
+        What it may have taken is said again as it was, so that nothing is kept twice.
+        """
+        for key, kept in list(self._kept.items()):
+            while key in self._unsaid or kept.rows >= least:
+                message = self._unsaid.pop(key, None) or self._message(*key, _taken(kept))
+                if not await _is_published(js, message):
+                    self._unsaid[key] = message
                     return False
         return True
 
-    async def _publish(self, js: JetStreamContext, project: str, model: str, batch: list[Rows]) -> bool:
+    def _message(self, project: str, model: str, batch: list[Rows]) -> Message:
         dropped = self._dropped[project, model]
         event = PredictionsLogged(model=model, node=self._node, columns=_columns(batch), dropped=dropped)
         envelope = Envelope(event.type_name(), f"inference/{self._node}", event.aggregate, project=project)
         subject = f"pred.{project}.{model.rpartition('.')[2]}"
-        try:
-            payload = event.model_dump_json().encode()
-            await js.publish(subject, payload, headers=envelope.to_headers(), timeout=PUBLISH_SECONDS)
-        except Exception as error:
-            observe.log().warning("prediction log waits", rows=_count(batch), error=repr(error))
-            return False
-        return True
+        rows = sum(len(each.ids) for each in batch)
+        return Message(subject, event.model_dump_json().encode(), envelope.to_headers(), rows)
+
+
+async def _is_published(js: JetStreamContext, message: Message) -> bool:
+    try:
+        await js.publish(message.subject, message.payload, headers=message.headers, timeout=PUBLISH_SECONDS)
+    except Exception as error:
+        observe.log().warning("prediction log waits", rows=message.rows, error=repr(error))
+        return False
+    return True
 
 
 def _taken(kept: Kept) -> list[Rows]:
@@ -139,10 +155,6 @@ def _taken(kept: Kept) -> list[Rows]:
         count += len(batch[-1].ids)
     kept.rows -= count
     return batch
-
-
-def _count(batch: list[Rows]) -> int:
-    return sum(len(rows.ids) for rows in batch)
 
 
 def _columns(batch: list[Rows]) -> PredictionColumns:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import compress
 from typing import Any
 
 from shared.errors import InvalidInput
@@ -79,23 +80,48 @@ def count_loss(known: Loss, message_id: str, counter: int) -> Loss:
     return Loss(message_id, counter, known.total + more)
 
 
-def prediction_columns(event: PredictionsLogged, logged_at: datetime) -> list[tuple[Any, ...]]:
-    """The predictions of a message as columns, in the order in which they are stored.
+@dataclass(frozen=True)
+class Block:
+    """Predictions that are kept together: all of evaluations, or none; `columns` as the table has them."""
 
-    Raises InvalidInput for columns of several lengths, and for a prediction without an id: it could be counted twice.
+    evaluation: bool
+    columns: tuple[tuple[Any, ...], ...]
+
+    @property
+    def bounds(self) -> tuple[Any, ...]:
+        """What a query knows of it: how many there are, the first and the last id and time."""
+        ids, times = self.columns[0], self.columns[-1]
+        return self.evaluation, len(ids), min(ids), max(ids), min(times), max(times)
+
+
+def prediction_blocks(event: PredictionsLogged, heard_at: datetime) -> list[Block]:
+    """The predictions of a message, none later than it was heard of.
+
+    Raises InvalidInput for columns of several lengths, and for a prediction without an id: nobody could ask for it.
     """
+    *columns, evaluations, times = _columns(event, heard_at)
+    latest = heard_at.timestamp()
+    columns.append(tuple([min(each, latest) for each in times]))
+    kinds = set(evaluations)
+    if len(kinds) == 1:
+        return [Block(evaluations[0], tuple(columns))]
+    wanted = {kind: [each == kind for each in evaluations] for kind in kinds}
+    return [Block(kind, tuple(tuple(compress(column, wanted[kind])) for column in columns)) for kind in sorted(kinds)]
+
+
+def _columns(event: PredictionsLogged, heard_at: datetime) -> list[tuple[Any, ...]]:
     columns = [tuple(getattr(event.columns, name)) for name in PredictionColumns.model_fields]
     if len({len(column) for column in columns}) > 1:
         raise InvalidInput("the columns have several lengths", field="columns")
     if event.rows:
-        rows = zip(*(_prediction(row, logged_at) for row in event.rows), strict=True)
+        rows = zip(*(_prediction(row, heard_at) for row in event.rows), strict=True)
         columns = [column + more for column, more in zip(columns, rows, strict=True)]
     if not all(columns[0]):
         raise InvalidInput("a prediction has no id", field="prediction_id")
     return columns
 
 
-def _prediction(row: Prediction, logged_at: datetime) -> tuple[Any, ...]:
-    at = (row.at or logged_at).timestamp()
+def _prediction(row: Prediction, heard_at: datetime) -> tuple[Any, ...]:
+    at = (row.at or heard_at).timestamp()
     counts = (row.version, row.status, row.latency_us, row.batch)
     return (row.prediction_id, *counts, row.key_id, row.trace_id, row.evaluation, at)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from services.monitor import store
 from services.monitor.audit.handlers import AUDIT_RPC, audit
 from services.monitor.dead_letters.handlers import DEAD_LETTER_RPC
-from services.monitor.domain import causal_order, count_loss, cursor_after, moment, prediction_columns
+from services.monitor.domain import causal_order, count_loss, cursor_after, moment, prediction_blocks
 from services.monitor.engine import Host
 from services.monitor.forecasting.domain import GOES_ON, forecast_of, with_forecast
 from services.monitor.forecasting.forecasts import Forecasts
@@ -99,7 +99,7 @@ async def on_task_changed(event: TaskChanged, work: Work) -> None:
 async def on_predictions_logged(event: PredictionsLogged, work: Work) -> None:
     """Keep predictions, and how many of the node's were lost."""
     envelope, at = _heard(work)
-    await store.insert_predictions(work.tx, work.project, event.model, prediction_columns(event, at), at)
+    await store.insert_predictions(work.tx, work.project, event.model, prediction_blocks(event, at))
     known = await store.lock_loss(work.tx, work.project, event)
     await store.keep_loss(work.tx, work.project, event, count_loss(known, envelope.id, event.dropped))
 

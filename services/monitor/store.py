@@ -1,12 +1,9 @@
 """All SQL of monitor."""
 
-from datetime import datetime
+from collections.abc import Iterable
 from operator import itemgetter
-from typing import Any
 
-import asyncpg
-
-from services.monitor.domain import Loss, read_cursor
+from services.monitor.domain import Block, Loss, read_cursor
 from services.monitor.rows import Row, kept_task_row, task_view
 from shared.as_of import check_kept
 from shared.db import Connection
@@ -47,15 +44,12 @@ ON CONFLICT (project, id) DO UPDATE SET
     tags = excluded.tags, remark = excluded.remark, waits_for = excluded.waits_for
 WHERE task_list.sequence < excluded.sequence
 """
-# Keep the predictions of one message, none later than it was heard of.
-INSERT_PREDICTIONS = """
-INSERT INTO predictions (project, model, id, version, status, latency_us, batch, key_id, trace_id, evaluation, at)
-SELECT $1, $2, id, version, status, latency_us, batch, key_id, trace_id, evaluation, least(to_timestamp(seconds), $12)
-FROM unnest($3::text[], $4::integer[], $5::integer[], $6::bigint[], $7::integer[], $8::text[], $9::text[],
-    $10::boolean[], $11::float8[])
-    AS rows (id, version, status, latency_us, batch, key_id, trace_id, evaluation, seconds)
+# Keep predictions together.
+INSERT_BLOCK = """
+INSERT INTO prediction_blocks (project, model, evaluation, count, first_id, last_id, first_at, last_at, ids, versions,
+    statuses, latencies_us, batches, key_ids, trace_ids, times)
+VALUES ($1, $2, $3, $4, $5, $6, to_timestamp($7), to_timestamp($8), $9, $10, $11, $12, $13, $14, $15, $16)
 """
-INSERT_NEW_PREDICTIONS = INSERT_PREDICTIONS + "ON CONFLICT DO NOTHING"
 # What is known of a node's counter of lost rows, locked until the transaction ends.
 LOCK_LOSS = """
 INSERT INTO losses (project, model, node, message_id, counter, total) VALUES ($1, $2, $3, '', 0, 0)
@@ -95,20 +89,37 @@ WHERE t.project = $1 AND ($2::text IS NULL OR t.kind = $2) AND ($4::text IS NULL
     AND ($8::text IS NULL OR coalesce(e.data -> 'tags', to_jsonb(g.tags)) ? $8)
 ORDER BY t.created_at DESC, t.id DESC LIMIT $5
 """
-# Predictions of a project, newest first; one that is named is shown whatever its traffic.
-PREDICTIONS = """
-SELECT id, model, version, status, latency_us / 1000.0::float8 AS latency_ms, batch, key_id, trace_id, evaluation, at
-FROM predictions WHERE project = $1 AND ($2::text IS NULL OR model = $2) AND ($3::text IS NULL OR id = $3)
-    AND ($4 OR NOT evaluation OR $3 IS NOT NULL)
-ORDER BY at DESC LIMIT $5
+# The newest predictions, which are in blocks that end no earlier than others begin that have as many.
+NEWEST = """
+WITH blocks AS (
+    SELECT first_at, sum(count) OVER (ORDER BY last_at DESC ROWS UNBOUNDED PRECEDING) - count AS newer
+    FROM prediction_blocks WHERE project = $1 AND ($2::text IS NULL OR model = $2) AND ($3 OR NOT evaluation)
+    ORDER BY last_at DESC LIMIT $4
+), newest AS (
+    SELECT * FROM predictions WHERE project = $1 AND ($2::text IS NULL OR model = $2) AND ($3 OR NOT evaluation)
+        AND last_at >= (SELECT min(first_at) FROM blocks WHERE newer < $4)
+    ORDER BY at DESC LIMIT $4
+)
 """
+VIEW = """
+SELECT id, model, version, status, latency_us / 1000.0::float8 AS latency_ms, batch, key_id, trace_id, evaluation, at
+"""
+# Predictions of a project, newest first.
+PREDICTIONS = NEWEST + VIEW + "FROM newest ORDER BY at DESC"
+# One prediction, whatever its traffic; ids rise with time, so that few blocks come before its own.
+PREDICTION = (
+    VIEW
+    + """
+FROM predictions WHERE project = $1 AND id = $2 AND first_id <= $2 AND last_id >= $2 ORDER BY last_id LIMIT 1
+"""
+)
 # Counts and latencies of the last seconds by version, without the evaluator's traffic.
 STATISTICS = """
 SELECT model, version, count, errors, ms[1] AS p50_ms, ms[2] AS p95_ms, ms[3] AS p99_ms FROM (
     SELECT model, version, count(*) AS count, count(*) FILTER (WHERE status >= 400) AS errors,
         percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY latency_us / 1000.0::float8) AS ms
     FROM predictions WHERE project = $1 AND ($2::text IS NULL OR model = $2) AND NOT evaluation
-        AND at > now() - make_interval(secs => $3)
+        AND at > now() - make_interval(secs => $3) AND last_at > now() - make_interval(secs => $3)
     GROUP BY model, version
 ) AS summaries ORDER BY model, version DESC
 """
@@ -125,15 +136,15 @@ WITH chain AS (
 SELECT id, type, source, subject, sequence, position, at, actor, correlation_id, causation_id, data, total
 FROM sized WHERE size <= $5 ORDER BY at, source, id LIMIT $6
 """
-# Delete predictions older than these days, a bounded number at a time.
-PRUNE_PREDICTIONS = """
+# Delete letters older than these days, a bounded number at a time.
+PRUNE_LETTERS = """
 WITH gone AS (
-    DELETE FROM predictions WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM predictions WHERE at < now() - make_interval(secs => $1 * 86400) LIMIT $2)) RETURNING 1
+    DELETE FROM dead_letters WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM dead_letters WHERE at < now() - make_interval(secs => $1 * 86400) LIMIT $2)) RETURNING 1
 ) SELECT count(*) FROM gone
 """
-# Delete letters older than these days, a bounded number at a time.
-PRUNE_LETTERS = PRUNE_PREDICTIONS.replace("predictions", "dead_letters")
+# Delete blocks of predictions that are all older than these days, a bounded number at a time.
+PRUNE_PREDICTIONS = PRUNE_LETTERS.replace("dead_letters", "prediction_blocks").replace("WHERE at", "WHERE last_at")
 # Delete events older than these days, the oldest first, a bounded number at a time, but while a replay compares them.
 PRUNE_TIMELINE = """
 DELETE FROM timeline WHERE ctid = ANY (ARRAY(
@@ -154,16 +165,9 @@ async def project_tasks(tx: Connection, rows: list[Row]) -> None:
     await tx.executemany(PROJECT_TASK, sorted(rows, key=itemgetter(slice(3))))
 
 
-async def insert_predictions(
-    tx: Connection, project: str, model: str, columns: list[tuple[Any, ...]], heard_at: datetime
-) -> None:
-    """Each is kept once; to leave out what is known costs a third more, so that it is only done where some is."""
-    given = (project, model, *columns, heard_at)
-    try:
-        async with tx.transaction():
-            await tx.execute(INSERT_PREDICTIONS, *given)
-    except asyncpg.UniqueViolationError:
-        await tx.execute(INSERT_NEW_PREDICTIONS, *given)
+async def insert_predictions(tx: Connection, project: str, model: str, blocks: Iterable[Block]) -> None:
+    for block in blocks:
+        await tx.execute(INSERT_BLOCK, project, model, *block.bounds, *block.columns)
 
 
 async def lock_loss(tx: Connection, project: str, event: PredictionsLogged) -> Loss:
@@ -193,8 +197,16 @@ async def list_tasks(tx: Connection, project: str, asked: ListTasks) -> list[Tas
 
 
 async def list_predictions(tx: Connection, project: str, asked: ListPredictions) -> list[PredictionView]:
-    rows = await tx.fetch(PREDICTIONS, project, asked.model, asked.prediction_id, asked.evaluation, asked.limit)
-    return [PredictionView(**dict(row)) for row in rows]
+    if asked.prediction_id is None:
+        rows = await tx.fetch(PREDICTIONS, project, asked.model, asked.evaluation, asked.limit)
+        return [PredictionView(**dict(row)) for row in rows]
+    found = await prediction(tx, project, asked.prediction_id)
+    return [found] if found is not None and asked.model in (None, found.model) else []
+
+
+async def prediction(tx: Connection, project: str, name: str) -> PredictionView | None:
+    row = await tx.fetchrow(PREDICTION, project, name)
+    return None if row is None else PredictionView(**dict(row))
 
 
 async def summarise(tx: Connection, project: str, asked: GetPredictionStatistics) -> list[PredictionSummary]:

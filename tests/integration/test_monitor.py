@@ -1,6 +1,7 @@
 """monitor on a real PostgreSQL and a real NATS that knows its allow-lists."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -199,8 +200,10 @@ async def log(monitor: Running, event: PredictionsLogged, **envelope: Any) -> No
 
 
 async def test_predictions_are_kept_once_and_losses_counted(monitor: Running, ask: Ask) -> None:
-    await log(monitor, logged("p1", "p2", at=START))
-    await log(monitor, logged("p2", "p3", dropped=4))  # p2 again, in another message
+    await log(monitor, logged("p1", at=START))
+    again = new_id()
+    await log(monitor, logged("p2", "p3", dropped=4), id=again)
+    await log(monitor, logged("p2", "p3", dropped=4), id=again)
     await monitor.settled()
     await log(monitor, logged("p4", evaluation=True, dropped=6))
     await monitor.settled()
@@ -225,6 +228,27 @@ async def test_predictions_are_kept_once_and_losses_counted(monitor: Running, as
     ]
     assert mlp.dropped == 0
     assert await monitor.dead_letters() == 0
+
+
+async def test_the_newest_are_found_in_whatever_blocks_they_lie(monitor: Running, ask: Ask) -> None:
+    drawn, kept = random.Random(7), []
+    for _ in range(40):
+        begun, model, tagged = START + timedelta(seconds=drawn.randrange(60)), drawn.choice("ab"), drawn.random() < 0.3
+        rows = tuple(
+            Prediction(prediction_id=new_id(), version=1, evaluation=tagged, at=begun + timedelta(seconds=place))
+            for place in range(drawn.randrange(1, 12))
+        )
+        kept += [(row.at, model, tagged, row.prediction_id) for row in rows]
+        await log(monitor, PredictionsLogged(model=model, node="n", rows=rows))
+    await monitor.settled()
+    for model, tagged, limit in itertools.product((None, "a", "b"), (False, True), (1, 5, 30, 1000)):
+        times = sorted((row[0] for row in kept if model in (None, row[1]) and tagged >= row[2]), reverse=True)
+        found: PredictionList = await ask(ListPredictions(model=model, evaluation=tagged, limit=limit))
+        assert [view.at for view in found.predictions] == times[:limit]
+    for at, model, tagged, name in drawn.sample(kept, 20):
+        one: PredictionList = await ask(ListPredictions(prediction_id=name))
+        assert [(view.at, view.model, view.evaluation) for view in one.predictions] == [(at, model, tagged)]
+        assert (await ask(ListPredictions(prediction_id=name, model="c"))).predictions == []
 
 
 async def test_a_prediction_without_an_id_is_a_dead_letter(monitor: Running, ask: Ask) -> None:

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Callable, Set
 from itertools import count
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from deploy.embedded.testing_servers import TritonServer
@@ -138,6 +140,24 @@ async def test_requests_that_are_alike_are_answered_as_each_alone(house: House, 
         np.testing.assert_allclose(output(reply), array, rtol=1e-6, atol=1e-6)
     ids = [oip.decode_reply(reply.body, reply.header_length).parameters["prediction_id"] for reply in replies]
     assert len(set(ids)) == len(arrays)
+
+
+async def test_who_is_recorded_shares_a_call(house: House, send: Send, triton: TritonServer) -> None:
+    await stage(house, affine())
+    arrays = np.random.default_rng(3).normal(size=(8, 1, 4)).astype(np.float32)
+    alone = [output((await send([request("x", array)]))[0][0]) for array in arrays]
+    before = calls_of(triton)
+    traces = [f"00-{number:032x}-{number:016x}-0{number % 2}" for number in range(1, 9)]
+    replies, _ = await send([request("x", array, trace=trace) for array, trace in zip(arrays, traces, strict=True)])
+    for reply, expected in zip(replies, alone, strict=True):
+        np.testing.assert_allclose(output(reply), expected, rtol=1e-6, atol=1e-6)
+    assert calls_of(triton) - before == 1
+
+
+def calls_of(triton: TritonServer) -> float:
+    text = httpx.get(triton.metrics, timeout=10).raise_for_status().text
+    counted = (each for each in text_string_to_metric_families(text) if each.name == "nv_inference_exec_count")
+    return sum(sample.value for each in counted for sample in each.samples)
 
 
 @pytest.mark.parametrize("step", ["read_request", "answer"])

@@ -41,7 +41,11 @@ VALUES ($1, $2, $3, 1, $4, $5, true)
 MAKE_INFERENCE = """
 INSERT INTO inferences (id, project, model, size, context) VALUES ($1, $2, $3, 1, '{}')
 """
-MAKE_PREDICTION = "INSERT INTO predictions VALUES ($1, $2, $3, 1, 200, 10, 1, 'k', '', false, now())"
+MAKE_PREDICTION = """
+INSERT INTO prediction_blocks
+VALUES ($1, $3, false, 1, $2, $2, now(), now(), ARRAY[$2], '{1}', '{200}', '{10}', '{1}', '{k}', '{""}',
+    ARRAY[extract(epoch FROM now())::float8])
+"""
 MAKE_LETTER = """
 INSERT INTO dead_letters (id, position, project, service, type, subject, event_id, error_class, error, stack,
     deliveries, correlation_id, traceparent, headers, payload)

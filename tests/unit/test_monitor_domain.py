@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.monitor.domain import Loss, causal_order, count_loss, moment, prediction_columns
+from services.monitor.domain import Loss, causal_order, count_loss, moment, prediction_blocks
 from shared.errors import InvalidInput
 from shared.events.predictions import Prediction, PredictionColumns, PredictionsLogged
 from shared.rpc.monitor import TimelineEntry
@@ -89,29 +89,52 @@ def test_losses_of_all_runs_add_up(runs: list[list[int]]) -> None:
 
 def test_predictions_carry_ids_and_times() -> None:
     early = NOW - timedelta(hours=1)
-    rows = (Prediction(prediction_id="1", at=early), Prediction(prediction_id="2"))
-    columns = prediction_columns(PredictionsLogged(rows=rows), NOW)
-    assert (columns[0], columns[-1]) == (("1", "2"), (early.timestamp(), NOW.timestamp()))
+    rows = (Prediction(prediction_id="2", at=early), Prediction(prediction_id="1"))
+    (block,) = prediction_blocks(PredictionsLogged(rows=rows), NOW)
+    assert (block.columns[0], block.columns[-1]) == (("2", "1"), (early.timestamp(), NOW.timestamp()))
+    assert block.bounds == (False, 2, "1", "2", early.timestamp(), NOW.timestamp())
     with pytest.raises(InvalidInput, match="no id"):
-        prediction_columns(PredictionsLogged(rows=(Prediction(),)), NOW)
+        prediction_blocks(PredictionsLogged(rows=(Prediction(),)), NOW)
+
+
+def test_nothing_was_answered_after_it_was_heard_of() -> None:
+    (block,) = prediction_blocks(
+        PredictionsLogged(rows=(Prediction(prediction_id="1", at=NOW + timedelta(days=9)),)), NOW
+    )
+    assert block.columns[-1] == (NOW.timestamp(),)
+
+
+def test_a_message_without_rows_has_no_block() -> None:
+    assert prediction_blocks(PredictionsLogged(dropped=3), NOW) == []
+
+
+TOLD = PredictionColumns(
+    prediction_ids=("1",),
+    versions=(2,),
+    statuses=(200,),
+    latencies_us=(3,),
+    batches=(4,),
+    key_ids=("key",),
+    trace_ids=("trace",),
+    evaluations=(True,),
+    times=(5.5,),
+)
 
 
 def test_rows_join_columns_of_one_length() -> None:
-    told = PredictionColumns(
-        prediction_ids=("1",),
-        versions=(2,),
-        statuses=(200,),
-        latencies_us=(3,),
-        batches=(4,),
-        key_ids=("key",),
-        trace_ids=("trace",),
-        evaluations=(True,),
-        times=(5.5,),
-    )
-    rows = (Prediction(prediction_id="2", at=NOW),)
-    assert prediction_columns(PredictionsLogged(columns=told, rows=rows), NOW) == [
+    rows = (Prediction(prediction_id="2", at=NOW, evaluation=True),)
+    (block,) = prediction_blocks(PredictionsLogged(columns=TOLD, rows=rows), NOW)
+    assert block.evaluation
+    assert block.columns == (
         *[("1", "2"), (2, 0), (200, 0), (3, 0), (4, 0), ("key", ""), ("trace", "")],
-        *[(True, False), (5.5, NOW.timestamp())],
-    ]
+        (5.5, NOW.timestamp()),
+    )
     with pytest.raises(InvalidInput, match="several lengths"):
-        prediction_columns(PredictionsLogged(columns=told.model_copy(update={"times": ()})), NOW)
+        prediction_blocks(PredictionsLogged(columns=TOLD.model_copy(update={"times": ()})), NOW)
+
+
+def test_what_evaluations_asked_is_kept_apart() -> None:
+    rows = tuple(Prediction(prediction_id=name, evaluation=name == "3", at=NOW) for name in "234")
+    served, evaluated = prediction_blocks(PredictionsLogged(columns=TOLD, rows=rows), NOW)
+    assert (served.evaluation, served.columns[0]) == (False, ("2", "4"))
+    assert (evaluated.evaluation, evaluated.columns[0]) == (True, ("1", "3"))

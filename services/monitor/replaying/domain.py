@@ -15,7 +15,7 @@ from shared.reading import Stored
 
 REBUILT = ("timeline", "task_list")
 LEFT_OUT = {
-    "predictions": "from the stream of predictions, which drops its oldest when it is full",
+    "prediction_blocks": "from the stream of predictions, which drops its oldest when it is full",
     "losses": "counters over all time, of predictions",
     "audit": "chained in the order in which it was heard: built anew it would prove nothing; it is verified instead",
     "audit_head": "the end of that chain",

@@ -1,5 +1,7 @@
 """All SQL of cause and effect."""
 
+from services.monitor import store
+from services.monitor.store import NEWEST
 from services.monitor.tracing.domain import TELLING, Served, subjects_of
 from shared.db import Connection
 from shared.events.tasks import TaskChanged
@@ -8,6 +10,7 @@ from shared.rpc.tasks import TaskView
 
 MOST_CHAINS = 50
 LOOKED_AT = 10_000
+WITHOUT_EVALUATIONS = False
 KEPT = [*TELLING, "evaluation_id"]
 
 # The chain of an event, whoever said it.
@@ -47,17 +50,15 @@ TASKS = """
 SELECT project, id, kind, model, state, parent, created_at, started_at, ended_at FROM task_list
 WHERE project = $1 AND id = ANY($2)
 """
-# How the newest predictions of a model are shared by its versions, those of evaluations left out.
-SERVED = """
+# How the newest predictions of a model are shared by its versions.
+SERVED = (
+    NEWEST
+    + """
 SELECT version, count(*) AS count, count(*) FILTER (WHERE status >= 400) AS errors, min(at) AS first, max(at) AS last,
-    sum(count(*)) OVER () >= $3 AS more
-FROM (
-    SELECT version, status, at FROM predictions WHERE project = $1 AND model = $2 AND NOT evaluation
-    ORDER BY at DESC LIMIT $3
-) AS newest GROUP BY version
+    sum(count(*)) OVER () >= $4 AS more
+FROM newest GROUP BY version
 """
-# One prediction.
-PREDICTION = "SELECT model, version, status, evaluation, at FROM predictions WHERE project = $1 AND id = $2"
+)
 
 
 async def chains_of_id(tx: Connection, project: str, name: str) -> list[str]:
@@ -87,15 +88,17 @@ async def tasks(tx: Connection, project: str, ids: list[str]) -> list[TaskView]:
 
 
 async def served(tx: Connection, project: str, model: str) -> list[Served]:
-    return [Served(model, **dict(row)) for row in await tx.fetch(SERVED, project, model, LOOKED_AT)]
+    return [
+        Served(model, **dict(row)) for row in await tx.fetch(SERVED, project, model, WITHOUT_EVALUATIONS, LOOKED_AT)
+    ]
 
 
 async def prediction(tx: Connection, project: str, name: str) -> TraceNode | None:
     """A prediction, hung from those of its version, or from the version itself for which it was evaluated."""
-    row = await tx.fetchrow(PREDICTION, project, name)
-    if row is None:
+    found = await store.prediction(tx, project, name)
+    if found is None:
         return None
-    of = f"{row['model']}/{row['version']}"
-    facts = {"model": row["model"], "version": row["version"], "status": row["status"]}
-    parent = of if row["evaluation"] else f"{of}/predictions"
-    return TraceNode(id=name, parent=parent, kind="prediction", name=of, at=row["at"], facts=facts)
+    of = f"{found.model}/{found.version}"
+    facts = {"model": found.model, "version": found.version, "status": found.status}
+    parent = of if found.evaluation else f"{of}/predictions"
+    return TraceNode(id=name, parent=parent, kind="prediction", name=of, at=found.at, facts=facts)
