@@ -44,7 +44,7 @@ ON CONFLICT (project, id) DO UPDATE SET
     tags = excluded.tags, remark = excluded.remark, waits_for = excluded.waits_for
 WHERE task_list.sequence < excluded.sequence
 """
-# Keep predictions together.
+# Keep the predictions of a message.
 INSERT_BLOCK = """
 INSERT INTO prediction_blocks (project, model, evaluation, count, first_id, last_id, first_at, last_at, ids, versions,
     statuses, latencies_us, batches, key_ids, trace_ids, times)
@@ -89,7 +89,7 @@ WHERE t.project = $1 AND ($2::text IS NULL OR t.kind = $2) AND ($4::text IS NULL
     AND ($8::text IS NULL OR coalesce(e.data -> 'tags', to_jsonb(g.tags)) ? $8)
 ORDER BY t.created_at DESC, t.id DESC LIMIT $5
 """
-# The newest predictions, which are in blocks that end no earlier than others begin that have as many.
+# The newest predictions: none is in a block that ended before the oldest row of those newest blocks that have as many.
 NEWEST = """
 WITH blocks AS (
     SELECT first_at, sum(count) OVER (ORDER BY last_at DESC ROWS UNBOUNDED PRECEDING) - count AS newer
@@ -101,14 +101,14 @@ WITH blocks AS (
     ORDER BY at DESC LIMIT $4
 )
 """
-VIEW = """
+AS_SHOWN = """
 SELECT id, model, version, status, latency_us / 1000.0::float8 AS latency_ms, batch, key_id, trace_id, evaluation, at
 """
 # Predictions of a project, newest first.
-PREDICTIONS = NEWEST + VIEW + "FROM newest ORDER BY at DESC"
+PREDICTIONS = NEWEST + AS_SHOWN + "FROM newest ORDER BY at DESC"
 # One prediction, whatever its traffic; ids rise with time, so that few blocks come before its own.
 PREDICTION = (
-    VIEW
+    AS_SHOWN
     + """
 FROM predictions WHERE project = $1 AND id = $2 AND first_id <= $2 AND last_id >= $2 ORDER BY last_id LIMIT 1
 """

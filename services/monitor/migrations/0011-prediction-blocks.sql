@@ -1,4 +1,4 @@
--- Predictions as they were logged, some hundred together as arrays: a row of a table for each cost four times as much.
+-- Predictions as they were logged, those of a message together as arrays: a row and its index entries for each cost several times as much.
 
 CREATE TABLE prediction_blocks (
     project      text    NOT NULL,

@@ -1,7 +1,6 @@
 """All SQL of cause and effect."""
 
 from services.monitor import store
-from services.monitor.store import NEWEST
 from services.monitor.tracing.domain import TELLING, Served, subjects_of
 from shared.db import Connection
 from shared.events.tasks import TaskChanged
@@ -10,7 +9,6 @@ from shared.rpc.tasks import TaskView
 
 MOST_CHAINS = 50
 LOOKED_AT = 10_000
-WITHOUT_EVALUATIONS = False
 KEPT = [*TELLING, "evaluation_id"]
 
 # The chain of an event, whoever said it.
@@ -52,7 +50,7 @@ WHERE project = $1 AND id = ANY($2)
 """
 # How the newest predictions of a model are shared by its versions.
 SERVED = (
-    NEWEST
+    store.NEWEST
     + """
 SELECT version, count(*) AS count, count(*) FILTER (WHERE status >= 400) AS errors, min(at) AS first, max(at) AS last,
     sum(count(*)) OVER () >= $4 AS more
@@ -88,9 +86,9 @@ async def tasks(tx: Connection, project: str, ids: list[str]) -> list[TaskView]:
 
 
 async def served(tx: Connection, project: str, model: str) -> list[Served]:
-    return [
-        Served(model, **dict(row)) for row in await tx.fetch(SERVED, project, model, WITHOUT_EVALUATIONS, LOOKED_AT)
-    ]
+    with_evaluations = False
+    rows = await tx.fetch(SERVED, project, model, with_evaluations, LOOKED_AT)
+    return [Served(model, **dict(row)) for row in rows]
 
 
 async def prediction(tx: Connection, project: str, name: str) -> TraceNode | None:
