@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
+from shared.body_pool import Place
 from shared.errors import InvalidInput, TooLarge
 from shared.names import uuid_text
 
@@ -23,6 +24,7 @@ ID_BYTES, TEXT_BYTES = 16, 36
 VERSION = 3
 EVALUATION = 0b1
 CLAIMED = 0b10
+POOLED = 0b100
 SAMPLED = frozenset("13579bdf")
 
 Body = bytes | memoryview
@@ -41,7 +43,8 @@ _Item = TypeVar("_Item")
 class Request(NamedTuple):
     """An inference request as it came in, with what must travel along; deadline in ms since the epoch.
 
-    With the flag CLAIMED its body lies in the object store, see shared/body_store.py.
+    With the flag CLAIMED its body lies in the object store, see shared/body_store.py; with POOLED it says where in
+    memory it lies, see shared/body_pool.py.
     """
 
     prediction_id: bytes
@@ -72,7 +75,7 @@ class Reply(NamedTuple):
 class Asked(NamedTuple):
     """Requests that are alike but for id, deadline, trace and what follows the `start` of their bodies.
 
-    `data` has `size` bytes of each.
+    `data` has `size` bytes of each. Where it was found at a `place`, it is to be trusted as long as that is held.
     """
 
     ids: tuple[bytes, ...]
@@ -85,6 +88,7 @@ class Asked(NamedTuple):
     flags: int = 0
     credential: str = ""
     version: str = ""
+    place: Place | None = None
 
     @property
     def body(self) -> Body:
@@ -197,7 +201,7 @@ def decode_requests(frame: Body) -> list[Request]:
     """Each by itself."""
     found = [one for group in decode_asked(frame) for one in group.each()]
     return [
-        Request(one.ids[0], one.deadlines[0], one.body, one.header_length, one.flags, one.traces[0], *one[-2:])
+        Request(one.ids[0], one.deadlines[0], one.body, one.header_length, one.flags, one.traces[0], *one[8:10])
         for one in found
     ]
 
@@ -235,7 +239,7 @@ def grouped(items: Sequence[_Item], size: Callable[[_Item], int]) -> Iterator[li
 def _kind(request: Request) -> object:
     """What requests have in common that are alike; one whose trace is recorded is like no other, nor is a large one."""
     _, _, body, header_length, flags, trace, credential, version = request
-    if header_length is None or flags & CLAIMED or len(body) > LARGEST_ALIKE or is_sampled(trace):
+    if header_length is None or flags & (CLAIMED | POOLED) or len(body) > LARGEST_ALIKE or is_sampled(trace):
         return object()
     return header_length, flags, len(trace.encode()), credential, version, len(body), bytes(body[:header_length])
 

@@ -40,6 +40,21 @@ class InferRequest(NamedTuple):
     parameters: Mapping[str, Scalar] = NO_PARAMETERS
 
 
+class Region(NamedTuple):
+    """Where data lies that is not sent: the name of memory that the server knows, and offset and size in bytes."""
+
+    name: str
+    offset: int
+    size: int
+
+    def parameters(self) -> dict[str, Scalar]:
+        return {
+            "shared_memory_region": self.name,
+            "shared_memory_offset": self.offset,
+            "shared_memory_byte_size": self.size,
+        }
+
+
 class InferReply(NamedTuple):
     """An inference reply before encoding, or after decoding."""
 
@@ -97,16 +112,16 @@ def timeout_of(body: bytes, header_length: int | None = None) -> float | None:
     return timeout / 1e6 or None
 
 
-def encode_request(request: InferRequest) -> Encoded:
-    """A request with every tensor as binary data; parameters are not passed on."""
-    document: dict[str, Any] = {"inputs": [_binary_entry(tensor) for tensor in request.inputs]}
+def encode_request(request: InferRequest, elsewhere: Mapping[str, Region] = MappingProxyType({})) -> Encoded:
+    """A request with every tensor as binary data, but those whose data lies elsewhere; parameters are not passed on."""
+    document: dict[str, Any] = {"inputs": [_entry(tensor, elsewhere.get(tensor.name)) for tensor in request.inputs]}
     if request.id is not None:
         document["id"] = request.id
     if request.outputs:
         document["outputs"] = [{"name": output.name, "parameters": {"binary_data": True}} for output in request.outputs]
     else:
         document["parameters"] = {"binary_data_output": True}
-    return _assemble(document, [tensor.data for tensor in request.inputs])
+    return _assemble(document, [tensor.data for tensor in request.inputs if tensor.name not in elsewhere])
 
 
 def encode_reply(reply: InferReply, request: InferRequest) -> Encoded:
@@ -298,12 +313,12 @@ def _object(value: Any, label: str) -> dict[str, Any]:
 
 
 def _binary_entry(tensor: Tensor) -> dict[str, Any]:
-    return {
-        "name": tensor.name,
-        "datatype": tensor.datatype,
-        "shape": tensor.shape,
-        "parameters": {"binary_data_size": len(tensor.data)},
-    }
+    return _entry(tensor, None)
+
+
+def _entry(tensor: Tensor, region: Region | None) -> dict[str, Any]:
+    parameters = region.parameters() if region else {"binary_data_size": len(tensor.data)}
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, "parameters": parameters}
 
 
 def _json_entry(tensor: Tensor) -> dict[str, Any]:

@@ -164,6 +164,7 @@ def own_settings(plan: Plan, service: str) -> dict[str, str]:
     if service == "gateway":
         own["PORT"] = str(plan.ports["gateway"])
         own["GRPC_PORT"] = str(plan.ports["gateway-grpc"])
+        own["SHARED_MB"] = "64"
         own["OPS_URLS"] = json.dumps({name: plan.url(f"ops-{name}") for name in SERVICES})
     if service == "auth":
         own["ADMIN_KEY_FILE"] = str(plan.home.admin_key_file)

@@ -26,8 +26,9 @@ from services.gateway.server import Edge, HttpServer
 from services.gateway.settings import Settings
 from services.gateway.sse import Followers
 from services.gateway.uploads import Uploads
-from shared import bus
+from shared import bus, observe
 from shared.artifacts import Artifacts
+from shared.body_pool import BodyPool
 from shared.body_store import DEFERRED, BodyStore
 from shared.phonemes import Phonemes
 from shared.reading import StreamReader
@@ -41,7 +42,8 @@ def build() -> Service:
     gatekeeper = Gatekeeper(cache)
     plane = DataPlane(partial(bus.connect, "gateway", settings), settings.max_in_flight)
     seconds = (settings.infer_seconds, settings.infer_seconds_max)
-    bodies = InferenceBodies(BodyStore(settings.artifacts_url, settings.home_dir), settings.infer_bytes)
+    store, pool = BodyStore(settings.artifacts_url, settings.home_dir), _pool(settings.shared_mb)
+    bodies = InferenceBodies(store, settings.infer_bytes, pool)
     deferred = BodyStore(settings.artifacts_url, settings.home_dir, DEFERRED)
     deferral = Deferral(deferred, settings.infer_bytes, service.bus)
     inference = InferenceRoutes(plane, bodies, deferral, service.bus, cache.problem, *seconds)
@@ -77,8 +79,20 @@ def build() -> Service:
     service.add_closing(limits.close)
     service.add_closing(meter.publish)
     service.add_closing(plane.close)
+    service.add_closing(bodies.close)
     service.add_closing(phonemes.close)
     return service
+
+
+def _pool(megabytes: int) -> BodyPool | None:
+    """Memory for large bodies, where it is wanted, and there is any."""
+    if not megabytes:
+        return None
+    try:
+        return BodyPool(megabytes * 1024**2)
+    except OSError as error:
+        observe.log().warning("large bodies go through the object store", error=str(error))
+        return None
 
 
 def _serve_grpc(service: Service, settings: Settings, protocol: InferenceProtocol) -> Loop:

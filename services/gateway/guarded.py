@@ -7,6 +7,7 @@ from services.gateway.corked import CorkedProtocol
 from services.gateway.settings import HeadLimits
 
 TARGET_BYTES: Final = 8 * 1024
+LONG_BYTES: Final = 8 * 1024
 
 
 class TooMuch(Exception):
@@ -21,7 +22,7 @@ class GuardedProtocol(CorkedProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._refusal = HTTPStatus.BAD_REQUEST
-        self._is_whole, self._heard = True, 0
+        self._is_whole, self._heard, self._is_new = True, 0, False
         self._since: float | None = self.loop.time()
         if len(self.connections) > self.limits.connections:
             self._end(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -31,6 +32,7 @@ class GuardedProtocol(CorkedProtocol):
             self._since = self.loop.time()
         self._heard += len(data)
         super().data_received(data)
+        self._is_new = False
         if self._is_head_too_large() and not self.transport.is_closing():
             self._end(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
@@ -39,8 +41,14 @@ class GuardedProtocol(CorkedProtocol):
 
     def on_headers_complete(self) -> None:
         self._check_head()
-        self._since, self._is_whole = None, False
+        self._since, self._is_whole, self._is_new = None, False, True
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Of a long body no more is read before somebody asks for it, who may have a place for it."""
+        super().on_body(body)
+        if self._is_new and len(body) >= LONG_BYTES:
+            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

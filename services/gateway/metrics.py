@@ -12,6 +12,7 @@ HTTP_SECONDS = Timings(
 GRPC_SECONDS = Timings("aimass_grpc_request_seconds", "Time to answer a call over gRPC", ["method", "status"], _BUCKETS)
 REFUSED = Counter("aimass_http_refused_total", "Requests without a valid key or a sufficient role", ["reason"])
 IN_FLIGHT = Gauge("aimass_predictions_in_flight", "Predictions that the gateway waits for")
+POOL_BYTES = Gauge("aimass_body_pool_bytes", "Shared memory that bodies of predictions take now")
 LIMITED = Counter("aimass_http_limited_total", "Requests beyond a limit, by which one", ["limit"])
 FOLLOWERS = Gauge("aimass_followers", "Event streams that are open")
 CREDENTIALS = Gauge("aimass_credentials", "API keys that the gateway knows")

@@ -6,6 +6,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, IPvAnyNetwork, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from shared.body_pool import LARGEST_BYTES
 from shared.names import Slug
 from shared.settings import ServiceSettings
 
@@ -47,6 +48,12 @@ class Settings(ServiceSettings):
     infer_seconds: float = Field(default=10, gt=0, description="deadline of a request that names none")
     infer_seconds_max: float = Field(default=120, gt=0)
     infer_bytes: int = Field(default=64 * 1024**2, ge=1, le=256 * 1024**2, description="body of a prediction")
+    shared_mb: int = Field(
+        default=0,
+        ge=0,
+        le=LARGEST_BYTES // 1024**2,
+        description="memory that inference and Triton of the same machine read large bodies from, in MiB",
+    )
     max_in_flight: int = Field(default=1024, ge=1, description="predictions waited for at once")
     rate: float | None = Field(
         default=None, gt=0, le=1e6, description="requests a second of each key and user; a key may say otherwise"

@@ -20,6 +20,7 @@ from services.inference.settings import Settings
 from services.inference.webhooks.delivery import Delivery
 from services.inference.webhooks.store import SECRETS
 from shared import bus
+from shared.body_pool import Pools
 from shared.body_store import DEFERRED, BodyStore
 from shared.outbound import Outbound
 from shared.resealing import Resealing
@@ -40,12 +41,13 @@ def build(settings: Settings | None = None) -> Service:
         (settings.triton_access_header_name, key),
         numbered=settings.triton_backend == "python",
         least=settings.triton_least,
+        pools=(pools := Pools()),
     )
     bodies = BodyStore(settings.artifacts_url, settings.home_dir)
     deferred = BodyStore(settings.artifacts_url, settings.home_dir, DEFERRED)
     outbound = Outbound(settings.webhook_timeout_seconds, inside=settings.webhook_inside)
     routing, log = Routing(), PredictionLog(settings.node)
-    data_plane = DataPlane(triton, routing, log, bodies, settings)
+    data_plane = DataPlane(triton, routing, log, bodies, settings, pools)
     residency = Residency(settings, service.relay, triton, routing, data_plane)
     reconciler = Reconciler(settings, *stored, triton, routing, data_plane, residency)
     keys = KeyFile(settings.seal_keys)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -287,11 +287,25 @@ class Calls:
             return await self._ask(batch)
 
     async def _ask(self, batch: Sequence[Waiting]) -> list[Outputs]:
+        seconds = max(waiting.seconds() for waiting in batch)
+        if batch[0].requests.place and len(batch) > 1:
+            return await _all([self._ask_at_once([waiting], seconds) for waiting in batch])
+        return await self._ask_at_once(batch, seconds)
+
+    async def _ask_at_once(self, batch: Sequence[Waiting], seconds: float) -> list[Outputs]:
         deployment = batch[0].deployment
         asked = merging.join([waiting.asked for waiting in batch])
-        seconds = max(waiting.seconds() for waiting in batch)
         reply = await self._triton.infer(deployment.name, asked, deployment.signature, seconds)
         return merging.split(reply, [waiting.rows for waiting in batch])
+
+
+async def _all(asking: Iterable[Awaitable[list[Outputs]]]) -> list[Outputs]:
+    """What all have found; raises what one has met once none is under way."""
+    found = await asyncio.gather(*asking, return_exceptions=True)
+    for error in found:
+        if isinstance(error, BaseException):
+            raise error
+    return [outputs for some in found if not isinstance(some, BaseException) for outputs in some]
 
 
 def _spans(waiting: Waiting) -> Iterator[AbstractContextManager[Span]]:

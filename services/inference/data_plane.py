@@ -18,13 +18,14 @@ from services.inference.calls import Calls, Outputs, Waiting
 from services.inference.domain import Deployment, Routing
 from services.inference.engine import Triton
 from services.inference.layouts import Layouts
-from services.inference.merging import Key, merge_key
+from services.inference.merging import Key, apart, merge_key
 from services.inference.prediction_log import PredictionLog, Rows, logged_as
 from services.inference.replies import HERE, Origin, Replies, answer, is_shared, refusal
 from services.inference.resources.domain import Demand
 from services.inference.response_cache import ResponseCache
 from services.inference.settings import Settings
 from shared import frames, observe, oip
+from shared.body_pool import Place, Pools
 from shared.body_store import BUS_BYTES, BodyStore
 from shared.bus import settle
 from shared.direct import Arrived, DirectClient
@@ -40,9 +41,15 @@ class DataPlane:
     """Answers requests for the models that are held here, and only for those; `on_parked` hears who wants one back."""
 
     def __init__(
-        self, triton: Triton, routing: Routing, log: PredictionLog, bodies: BodyStore, settings: Settings
+        self,
+        triton: Triton,
+        routing: Routing,
+        log: PredictionLog,
+        bodies: BodyStore,
+        settings: Settings,
+        pools: Pools | None = None,
     ) -> None:
-        self._routing, self._log = routing, log
+        self._routing, self._log, self._pools = routing, log, pools or Pools()
         self._admission = Admission(settings.limits)
         self._subscriptions: dict[tuple[str, str], tuple[Subscription, ...]] = {}
         self._connection: DirectClient | None = None
@@ -188,6 +195,9 @@ class DataPlane:
         if requests.flags & frames.CLAIMED:
             self._in_background(self._admit_claimed(origin, requests))
             return
+        if requests.flags & frames.POOLED:
+            yield from self._admit_pooled(origin, requests, started, now)
+            return
         try:
             waiting = self._waiting(origin, requests, started, now)
             if waiting is not None:
@@ -230,6 +240,18 @@ class DataPlane:
             self._calls.withdraw(project, model, {request.prediction_id})
             raise
 
+    def _admit_pooled(self, origin: Origin, requests: frames.Asked, started: float, now: float) -> Iterator[str]:
+        """The sender keeps the body elsewhere if it is in memory that is not here."""
+        try:
+            place = Place.decode(requests.data)
+            body = self._pools.body(place)
+        except AimassError as error:
+            self._replies.add(origin, refusal(requests.ids, error))
+            return
+        flags = requests.flags & ~frames.POOLED
+        here = requests._replace(size=len(body), data=body, flags=flags, place=place)
+        yield from self._admit(origin, here, started, now)
+
     async def _admit_claimed(self, origin: Origin, requests: frames.Asked) -> None:
         """Get the body first."""
         started = time.perf_counter()
@@ -258,7 +280,9 @@ class DataPlane:
         if len(requests.ids) > 1:
             return self._together(origin, requests, deployment, started)
         asked, key = self._read(deployment, origin.model, requests)
-        if requests.size > BUS_BYTES:
+        if requests.place:
+            key = apart(key)
+        elif requests.size > BUS_BYTES:
             key = None
         return Waiting(origin, requests, deployment, asked, key, batch_size(asked), started)
 
@@ -291,6 +315,8 @@ class DataPlane:
         try:
             if isinstance(outcome, AimassError):
                 raise outcome
+            if waiting.requests.place and not self._pools.is_held(waiting.requests.place):
+                raise Unavailable("the request was given up before it was answered")
             if waiting.count > 1 and not is_shared(waiting.asked, outcome):
                 for one, part in waiting.parted(outcome):
                     self._on_done(one, part)

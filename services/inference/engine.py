@@ -6,9 +6,9 @@ Models are loaded over gRPC: over HTTP a load would stop every answer until it i
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,13 +17,16 @@ from tritonclient.grpc.aio import InferenceServerClient as LoadingClient
 from tritonclient.http.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from services.inference.answers import Answers, Crashed, bare_rank, public
+from services.inference.answers import Answers, Crashed, public
 from services.inference.connections import Pool, Response
 from services.inference.numbers import Numbers, with_numbers
+from services.inference.regions import Regions
+from services.inference.requests import message
 from shared import observe, oip
+from shared.body_pool import Pools
 from shared.errors import DeadlineExceeded, ModelFailed, Unavailable
 from shared.events.common import Signature
-from shared.tensors import Raw, Tensor
+from shared.tensors import Tensor
 
 CONNECTIONS: Final = 64
 MAX_REPLY_BYTES: Final = 256 * 1024 * 1024
@@ -58,6 +61,7 @@ class Triton:
         connections: int = CONNECTIONS,
         numbered: bool = True,
         least: str = "0",
+        pools: Pools | None = None,
     ) -> None:
         self._least = least
         address = urlsplit(url)
@@ -71,6 +75,7 @@ class Triton:
         self._answers = Answers()
         self._numbers = Numbers() if numbered else None
         self._resting: set[asyncio.Task[oip.InferReply]] = set()
+        self._regions = Regions(pools or Pools(), self._control, self._access)
 
     async def close(self) -> None:
         """Close every connection; calls in flight fail as Unavailable."""
@@ -90,15 +95,19 @@ class Triton:
         numbers = self._numbers.take(request, signature) if self._numbers else None
         sent = with_numbers(request, numbers) if numbers else request
         read = partial(self._read, name, self._loads[name], request, numbers, signature)
-        message, answer = f"the model did not answer within {timeout:.3g} s", None
+        told, answer = f"the model did not answer within {timeout:.3g} s", None
         try:
             async with asyncio.timeout(timeout):
-                answer = await self._pool.send(_message(self._host, name, sent, signature))
+                regions = await self._regions.of(sent)
+                answer = await self._pool.send(message(self._host, name, sent, signature, regions))
                 response = await asyncio.shield(answer)
+                if regions and self._regions.are_unknown(response):
+                    answer = await self._pool.send(message(self._host, name, sent, signature))
+                    response = await asyncio.shield(answer)
         except TimeoutError:
             if answer is None:
-                raise DeadlineExceeded(message) from None
-            raise Overdue(message, self._rest(answer, read)) from None
+                raise DeadlineExceeded(told) from None
+            raise Overdue(told, self._rest(answer, read)) from None
         except asyncio.CancelledError:
             if answer is not None:
                 answer.cancel()
@@ -264,35 +273,3 @@ async def _told(timeout: float) -> AsyncIterator[None]:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-
-
-def _message(host: str, name: str, request: oip.InferRequest, signature: Signature) -> Sequence[Raw]:
-    """The HTTP request: names and data of the tensors, and nothing else that a client has sent."""
-    bare = bare_rank(signature)
-    tensors = tuple(_column(tensor) if len(tensor.shape) == bare else tensor for tensor in request.inputs)
-    shapes = tuple((tensor.name, tensor.datatype, tensor.shape, len(tensor.data)) for tensor in tensors)
-    return _head(host, name, shapes, request.outputs), *(tensor.data for tensor in tensors)
-
-
-@lru_cache(maxsize=1024)
-def _head(
-    host: str,
-    name: str,
-    shapes: tuple[tuple[str, str, tuple[int, ...], int], ...],
-    outputs: tuple[oip.RequestedOutput, ...],
-) -> bytes:
-    """All that comes before the data, which is the same for all requests of these shapes."""
-    tensors = tuple(Tensor(tensor, datatype, shape, bytes(size)) for tensor, datatype, shape, size in shapes)
-    body, header_length = oip.encode_request(oip.InferRequest(tensors, outputs))
-    lines = (
-        f"POST /v2/models/{name}/infer HTTP/1.1",
-        f"Host: {host}",
-        "Content-Type: application/octet-stream",
-        f"{oip.HEADER_LENGTH}: {header_length}",
-        f"Content-Length: {len(body)}",
-    )
-    return "\r\n".join([*lines, "\r\n"]).encode() + body[:header_length]
-
-
-def _column(tensor: Tensor) -> Tensor:
-    return tensor._replace(shape=(*tensor.shape, 1))

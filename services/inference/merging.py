@@ -24,6 +24,14 @@ def merge_key(request: InferRequest, signature: Signature) -> Key | None:
     return inputs, frozenset(output.name for output in request.outputs)
 
 
+def apart(key: Key | None) -> Key | None:
+    """The key of those whose data is where the model's server reads it itself: it is not joined, but asked for at once.
+
+    Tuples of another length equal no other key.
+    """
+    return None if key is None else (*key, "apart")
+
+
 class Kind(NamedTuple):
     """With which others an item may share a call (None with none), and how many requests and rows it has."""
 

@@ -1,14 +1,18 @@
 """Bodies of predictions: small ones in memory, large ones straight into the object store, see shared/body_store.py."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any, Final, NamedTuple
 
-from services.gateway.bodies import check_size, part, read_body
+from services.gateway import metrics
+from services.gateway.bodies import check_size, never, part, read_body, replayed
 from services.gateway.open_inference.compression import decompressed
 from services.gateway.open_inference.protocol import Call
+from services.gateway.pouring import read_into
 from shared import frames, observe, oip
-from shared.body_store import BUS_BYTES, BodyStore
+from shared.body_pool import BodyPool, Lease
+from shared.body_store import BUS_BYTES, LOCAL_BYTES, BodyStore
 from shared.errors import AimassError, InvalidInput, TooLarge
 
 HEADER_LENGTH: Final = oip.HEADER_LENGTH.lower().encode()
@@ -19,14 +23,26 @@ WHOLE_BYTES: Final = 4 * 1024 * 1024
 UNPACKED_BYTES: Final = 64 * 1024 * 1024
 SWEEP_SECONDS: Final = 600.0
 SWEEP_AGE_SECONDS: Final = 3600.0
+UNSHARED_SECONDS: Final = 60.0
 
 
 class Body(NamedTuple):
-    """A body, or its beginning and that it lies in the store; and the length of its JSON header, None without one."""
+    """A body, or its beginning where it lies in the store or a pool; and the length of its JSON header, None without.
+
+    In a pool it has `size` bytes, from the beginning of its lease.
+    """
 
     data: bytes
     header_length: int | None
     is_claimed: bool = False
+    lease: Lease | None = None
+    size: int = 0
+
+    def sent(self) -> tuple[bytes, int]:
+        """What is sent of it, and the flag that says what that is."""
+        if self.lease is not None:
+            return self.lease.place(self.size).encode(), frames.POOLED
+        return (b"", frames.CLAIMED) if self.is_claimed else (self.data, 0)
 
     def timeout(self) -> float | None:
         """The seconds of the parameter `timeout`, where the header is at hand that may hold it."""
@@ -38,8 +54,11 @@ class Body(NamedTuple):
 class InferenceBodies:
     """Takes bodies of requests in and gets bodies of replies, and drops from the store what nobody needs any more."""
 
-    def __init__(self, store: BodyStore, limit: int) -> None:
-        self._store, self._limit = store, limit
+    def __init__(self, store: BodyStore, limit: int, pool: BodyPool | None = None) -> None:
+        self._store, self._limit, self._pool = store, limit, pool
+        self._pooled_from = 0.0
+        if pool is not None:
+            metrics.POOL_BYTES.set_function(lambda: pool.used)
         self._dropping: set[asyncio.Task[None]] = set()
 
     async def take(self, call: Call) -> Body:
@@ -48,7 +67,10 @@ class InferenceBodies:
             packed = await read_body(call.receive, call.headers, min(self._limit, UNPACKED_BYTES))
             data = decompressed(packed, encoding, min(self._limit, UNPACKED_BYTES))
             return await self._take_whole(call, data, header_length_of(call.headers))
-        check_size(int(call.headers.get(CONTENT_LENGTH, b"0")), self._limit)
+        size = int(call.headers.get(CONTENT_LENGTH, b"0"))
+        check_size(size, self._limit)
+        if size > LOCAL_BYTES and (lease := self._lease(size, header_length := header_length_of(call.headers))):
+            return await _taken(call, lease, header_length)
         message = await call.receive()
         if message.get("more_body"):
             return await self._take_long(call, part(message), header_length_of(call.headers))
@@ -56,6 +78,8 @@ class InferenceBodies:
 
     async def _take_whole(self, call: Call, data: bytes, header_length: int | None) -> Body:
         body = self.whole(call, data, header_length)
+        if lease := self._lease(len(data), header_length):
+            return await _taken(call, lease, header_length, data)
         if len(data) <= self._most_in_memory(header_length):
             return body
         await self._store.keep(frames.request_claim(call.prediction_id), data)
@@ -95,6 +119,26 @@ class InferenceBodies:
         _check_header(header_length, size)
         call.input_bytes = size
 
+    def _lease(self, size: int, header_length: int | None) -> Lease | None:
+        """Room for a body that is large, and need not be at hand to be understood."""
+        if self._pool is None or header_length is None or size <= LOCAL_BYTES or time.monotonic() < self._pooled_from:
+            return None
+        return self._pool.lease(size)
+
+    async def move(self, call: Call, body: Body) -> Body:
+        """The same body in the store, since who has to read it does not share our memory: nor will it for a while."""
+        self._pooled_from = time.monotonic() + UNSHARED_SECONDS
+        assert body.lease is not None
+        await self._store.keep(frames.request_claim(call.prediction_id), bytes(body.lease.view[: body.size]))
+        return Body(body.data, body.header_length, is_claimed=True)
+
+    def release(self, call: Call, body: Body) -> None:
+        """The request is answered, or never will be."""
+        if body.lease is not None:
+            body.lease.release()
+        if body.is_claimed:
+            self.forget(call)
+
     def _most_in_memory(self, header_length: int | None) -> int:
         """JSON goes over the bus as long as it can, since all of it must be at hand to be understood."""
         return BUS_BYTES if header_length is None else self._store.threshold
@@ -115,6 +159,11 @@ class InferenceBodies:
         """The request whose body is in the store is answered, or never will be."""
         self._in_background(self._store.drop(frames.request_claim(call.prediction_id)))
 
+    async def close(self) -> None:
+        """Nothing comes any more, and nobody reads."""
+        if self._pool is not None:
+            self._pool.close()
+
     async def sweep(self) -> None:
         """Drop, for ever, what others have left behind."""
         while True:
@@ -134,6 +183,18 @@ class InferenceBodies:
         self._dropping.discard(task)
         if not task.cancelled() and (error := task.exception()):
             observe.log().warning("a body is not dropped", error=repr(error))
+
+
+async def _taken(call: Call, lease: Lease, header_length: int | None, data: bytes | None = None) -> Body:
+    """A body in a pool: this, or what comes."""
+    try:
+        size = await read_into(lease.view, call.receive if data is None else replayed(data, never))
+        _check_header(header_length, size)
+    except BaseException:
+        lease.release()
+        raise
+    call.input_bytes = size
+    return Body(bytes(lease.view[:header_length]), header_length, lease=lease, size=size)
 
 
 def header_length_of(headers: Mapping[bytes, bytes]) -> int | None:

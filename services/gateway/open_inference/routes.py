@@ -14,6 +14,7 @@ from services.gateway.open_inference.data_plane import DataPlane, NobodyServes
 from services.gateway.open_inference.deferral import PREFER, Deferral, wants_no_wait
 from services.gateway.open_inference.protocol import STATISTICS, Answer, Call, ProtocolRoute, json_answer
 from shared import frames, observe, oip
+from shared.body_pool import NotHere
 from shared.bus import Bus
 from shared.context import Context
 from shared.errors import AimassError, DeadlineExceeded, InvalidInput, NotFound, Unavailable
@@ -112,9 +113,11 @@ class InferenceRoutes:
             else:
                 async with asyncio.timeout(seconds):
                     body = await self._bodies.take(call)
-            seconds = self._seconds_of(body, given)
-            left = seconds - (time.monotonic() - started)
-            reply = await self._reply(call, body, left)
+            try:
+                seconds = self._seconds_of(body, given)
+                reply = await self._reply(call, body, started + seconds)
+            finally:
+                self._bodies.release(call, body)
         except TimeoutError:
             raise overdue(seconds) from None
         return await self.answer_to(call, reply)
@@ -151,14 +154,22 @@ class InferenceRoutes:
         except TimeoutError:
             raise DeadlineExceeded(f"the body did not arrive within {self._seconds_max:g} s") from None
 
-    async def _reply(self, call: Call, body: Body, seconds: float) -> frames.Reply:
+    async def _reply(self, call: Call, body: Body, until: float) -> frames.Reply:
+        reply = await self._sent(call, body, until)
+        if reply.status != NotHere.status or body.lease is None:
+            return reply
+        moved = await self._bodies.move(call, body)
+        try:
+            return await self._sent(call, moved, until)
+        finally:
+            self._bodies.release(call, moved)
+
+    async def _sent(self, call: Call, body: Body, until: float) -> frames.Reply:
+        seconds = until - time.monotonic()
         try:
             return await self._plane.infer(call.project, call.model, _request(call, body, seconds), seconds)
         except NobodyServes:
             raise await self._why_nobody(call) from None
-        finally:
-            if body.is_claimed:
-                self._bodies.forget(call)
 
     def given_seconds(self, headers: Mapping[bytes, bytes]) -> float | None:
         """What X-Request-Timeout-Ms says."""
@@ -201,12 +212,13 @@ def overdue(seconds: float) -> DeadlineExceeded:
 
 
 def _request(call: Call, body: Body, seconds: float) -> frames.Request:
+    sent, flag = body.sent()
     return frames.Request(
         call.prediction_id,
         int((time.time() + seconds) * 1000),
-        b"" if body.is_claimed else body.data,
+        sent,
         body.header_length,
-        frames.CLAIMED if body.is_claimed else 0,
+        flag,
         traceparent=call.traceparent,
         credential=credential(call.principal.project, call.principal.key_id, call.project),
         version=call.version,

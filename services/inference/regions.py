@@ -1,0 +1,71 @@
+"""The shared memory that Triton knows, from which it reads large tensors that then need not be sent."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, Final
+
+from services.inference.connections import Response
+from services.inference.requests import NOWHERE
+from services.inference.requests import Regions as Found
+from shared import observe, oip
+from shared.body_pool import PREFIX, Pools
+from shared.errors import AimassError
+
+LEAST_BYTES: Final = 64 * 1024
+REGISTER_SECONDS: Final = 2.0
+UNKNOWN: Final = b"shared memory region"
+Control = Callable[[float], AbstractAsyncContextManager[Any]]
+
+
+class Regions:
+    """Which pools Triton was told of. One that it does not take is not tried again."""
+
+    def __init__(self, pools: Pools, control: Control, access: dict[str, str]) -> None:
+        self._pools, self._control, self._access = pools, control, access
+        self._known: dict[str, bool] = {}
+        self._telling = asyncio.Lock()
+
+    async def of(self, request: oip.InferRequest) -> Found:
+        """Where large tensors of a request lie that Triton can read there.
+
+        Never those whose content says how they are to be read: it may change when nobody waits any more.
+        """
+        found = {}
+        for tensor in request.inputs:
+            if len(tensor.data) >= LEAST_BYTES and tensor.datatype != "BYTES":
+                region = self._pools.region(tensor.data)
+                if region and (self._known.get(region.name) or await self._is_taken(region.name)):
+                    found[tensor.name] = region
+        return found or NOWHERE
+
+    def are_unknown(self, response: Response) -> bool:
+        """Whether an answer says so, because Triton has started anew since."""
+        if response.status == 200 or UNKNOWN not in response.body:
+            return False
+        self._known.clear()
+        return True
+
+    async def _is_taken(self, name: str) -> bool:
+        async with self._telling:
+            if name not in self._known:
+                try:
+                    await self._tell(name)
+                except AimassError as error:
+                    observe.log().warning("Triton does not read bodies from memory", error=error.message)
+                    self._known[name] = False
+            return self._known[name]
+
+    async def _tell(self, name: str) -> None:
+        """Triton may know it already, since it outlives this process; it keeps what a request still reads."""
+        async with self._control(REGISTER_SECONDS) as client:
+            known = {region["name"] for region in await client.get_system_shared_memory_status(headers=self._access)}
+            if name not in known:
+                size = self._pools.size(name)
+                await client.register_system_shared_memory(name, f"/{name}", size, headers=self._access)
+        self._known[name] = True
+        for gone in [other for other in known if other.startswith(PREFIX) and not self._pools.size(other)]:
+            self._known.pop(gone, None)
+            with suppress(AimassError):
+                async with self._control(REGISTER_SECONDS) as client:
+                    await client.unregister_system_shared_memory(gone, headers=self._access)
