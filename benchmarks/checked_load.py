@@ -1,4 +1,7 @@
-"""Requests at a rate to models that multiply and add; each answer tells which version gave it."""
+"""Requests at a rate to models that multiply and add; each answer tells which version gave it.
+
+The rows of the last model are so large that they travel by the ways of large bodies, in and out.
+"""
 
 import asyncio
 import json
@@ -20,8 +23,10 @@ from shared.oip import HEADER_LENGTH
 MODELS = tuple(f"mixed-{number}" for number in range(1, 6))
 IN_FLIGHT = 16
 COLUMNS = 4
+WIDE_COLUMNS = 50_000
 MOST_ROWS = 3
 Array = NDArray[np.float32]
+NUMBERS = np.random.default_rng(4).integers(0, 1000, 2 * MOST_ROWS * WIDE_COLUMNS).astype("<f4")
 
 
 def factor(model: str) -> int:
@@ -33,9 +38,13 @@ def offset(version: int) -> int:
     return 6000 * version
 
 
+def columns(model: str) -> int:
+    return WIDE_COLUMNS if model == MODELS[-1] else COLUMNS
+
+
 def model_of(model: str, version: int) -> bytes:
     """The ONNX file of a version: y = factor x + offset."""
-    return weighted(factor(model), offset(version), COLUMNS)
+    return weighted(factor(model), offset(version), columns(model))
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,9 @@ class Load:
 
     async def _ask(self) -> None:
         model, rows = self.dice.choice(self.models), self.dice.randint(1, MOST_ROWS)
-        x = np.array(self.dice.choices(range(1000), k=rows * COLUMNS), "<f4")
+        size = rows * columns(model)
+        first = self.dice.randrange(len(NUMBERS) - size)
+        x = NUMBERS[first : first + size]
         started = time.time()
         try:
             status, body, length = await self._post(model, rows, x)
@@ -75,7 +86,7 @@ class Load:
         self.asked.append(Asked(model, started, ended, status, version, is_right))
 
     async def _post(self, model: str, rows: int, x: Array) -> tuple[int, bytes, int]:
-        head = request_head(rows)
+        head = request_head(rows, columns(model))
         headers = {HEADER_LENGTH: str(len(head))}
         url = f"{self.gateway}/v2/models/{model}/infer"
         async with self.session.post(url, data=head + x.tobytes(), headers=headers) as reply:
@@ -83,7 +94,7 @@ class Load:
 
 
 @lru_cache
-def request_head(rows: int) -> bytes:
-    size = {"binary_data_size": 4 * rows * COLUMNS}
-    tensor: dict[str, Any] = {"name": "x", "datatype": "FP32", "shape": [rows, COLUMNS], "parameters": size}
+def request_head(rows: int, width: int) -> bytes:
+    size = {"binary_data_size": 4 * rows * width}
+    tensor: dict[str, Any] = {"name": "x", "datatype": "FP32", "shape": [rows, width], "parameters": size}
     return json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()

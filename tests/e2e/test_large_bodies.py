@@ -1,6 +1,10 @@
 """Bodies that no message of the bus could hold: in and out, over HTTP and gRPC, and nothing of them stays."""
 
+import asyncio
 import json
+import random
+import time
+from collections import Counter
 from collections.abc import Iterator
 
 import httpx
@@ -17,6 +21,9 @@ from tests.integration import onnx_models
 
 MODEL = "wide"
 SIZES = (40_000, 150_000, 3_000_000)
+TIMEOUTS_MS = (2, 5, 10, 20, 60_000)
+PRESSED_SECONDS = 8.0
+NUMBERS = np.random.default_rng(0).normal(size=1_000_000).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +70,33 @@ def test_a_body_of_unknown_length(wide: House) -> None:
     assert reply.status_code == 200
     blob = reply.content[int(reply.headers[HEADER_LENGTH]) :]
     np.testing.assert_array_equal(np.frombuffer(blob, np.float32), 2 * array[0])
+
+
+async def test_who_gives_up_gets_nobody_else_a_wrong_answer(wide: House) -> None:
+    """The memory of a body that was given up is written again while the model may still read it."""
+    found: Counter[int] = Counter()
+    dice, deadline = random.Random(1), time.monotonic() + PRESSED_SECONDS
+
+    async def caller(client: httpx.AsyncClient) -> None:
+        while time.monotonic() < deadline:
+            size = dice.randrange(40_000, 220_000)
+            first = dice.randrange(len(NUMBERS) - size)
+            array = NUMBERS[first : first + size]
+            entry = {"name": "x", "datatype": "FP32", "shape": [1, size], "parameters": {"binary_data_size": 4 * size}}
+            head = json.dumps({"inputs": [entry], "parameters": {"binary_data_output": True}}).encode()
+            given = {HEADER_LENGTH: str(len(head)), "X-Request-Timeout-Ms": str(dice.choice(TIMEOUTS_MS))}
+            path = f"/v2/models/{MODEL}/versions/1/infer"
+            reply = await client.post(path, content=head + array.tobytes(), headers=given)
+            found[reply.status_code] += 1
+            if reply.status_code == 200:
+                answer = np.frombuffer(reply.content[int(reply.headers[HEADER_LENGTH]) :], np.float32)
+                np.testing.assert_array_equal(answer, 2 * array)
+
+    headers = {"Authorization": f"Bearer {wide.key}"}
+    async with httpx.AsyncClient(base_url=wide.stack.info["gateway"], headers=headers, timeout=60) as client:
+        await asyncio.gather(*(caller(client) for _ in range(12)))
+    assert found.keys() <= {200, 503, 504}, found
+    assert min(found[200], found[504]) > 10, found
 
 
 def test_what_is_wrong_is_said(wide: House) -> None:

@@ -155,6 +155,11 @@ class InferenceBodies:
         self._in_background(self._store.drop(name))
         return reply._replace(body=body, is_claimed=False)
 
+    def forget_reply(self, reply: frames.Reply) -> None:
+        """Nobody waits for it any more."""
+        if reply.is_claimed:
+            self._in_background(self._store.drop(frames.reply_claim(reply.prediction_id)))
+
     def forget(self, call: Call) -> None:
         """The request whose body is in the store is answered, or never will be."""
         self._in_background(self._store.drop(frames.request_claim(call.prediction_id)))

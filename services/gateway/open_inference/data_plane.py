@@ -79,10 +79,12 @@ class Alarms:
 
 
 class DataPlane:
-    """Sends a request to whoever serves its model and waits for the reply."""
+    """Sends a request to whoever serves its model and waits for the reply; `unwanted` hears of one that is late."""
 
-    def __init__(self, connect: Connect, max_in_flight: int) -> None:
-        self._connect = connect
+    def __init__(
+        self, connect: Connect, max_in_flight: int, unwanted: Callable[[frames.Reply], None] = lambda _: None
+    ) -> None:
+        self._connect, self._unwanted = connect, unwanted
         self._max_in_flight = max_in_flight
         self._connection: DirectClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -200,7 +202,9 @@ class DataPlane:
             return
         for reply in replies:
             waiting = self._waiting.get(reply.prediction_id)
-            if waiting is not None:
+            if waiting is None:
+                self._unwanted(reply)
+            else:
                 self._end(waiting, reply)
 
     def _on_nobody(self, number: str) -> None:
