@@ -1,6 +1,7 @@
 """The shared memory that Triton knows, from which it reads large tensors that then need not be sent."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final
@@ -14,16 +15,18 @@ from shared.errors import AimassError
 
 LEAST_BYTES: Final = 64 * 1024
 REGISTER_SECONDS: Final = 2.0
+REFUSED_SECONDS: Final = 60.0
 UNKNOWN: Final = b"shared memory region"
 Control = Callable[[float], AbstractAsyncContextManager[Any]]
 
 
 class Regions:
-    """Which pools Triton was told of. One that it does not take is not tried again."""
+    """Which pools Triton was told of. One that it does not take is tried again after a while."""
 
     def __init__(self, pools: Pools, control: Control, access: dict[str, str]) -> None:
         self._pools, self._control, self._access = pools, control, access
-        self._known: dict[str, bool] = {}
+        self._known: set[str] = set()
+        self._not_before: dict[str, float] = {}
         self._telling = asyncio.Lock()
 
     async def of(self, request: oip.InferRequest) -> Found:
@@ -35,7 +38,7 @@ class Regions:
         for tensor in request.inputs:
             if len(tensor.data) >= LEAST_BYTES and tensor.datatype != "BYTES":
                 region = self._pools.region(tensor.data)
-                if region and (self._known.get(region.name) or await self._is_taken(region.name)):
+                if region and (region.name in self._known or await self._is_taken(region.name)):
                     found[tensor.name] = region
         return found or NOWHERE
 
@@ -48,13 +51,13 @@ class Regions:
 
     async def _is_taken(self, name: str) -> bool:
         async with self._telling:
-            if name not in self._known:
+            if name not in self._known and time.monotonic() >= self._not_before.get(name, 0.0):
                 try:
                     await self._tell(name)
                 except AimassError as error:
-                    observe.log().warning("Triton does not read bodies from memory", error=error.message)
-                    self._known[name] = False
-            return self._known[name]
+                    observe.log().warning("Triton does not read bodies from memory now", error=error.message)
+                    self._not_before[name] = time.monotonic() + REFUSED_SECONDS
+            return name in self._known
 
     async def _tell(self, name: str) -> None:
         """Triton may know it already, since it outlives this process; it keeps what a request still reads."""
@@ -63,9 +66,10 @@ class Regions:
             if name not in known:
                 size = self._pools.size(name)
                 await client.register_system_shared_memory(name, f"/{name}", size, headers=self._access)
-        self._known[name] = True
+        self._known.add(name)
+        self._not_before.clear()
         for gone in [other for other in known if other.startswith(PREFIX) and not self._pools.size(other)]:
-            self._known.pop(gone, None)
+            self._known.discard(gone)
             with suppress(AimassError):
                 async with self._control(REGISTER_SECONDS) as client:
                     await client.unregister_system_shared_memory(gone, headers=self._access)
