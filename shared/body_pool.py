@@ -131,7 +131,8 @@ class BodyPool:
         self._free |= _run(first, count)
 
     def close(self) -> None:
-        """Nobody finds it any more; who has it keeps what is there."""
+        """Nobody finds it any more, and nothing has room in it; who has it keeps what is there."""
+        self.largest = 0
         (FOLDER / _name(self._id)).unlink(missing_ok=True)
         os.close(self._file)
 

@@ -121,6 +121,7 @@ def test_what_is_not_on_this_machine_is_not_here() -> None:
     with pytest.raises(NotHere):
         Pools().body(place._replace(pool=bytes(16)))
     pool.close()
+    assert pool.lease(1) is None
     with pytest.raises(NotHere):
         Pools().body(place)
 
