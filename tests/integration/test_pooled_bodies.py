@@ -92,10 +92,11 @@ def summed() -> Served:
 
 
 async def regions(server: TritonServer) -> set[str]:
-    """The pools that Triton reads from."""
+    """The pools that Triton reads from; it knows them by other names than everybody can see."""
     async with httpx.AsyncClient(headers=dict([server.access_header])) as client:
-        found = await client.get(f"{server.http}/v2/systemsharedmemory/status")
-    return {region["name"] for region in found.json() if region["name"].startswith(PREFIX)}
+        found = (await client.get(f"{server.http}/v2/systemsharedmemory/status")).json()
+    assert not any(region["name"] in region["key"] for region in found)
+    return {file for region in found if (file := region["key"].strip("/")).startswith(PREFIX)}
 
 
 def name_of(pool: BodyPool) -> str:
