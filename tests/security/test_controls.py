@@ -51,6 +51,18 @@ SWITCHES = {
         'RESTRICTED = "health"',
         f"{WHOLE}/test_embedded.py -k restricted_apis",
     ),
+    "names of pools": Switch(
+        "services/inference/regions.py",
+        "secrets.token_hex(NAME_BYTES)",
+        "file",
+        f"{WHOLE}/test_pooled_bodies.py -k start_anew",
+    ),
+    "bodies that were given up": Switch(
+        "services/inference/data_plane.py",
+        "if waiting.requests.place and not self._pools.is_held(waiting.requests.place):",
+        "if False:",
+        f"{WHOLE}/test_pooled_bodies.py -k given_up",
+    ),
     "old Tritons": Switch(
         "services/inference/engine.py",
         "if _numbers(version) < _numbers(self._least):",
