@@ -8,8 +8,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final
 
 from services.inference.connections import Response
-from services.inference.requests import NOWHERE
-from services.inference.requests import Regions as Found
+from services.inference.requests import NOWHERE, Elsewhere
 from shared import observe, oip
 from shared.body_pool import PREFIX, Pools
 from shared.errors import AimassError
@@ -34,7 +33,7 @@ class Regions:
         self._not_before: dict[str, float] = {}
         self._telling = asyncio.Lock()
 
-    async def of(self, request: oip.InferRequest) -> Found:
+    async def of(self, request: oip.InferRequest) -> Elsewhere:
         """Where large tensors of a request lie that Triton can read there.
 
         Never those whose content says how they are to be read: it may change when nobody waits any more.

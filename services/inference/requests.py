@@ -10,12 +10,12 @@ from shared import oip
 from shared.events.common import Signature
 from shared.tensors import Raw, Tensor
 
-Regions = Mapping[str, oip.Region]
-NOWHERE: Final[Regions] = MappingProxyType({})
+Elsewhere = Mapping[str, oip.Region]
+NOWHERE: Final[Elsewhere] = MappingProxyType({})
 
 
 def message(
-    host: str, name: str, request: oip.InferRequest, signature: Signature, regions: Regions = NOWHERE
+    host: str, name: str, request: oip.InferRequest, signature: Signature, regions: Elsewhere = NOWHERE
 ) -> Sequence[Raw]:
     """The HTTP request: names of the tensors, and data or the regions where it lies; nothing else of the client's."""
     bare = bare_rank(signature)

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httptools
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deploy.embedded.ports import free_port
 from services.gateway.corked import GATHERED_BYTES, WHOLE, CorkedProtocol, respond
@@ -27,12 +28,11 @@ async def lengths(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, 200, [(b"content-type", b"text/plain")], body)
 
 
-@pytest.fixture
-async def port() -> AsyncIterator[int]:
+@asynccontextmanager
+async def served(app: ASGIApp, http: type[CorkedProtocol]) -> AsyncIterator[int]:
+    """The port where an app answers until the block ends."""
     found = free_port()
-    config = uvicorn.Config(
-        lengths, port=found, http=CorkedProtocol, ws="none", lifespan="off", log_level="warning", loop="uvloop"
-    )
+    config = uvicorn.Config(app, port=found, http=http, ws="none", lifespan="off", log_level="warning")
     server = Server(config)
     serving = asyncio.create_task(server.serve())
     async with asyncio.timeout(SECONDS):
@@ -41,6 +41,12 @@ async def port() -> AsyncIterator[int]:
     yield found
     server.should_exit = True
     await serving
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    async with served(lengths, CorkedProtocol) as found:
+        yield found
 
 
 class Client:

@@ -5,18 +5,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import uvicorn
 import uvloop
 from starlette.types import Receive, Scope, Send
 
-from deploy.embedded.ports import free_port
 from services.gateway.bodies import ClientGone
 from services.gateway.corked import CancelledWhenGone, respond
 from services.gateway.guarded import limited
 from services.gateway.pouring import SIP_BYTES, read_into
 from services.gateway.settings import HeadLimits
-from shared.ops.server import Server
-from tests.integration.test_edge_server import Client
+from tests.integration.test_edge_server import Client, served
 
 SECONDS = 20
 LONG = bytes(range(256)) * 3000
@@ -62,17 +59,8 @@ def app() -> App:
 
 @pytest.fixture
 async def port(app: App) -> AsyncIterator[int]:
-    found = free_port()
-    http = limited(HeadLimits())
-    config = uvicorn.Config(app, port=found, http=http, ws="none", lifespan="off", log_level="warning")
-    server = Server(config)
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(SECONDS):
-        while not server.started:
-            await asyncio.sleep(0.01)
-    yield found
-    server.should_exit = True
-    await serving
+    async with served(app, limited(HeadLimits())) as found:
+        yield found
 
 
 def post(size: int, path: str = "/", more: str = "") -> str:
