@@ -34,17 +34,25 @@ def linear(weights: NDArray[np.float32]) -> Served:
 
 @dataclass
 class DataPlane:
-    """Answers for the versions in `models`; `moods` holds statuses to answer with first."""
+    """Answers for the versions in `models`; `moods` holds statuses to answer with first, `permits` how many go out."""
 
     models: dict[str, Any] = field(default_factory=dict)
     moods: list[int] = field(default_factory=list)
     asked: list[frames.Request] = field(default_factory=list)
     pause: float = 0.0
+    permits: asyncio.Semaphore | None = None
     together: int = 0
     most_together: int = 0
 
     def serve(self, version: int, model: Served) -> None:
         self.models[str(version)] = onnxruntime.InferenceSession(model.onnx)
+
+    def let_go(self) -> None:
+        """From now on all answers go out."""
+        held, self.permits = self.permits, None
+        for _ in self.asked:
+            if held:
+                held.release()
 
     async def answer(self, message: Msg) -> None:
         (request,) = frames.decode_requests(message.data)
@@ -52,6 +60,8 @@ class DataPlane:
         self.together += 1
         self.most_together = max(self.most_together, self.together)
         await asyncio.sleep(self.pause)
+        if self.permits:
+            await self.permits.acquire()
         self.together -= 1
         await message.respond(frames.encode_replies([self._reply(request)]))
 

@@ -1,5 +1,6 @@
 """Batches in inference on a real bus that knows its allow-lists; who answers the data plane is a neighbour."""
 
+import asyncio
 import io
 import json
 import os
@@ -146,9 +147,10 @@ async def test_a_model_of_another_project_is_asked_in_the_name_of_who_asks(house
     told = RegistryTells(house)
     async with told.to_who_asks():
         order = SubmitBatch(model=f"default.{MODEL}", digest=await house.bring(image=IMAGES[:3]), alias="old")
-        house.plane.pause = 0.2
+        house.plane.permits = asyncio.Semaphore(0)
         task_id = (await house.ask(order, project="blue")).id
         assert await told.is_in_use()
+        house.plane.let_go()
     task = await until(lambda: told.ended(task_id))
     assert (task.state, task.model) == ("succeeded", order.model)
     assert {request.credential for request in house.plane.asked} == {"blue/ada"}
@@ -205,10 +207,9 @@ async def test_a_version_that_is_gone_ends_the_batch(house: House) -> None:
 
 async def test_a_batch_goes_on_where_another_attempt_ended(house: House) -> None:
     """The version stays away for longer than an attempt waits."""
-    house.plane.pause = 0.02
+    house.plane.moods = [200, 200, *[503] * 1000]
     task_id = await house.submit(await house.bring(image=IMAGES))
-    await until(lambda: house.running.rows("SELECT FROM task_files WHERE step >= 128"))
-    house.plane.moods = [503] * 1000
+    await until(lambda: house.running.rows("SELECT FROM task_files WHERE step = 128"))
     await house.reached(task_id, "queued")
     house.plane.moods = []
     before = {request.prediction_id for request in house.plane.asked}
@@ -253,12 +254,13 @@ async def test_others_see_nothing_of_it(house: House) -> None:
 
 
 async def test_what_a_batch_needs_is_named_as_long_as_it_does(house: House) -> None:
-    house.plane.pause = 0.05
+    house.plane.permits = asyncio.Semaphore(2)
     digest = await house.bring(image=IMAGES)
     task_id = await house.submit(digest)
-    await until(lambda: house.running.rows("SELECT FROM task_files"))
+    await until(lambda: house.running.rows("SELECT FROM task_files WHERE step = 128"))
     parts = [row["digest"] for row in await house.running.rows("SELECT digest FROM task_files")]
     assert {digest, *parts} <= set(await house.references())
+    house.plane.let_go()
     await house.ended(task_id)
     result = (await house.ask(GetBatchResult(task_id=task_id))).digest
     named = await house.references()
@@ -273,7 +275,7 @@ async def test_what_a_batch_needs_is_named_as_long_as_it_does(house: House) -> N
 
 
 async def test_a_cancelled_batch_has_no_result(house: House) -> None:
-    house.plane.pause = 0.5
+    house.plane.permits = asyncio.Semaphore(1)
     task_id = await house.submit(await house.bring(image=IMAGES))
     await until(lambda: house.running.rows("SELECT FROM task_files"))
     await house.ask(CancelTask(task_id=task_id))
@@ -283,7 +285,7 @@ async def test_a_cancelled_batch_has_no_result(house: House) -> None:
 
 
 async def test_progress_is_told_in_rows(house: House) -> None:
-    house.plane.pause = 0.2
+    house.plane.permits = asyncio.Semaphore(2)
     task_id = await house.submit(await house.bring(image=IMAGES))
 
     async def moving() -> Any:
