@@ -49,10 +49,10 @@ class DataPlane:
 
     def let_go(self) -> None:
         """From now on all answers go out."""
-        held, self.permits = self.permits, None
-        for _ in self.asked:
-            if held:
-                held.release()
+        if self.permits:
+            for _ in self.asked:
+                self.permits.release()
+        self.permits = None
 
     async def answer(self, message: Msg) -> None:
         (request,) = frames.decode_requests(message.data)
