@@ -107,6 +107,7 @@ class Pool:
         self._free: list[Connection] = []
         self._open: set[Connection] = set()
         self._slots = asyncio.Semaphore(limit)
+        self._closed = False
 
     async def send(self, parts: Sequence[Raw]) -> "asyncio.Future[Response]":
         """Send a request on a free connection, which its answer takes until it is there or cancelled.
@@ -124,6 +125,8 @@ class Pool:
         return answer
 
     def close(self) -> None:
+        """Calls in flight fail, those too that are still connecting."""
+        self._closed = True
         for connection in self._open:
             connection.abort()
 
@@ -140,6 +143,8 @@ class Pool:
         except OSError as error:
             raise Unavailable("Triton is not reachable") from error
         self._open.add(connection)
+        if self._closed:
+            connection.abort()
         return connection
 
     def _give_back(self, connection: Connection) -> None:
