@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 
 from deploy.embedded.stack import Stack
 
-SECONDS = 120.0
+SECONDS = 360.0
 T = TypeVar("T")
 
 
@@ -45,7 +45,7 @@ class House:
 
     def client(self, key: str | None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(base_url=self.stack.info["gateway"], headers=headers, timeout=60)
+        return httpx.Client(base_url=self.stack.info["gateway"], headers=headers, timeout=180)
 
     @property
     def address(self) -> str:

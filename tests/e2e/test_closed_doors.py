@@ -45,7 +45,7 @@ def test_other_apis_of_triton_are_not_passed_on(house: House, champion: int, met
 
 def chunked(house: House, path: str, chunk: bytes, count: int) -> int:
     host, _, port = house.address.partition(":")
-    with closing(HTTPConnection(host, int(port), timeout=120)) as connection:
+    with closing(HTTPConnection(host, int(port), timeout=360)) as connection:
         connection.putrequest("POST", path)
         connection.putheader("Authorization", f"Bearer {house.key}")
         connection.putheader("Transfer-Encoding", "chunked")

@@ -17,7 +17,8 @@ SEED = 20261127
 
 @pytest.mark.parametrize("part", PARTS)
 def test_killed_right_after(later: House, part: str) -> None:
-    locations = [accepted(defer(later)) for _ in range(AT_ONCE)]
+    keys = [f"{part}-{number}" for number in range(AT_ONCE)]
+    locations = [until(lambda key=key: _location(later, key), what="a 202") for key in keys]
     later.stack.kill(part)
     for location in locations:
         check_once(later, location)

@@ -12,7 +12,7 @@ from tests.house import House, until
 from tests.wheels import ROOT
 
 MODEL = "breast-cancer-mlp"
-SECONDS = 240.0
+SECONDS = 720.0
 SUCCEEDED = {"search", "train", "evaluate", "promote", "deploy", "score"}
 
 

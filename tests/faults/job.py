@@ -12,9 +12,9 @@ from tests.faults.points import Point
 from tests.house import House, until
 
 CONFIG = {"epochs": 4, "seed": 7}
-REDELIVERY_SECONDS = 150.0
+REDELIVERY_SECONDS = 450.0
 PAUSE_SECONDS = 1.0
-END_SECONDS = 300.0
+END_SECONDS = 900.0
 
 
 def arm(failpoints: Path, points: Iterable[Point]) -> None:

@@ -15,7 +15,7 @@ from tests.house import House, until
 
 # Of one key gateway and auth do not both die: who gets no answer finds it made.
 KEYS_AT_MOST = 5
-REACHED_SECONDS = 90.0
+REACHED_SECONDS = 270.0
 
 
 def run_job(house: House, failpoints: Path, name: str, points: tuple[Point, ...]) -> str:
@@ -42,7 +42,7 @@ def test_killed_at_the_points_of_a_first_training(house: House, failpoints: Path
         all_reached(failpoints)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2700)
 def test_killed_at_every_point(house: House, failpoints: Path) -> None:
     points = (*POINTS, *LATER, *KEYS)
     with trial(*map(str, points)):

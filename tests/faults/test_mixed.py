@@ -12,7 +12,7 @@ SEED = 20261128
 FAULTS = 40
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2700)
 def test_what_was_acknowledged_is_kept_whatever_breaks(tmp_path: Path) -> None:
     with built(tmp_path) as site:
         result = Run(site, Plan(SEED, FAULTS, pause=0.5, round=20), Journal(tmp_path / "history.jsonl")).run()

@@ -24,7 +24,7 @@ from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.streams import SERVICES
 
-DEADLINE = 60
+DEADLINE = 180
 
 
 async def until(condition: Callable[[], Awaitable[Any]], seconds: float = DEADLINE) -> Any:

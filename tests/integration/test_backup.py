@@ -29,8 +29,6 @@ from shared.artifacts import Artifacts, digest_of
 from shared.streams import CREDENTIALS
 from tests.house import House, until
 
-pytestmark = pytest.mark.timeout(300)
-
 PARTS = ("nats", "postgres", "auth", "monitor", "gateway")
 CREATED = "SELECT data->>'key_id' AS id FROM timeline WHERE type LIKE '%.ApiKeyCreated'"
 UNPUBLISHED = "SELECT 1 FROM outbox WHERE published_at IS NULL"

@@ -141,7 +141,7 @@ def test_an_environment_is_made_once(tmp_path: Path) -> None:
     assert not mark.exists(), "another lock is another environment"
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2700)
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
 def test_each_peer_answers_as_the_model(peer: Peer, grounds: Grounds, tmp_path: Path) -> None:
     """From the registry, with all that its lock names: the real server in its real environment."""

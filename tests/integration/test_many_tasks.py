@@ -74,7 +74,7 @@ async def _none_left(tasks: Tasks) -> bool:
     return not await left(tasks)
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2700)
 @pytest.mark.parametrize(
     ("count", "kills", "unfair"), [(20, 2, None), pytest.param(200, 20, 0.1, marks=pytest.mark.slow)]
 )

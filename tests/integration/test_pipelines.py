@@ -46,7 +46,7 @@ from tests.integration.running import Ask, Running, guarded_bus, until
 from tests.integration.tasks_kit import process_of, settings_with
 
 SEED = 20261128
-SECONDS = 60.0
+SECONDS = 180.0
 MODEL = "breast-cancer-mlp"
 TRAIN = {"name": "train", "kind": "train", "model": MODEL, "config": {"epochs": 1, "seed": 7}}
 EVALUATE = {"name": "evaluate", "kind": "evaluate", "of": "train"}

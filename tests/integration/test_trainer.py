@@ -36,7 +36,7 @@ from tests.integration.tasks_kit import process_of, settings_with
 
 SEED = 20261124
 CONFIG = {"epochs": 3, "channels": 8, "hidden": 16, "seed": 7}
-TRAINING_SECONDS = 120.0
+TRAINING_SECONDS = 360.0
 FINAL = ("succeeded", "failed", "cancelled")
 FORBIDDEN = ("torch", "sklearn", "onnx", "scipy")
 

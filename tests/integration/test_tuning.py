@@ -23,7 +23,7 @@ from tests.integration.tasks_kit import process_of, settings_with
 
 MEMBER = "breast-cancer-mlp"
 FIXED = {"epochs": 4, "batch_size": 64}
-STUDY_SECONDS = 200.0
+STUDY_SECONDS = 600.0
 FINAL = ("succeeded", "failed", "cancelled")
 RESTED = "SELECT (spec ->> 'rested')::float AS rested FROM tasks WHERE id = $1"
 SLOW = {"epochs": 2000, "batch_size": 32}

@@ -37,6 +37,7 @@ __all__ = ["cached_models", "house", "lost_seconds", "settings", "triton"]
 
 NAME = "default.affine.1"
 SECONDS = 10.0
+SETTLING_SECONDS = 60.0
 AT_ONCE = 12
 LONGEST = 400
 ATTEMPTS = 8
@@ -93,6 +94,14 @@ def stubs_of(server: TritonServer, name: str = NAME) -> list[psutil.Process]:
     return found
 
 
+async def only_stub(server: TritonServer) -> psutil.Process:
+    """The model's process, once the one before it is gone."""
+    async with asyncio.timeout(SETTLING_SECONDS):
+        while len(found := stubs_of(server)) != 1:
+            await asyncio.sleep(0.05)
+    return found[0]
+
+
 class Engine:
     """Triton asked directly: a model, and the calls of two inference services."""
 
@@ -118,7 +127,7 @@ class Engine:
         """Triton gives a request up whose process is held up for a second, and that goes on with it then."""
         call = asyncio.create_task(self.ask(triton, word, 4 * LONGEST))
         await asyncio.sleep(0.05)
-        (stub,) = stubs_of(self.server)
+        stub = await only_stub(self.server)
         freeze(stub.pid)
         try:
             with pytest.raises(Crashed):
@@ -287,7 +296,7 @@ async def test_in_a_crowd_everyone_gets_an_answer_of_ones_own(crowd: Crowd, trit
     assert crowd.counts["200"] and crowd.counts["hold_up"], crowd.counts
     restart_if_ended(triton)
     crowd.counts.clear()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(SETTLING_SECONDS):
         while not crowd.counts["200"]:
             await crowd.ask_once()
 
@@ -295,9 +304,9 @@ async def test_in_a_crowd_everyone_gets_an_answer_of_ones_own(crowd: Crowd, trit
 async def test_a_version_heals_after_every_crash(crowd: Crowd, triton: TritonServer) -> None:
     """Triton keeps a process that has crashed where no file of its model is newer than when it was loaded."""
     for _ in range(3):
-        (stub,) = stubs_of(triton)
+        stub = await only_stub(triton)
         stub.kill()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(SETTLING_SECONDS):
             while not crowd.counts["200"]:
                 await crowd.ask_once()
         crowd.counts.clear()
@@ -307,7 +316,7 @@ async def test_a_process_that_is_given_up_after_its_caller_has_left_is_replaced(
     crowd: Crowd, triton: TritonServer
 ) -> None:
     """Nobody asks in the meantime: who did would be sent to it."""
-    (stub,) = stubs_of(triton)
+    stub = await only_stub(triton)
     freeze(stub.pid)
     x, n = np.ones((1, 1), np.float32), np.ones((1, 1), np.int64)
     body, header_length = oip.encode_request(asked_for(x, n))
@@ -315,7 +324,7 @@ async def test_a_process_that_is_given_up_after_its_caller_has_left_is_replaced(
     late = frames.Request(new_id_bytes(), deadline, body, header_length, version="1")
     message = await crowd.house.connection.request("infer.default.affine", frames.encode_requests([late]), timeout=60)
     assert frames.decode_replies(message.data)[0].status == 504
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(SETTLING_SECONDS):
         while stubs_of(triton) in ([], [stub]):
             await asyncio.sleep(0.1)
         while not crowd.counts["200"]:

@@ -152,9 +152,25 @@ async def test_callers_above_the_limit_wait_for_a_connection() -> None:
 
 
 async def test_closing_the_pool_fails_calls_in_flight() -> None:
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+
+    async with pool_to(silent) as pool:
+        call = asyncio.ensure_future(exchange(pool))
+        await asked.wait()
+        pool.close()
+        with pytest.raises(Unavailable):
+            await call
+
+
+async def test_closing_the_pool_fails_a_call_that_is_still_connecting() -> None:
     async with pool_to(replying()) as pool:
         call = asyncio.ensure_future(exchange(pool))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         pool.close()
         with pytest.raises(Unavailable):
             await call
