@@ -17,8 +17,7 @@ SEED = 20261127
 
 @pytest.mark.parametrize("part", PARTS)
 def test_killed_right_after(later: House, part: str) -> None:
-    keys = [f"{part}-{number}" for number in range(AT_ONCE)]
-    locations = [until(lambda key=key: _location(later, key), what="a 202") for key in keys]
+    locations = [_asked(later, f"{part}-{number}") for number in range(AT_ONCE)]
     later.stack.kill(part)
     for location in locations:
         check_once(later, location)
@@ -26,14 +25,14 @@ def test_killed_right_after(later: House, part: str) -> None:
 
 
 def test_killed_at_random_times(later: House) -> None:
-    """While requests come; as a client does who gets no answer, each asks again with its key."""
+    """While requests come."""
     chance = random.Random(SEED)
     kills = dict(zip(chance.sample(range(MANY), len(PARTS)), PARTS, strict=True))
     locations = []
     for number in range(MANY):
         if part := kills.get(number):
             later.stack.kill(part)
-        locations.append(until(lambda key=f"random-{number}": _location(later, key), what="a 202"))
+        locations.append(_asked(later, f"random-{number}"))
     assert len(set(locations)) == MANY
     for location in locations:
         check_once(later, location)
@@ -50,18 +49,18 @@ POINTS = (
 
 @pytest.mark.parametrize(("service", "point"), POINTS)
 def test_killed_at_a_point(later: House, failpoints: Path, service: str, point: str) -> None:
-    """As a client does who gets no answer: ask again with the same key."""
     armed = failpoints / service / point
     armed.touch()
-    location = until(lambda: _location(later, point), what="the request to be accepted")
+    location = _asked(later, point)
     until(lambda: not armed.exists(), what="the point to be reached")
     check_once(later, location)
     later.stack.wait_ready()
 
 
-def _location(house: House, key: str) -> str | None:
-    response = defer(house, Idempotency_Key=key)
-    return accepted(response) if response.status_code == 202 else None
+def _asked(house: House, key: str) -> str:
+    """Where to look; as a client does who gets no answer, it asks again with its key."""
+    response = until(lambda: (r := defer(house, Idempotency_Key=key)).status_code == 202 and r, what="a 202")
+    return accepted(response)
 
 
 def test_without_the_database_nothing_is_accepted(later: House) -> None:
@@ -71,6 +70,6 @@ def test_without_the_database_nothing_is_accepted(later: House) -> None:
         assert int(refused.headers["retry-after"]) >= 1
     finally:
         later.stack.start(["postgres"])
-    location = until(lambda: _location(later, "recovered"), what="the request to be accepted")
+    location = _asked(later, "recovered")
     check_once(later, location)
     later.stack.wait_ready()
