@@ -91,11 +91,10 @@ class _Bus:
     async def apply(self, plan: Plan) -> None:
         actions = {step.what: step.action for step in plan.steps}
         for stream in self._streams:
-            match actions[stream.name or ""]:
-                case Action.MAKE:
-                    await self._js.add_stream(stream)
-                case Action.CHANGE:
-                    await self._js.update_stream(stream)
+            if actions[stream.name or ""] is Action.MAKE:
+                await self._js.add_stream(stream)
+            else:  # also where it is the same: what a full disk refused the bus may tell, and forget when it ends
+                await self._js.update_stream(stream)
         for name, config in self._wanted:
             if actions[f"{name}/{config.durable_name}"] in (Action.MAKE, Action.CHANGE):
                 await self._js.add_consumer(name, config)

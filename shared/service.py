@@ -31,7 +31,7 @@ Loop = Callable[[], Awaitable[None]]
 Check = Callable[[], Awaitable[str]]
 FIRST_SECONDS = 0.1  # what a check waits for mostly comes right after the start
 GUARD_SECONDS = 1.0
-CONSUMER_SECONDS = 5.0
+DECLARED_SECONDS = 5.0
 PRUNE_SECONDS = 3600.0
 CANCEL_SECONDS = 1.0
 RESTART_SECONDS = 1.0
@@ -156,8 +156,8 @@ class Service:
             self.readiness.report("bus", "" if self.bus.is_connected() else "not connected")
             down = await self._check_database()
             await self._pause_fetching(bool(down))
-            if time.monotonic() - looked >= CONSUMER_SECONDS or self.readiness.problems():
-                await self._check_consumers()
+            if time.monotonic() - looked >= DECLARED_SECONDS or self.readiness.problems():
+                await self._check_declared()
                 looked = time.monotonic()
             for name, check in self._checks.items():
                 self.readiness.report(name, await check())
@@ -191,18 +191,15 @@ class Service:
             self._paused ^= {stream}
             observe.log().warning("stopped fetching" if pause else "fetching again", stream=stream)
 
-    async def _check_consumers(self) -> None:
+    async def _check_declared(self) -> None:
+        """Streams, which a bus that starts anew may have as they once were, and consumers."""
         if self.dispatcher is None or not self.bus.is_connected():
             return
-        for stream, config in self.dispatcher.consumers.items():
-            problem = ""
-            try:
-                await self.bus.check_consumer(stream, config)
-            except Drift as error:
-                problem = error.message
-            except Exception as error:
-                problem = repr(error)
-            self._report(f"consumer {stream}", problem)
+        streams, consumers = streams_of(self.dispatcher.handlers.declaration), self.dispatcher.consumers
+        checks = {f"stream {wanted.name}": _problem(self.bus.check_stream(wanted)) for wanted in streams}
+        checks |= {f"consumer {name}": _problem(self.bus.check_consumer(name, its)) for name, its in consumers.items()}
+        for name, problem in zip(checks, await asyncio.gather(*checks.values()), strict=True):
+            self._report(name, problem)
 
     def _report(self, check: str, problem: str) -> None:
         """A problem of the control plane, which does not stop a data plane."""
@@ -233,6 +230,17 @@ class Service:
         if self.database:
             await self.database.close()
         observe.log().info("stopped")
+
+
+async def _problem(check: Awaitable[object]) -> str:
+    """What is wrong, as this check says; nothing where it is well."""
+    try:
+        await check
+    except Drift as error:
+        return error.message
+    except Exception as error:
+        return repr(error)
+    return ""
 
 
 def run(build: Callable[[], Service], loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:

@@ -104,7 +104,7 @@ def audit(house: House, task_id: str) -> Outcome:
         unsound_artifacts=_unsound_artifacts(house),
         dead_letters=_stream(house, "DLQ")["state"]["messages"],
         unpublished=sum(_count(house, owner, "outbox WHERE published_at IS NULL") for owner in OWNERS),
-        unhandled=_unhandled(house),
+        unhandled=sum(_unheard(house).values()),
     )
 
 
@@ -227,11 +227,12 @@ def _stream(house: House, name: str) -> dict[str, Any]:
     return next(stream for stream in _streams(house) if stream["name"] == name)
 
 
-def _unhandled(house: House) -> int:
-    """Messages that a service has still to hear or to acknowledge."""
-    return sum(
-        consumer.get("num_pending", 0) + consumer.get("num_ack_pending", 0)
+def _unheard(house: House) -> dict[str, int]:
+    """Messages that a service has still to hear or to acknowledge, by stream and consumer."""
+    found = {
+        f"{stream['name']}/{consumer['name']}": consumer.get("num_pending", 0) + consumer.get("num_ack_pending", 0)
         for stream in _streams(house)
         for consumer in stream.get("consumer_detail", ())
         if consumer["name"] in OWNERS
-    )
+    }
+    return {name: count for name, count in found.items() if count}

@@ -75,6 +75,17 @@ async def test_a_deleted_consumer_and_a_deleted_stream_are_noticed_and_made_agai
     assert await said(registry) == ["kept"]
 
 
+async def test_a_stream_that_is_another_than_declared_is_noticed_while_the_service_runs(
+    registry: Running, nats: NatsServer
+) -> None:
+    """As after a start of a bus that forgot a change."""
+    declared = (await registry.js.stream_info("EVT")).config
+    await registry.js.update_stream(declared.evolve(max_bytes=1 * MIB))
+    assert "max_bytes is 1 MiB, expected 512 MiB: run" in await troubled(registry, "stream EVT")
+    await provision_bus_over(nats.url, [HANDLERS.declaration])
+    await well(registry)
+
+
 async def test_repeats_inside_and_past_the_window_have_one_effect(registry: Running) -> None:
     """Inside it the stream drops the repeat; past it, here two seconds, the inbox does."""
     config = (await registry.js.stream_info("EVT")).config

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from nats.js.api import StreamConfig
 
+from deploy.bus import plan_bus, provision_bus
 from deploy.embedded.servers import BusUser
 from deploy.embedded.stack import Stack
 from deploy.embedded.testing_servers import NatsServer, PostgresServer, started
@@ -28,6 +29,8 @@ MIB = 1024 * 1024
 ROW = "INSERT INTO t SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 30000)"
 SYSCALLS = "fsync,fdatasync,write,writev,sendto"
 EVENTS = 3
+FILLER = "filler"
+STREAM = StreamConfig(name="S", subjects=["s.>"], max_bytes=MIB, duplicate_window=120)
 
 
 def mounted(folder: Path, mib: int) -> bool:
@@ -93,10 +96,7 @@ async def test_a_bus_whose_disk_is_full_refuses_and_goes_on(
             await prepare(registry)
             await say(registry, "before")
             await until(registry._outbox_is_empty)
-            filler = small / "filler"
-            with filler.open("wb", buffering=0) as file, suppress(OSError):
-                while True:
-                    file.write(b"\0" * 4096)
+            filler = filled(small)
             tasks = [f"t{number}" for number in range(40)]
             await say(registry, *tasks)
 
@@ -112,6 +112,33 @@ async def test_a_bus_whose_disk_is_full_refuses_and_goes_on(
             told = await said(registry)
             assert sorted(set(told)) == sorted(["before", *tasks])
             assert await registry.rows("SELECT 1 FROM outbox WHERE dead_at IS NOT NULL") == []
+
+
+@pytest.mark.parametrize("small", [64], indirect=True)
+async def test_a_change_of_a_stream_that_a_full_disk_refused_is_kept_once_there_is_space(small: Path) -> None:
+    """The bus tells of it as if it were made, and has forgotten it when it starts anew."""
+    server = NatsServer(small / "nats")
+    wanted = STREAM.evolve(max_bytes=2 * MIB)
+    with started(server):
+        await provision_bus(server.url, [], [STREAM])
+        filler = filled(small)
+        with pytest.raises(nats_client.js.errors.APIError):
+            await provision_bus(server.url, [], [wanted])
+        assert not (await plan_bus(server.url, [], [wanted])).changes
+        filler.unlink()
+        await provision_bus(server.url, [], [wanted])
+        server.stop()
+        server.start()
+        assert not (await plan_bus(server.url, [], [wanted])).changes
+
+
+def filled(folder: Path) -> Path:
+    """A file that takes all the space there is."""
+    filler = folder / FILLER
+    with filler.open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"\0" * 4096)
+    return filler
 
 
 async def healed(registry: Running, seconds: float = 10.0) -> bool:
@@ -172,19 +199,17 @@ async def ill(stack: Stack, store: Path) -> list[bytes]:
     bus = await nats_client.connect(stack.info["nats"])
     js = bus.jetstream(timeout=1)
     await js.add_stream(StreamConfig(name="KEPT", subjects=["kept"]))
-    filler, acknowledged = store / "filler", []
+    acknowledged = []
     try:
         async with asyncio.timeout(60):
             while stack.is_ready("nats"):
-                with filler.open("ab", buffering=0) as file, suppress(OSError):
-                    while True:
-                        file.write(b"\0" * 4096)
+                filled(store)
                 body = os.urandom(65536)
                 with suppress(nats_client.errors.Error, nats_client.js.errors.Error):
                     await js.publish("kept", body)
                     acknowledged.append(body)
     finally:
-        filler.unlink(missing_ok=True)
+        (store / FILLER).unlink(missing_ok=True)
         await bus.close()
     return acknowledged
 

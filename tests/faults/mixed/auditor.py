@@ -30,6 +30,8 @@ ENDS = {
     **dict.fromkeys(("TrainingCompleted", "TrainingFailed", "TrainingCancelled"), "ended"),
     **dict.fromkeys(("EvaluationCompleted", "EvaluationFailed"), "evaluated"),
 }
+REQUESTS = "SELECT id, state FROM inferences WHERE state NOT IN ('done', 'failed', 'cancelled') ORDER BY id"
+UNPUBLISHED = "SELECT subject, last_error FROM outbox WHERE published_at IS NULL ORDER BY position"
 ANSWERS_LOOKED_AT = 100
 PAUSE_SECONDS = 3.0
 
@@ -47,27 +49,34 @@ class Streams:
 def settle(house: House, journal: Journal, seconds: float, say: Callable[[str], None]) -> list[str]:
     """What is wrong once nothing is in work any more, or still after these seconds."""
     deadline = time.monotonic() + seconds
-    wrong = ["never looked"]
+    wrong, said = ["never looked"], ""
     while wrong and time.monotonic() < deadline:
         time.sleep(PAUSE_SECONDS)
         try:
             wrong = unfinished(house) or compare(house, journal)
         except (*AWAY, httpx.HTTPError, psycopg.Error, AssertionError) as error:
             wrong = [f"cannot be looked at: {error!r}"]
-        say(f"{len(wrong)} still to settle" + (f", as {wrong[0]}" if wrong else ""))
+        line = f"{len(wrong)} still to settle" + (f", as {wrong[0]}" if wrong else "")
+        if line != said:
+            say(said := line)
     return wrong
 
 
 def unfinished(house: House) -> list[str]:
-    """What is still in work: cheap, and asked first."""
-    rows = audit._count
-    found = {
-        "tasks": audit._unended(house),
-        "requests": rows(house, "inference", "inferences WHERE state NOT IN ('done', 'failed', 'cancelled')"),
-        "unpublished": sum(rows(house, owner, "outbox WHERE published_at IS NULL") for owner in SOURCES),
-        "unheard": audit._unhandled(house),
-    }
-    return [f"unfinished: {count} {what}" for what, count in found.items() if count]
+    """What is still in work, with what is known of it: cheap, and asked first."""
+    found = [
+        f"{owner}'s {row['id']}, {row['state']}, {row['note']}"
+        for owner in audit.TASK_OWNERS
+        for row in house.rows(owner, "SELECT id, state, note FROM tasks WHERE ended_at IS NULL ORDER BY id")
+    ]
+    found += [f"request {row['id']}, {row['state']}" for row in house.rows("inference", REQUESTS)]
+    found += [
+        f"{owner} has not published {row['subject']}, {row['last_error']}"
+        for owner in SOURCES
+        for row in house.rows(owner, UNPUBLISHED)
+    ]
+    found += [f"{name} has {count} to hear" for name, count in audit._unheard(house).items()]
+    return [f"unfinished: {what}" for what in found]
 
 
 def compare(house: House, journal: Journal) -> list[str]:
