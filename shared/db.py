@@ -11,7 +11,7 @@ from asyncpg.exceptions._base import DataError as ArgumentError
 from asyncpg.pool import PoolConnectionProxy
 from pydantic_core import to_json
 
-from shared.errors import Conflict, InvalidInput, Unavailable
+from shared.errors import AimassError, Conflict, InvalidInput, Unavailable
 from shared.settings import ServiceSettings
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
@@ -19,6 +19,7 @@ ACQUIRE_SECONDS = 5.0
 STATEMENT_SECONDS = 15
 CLOSE_SECONDS = 5.0
 
+_WRONG = (asyncpg.DataError, ArgumentError)
 _GONE = (
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
@@ -42,18 +43,29 @@ _RETRY = (
 @contextmanager
 def translated() -> Iterator[None]:
     """Raises Unavailable for a lost database or a lost race, Conflict for a broken unique constraint, InvalidInput for
-    a value that no column takes.
+    a value that no column takes. A cancellation stays one, though the driver may fail to undo what it broke off.
     """
+    before = _cancellations()
     try:
         yield
-    except (asyncpg.DataError, ArgumentError) as error:
-        raise InvalidInput(f"a value cannot be stored: {error}") from error
-    except asyncpg.UniqueViolationError as error:
-        raise Conflict(f"this exists already: {error.constraint_name}") from error
-    except _GONE as error:
-        raise Unavailable("the database is not reachable now; try again") from error
-    except _RETRY as error:
-        raise Unavailable("the database is busy or full; try again") from error
+    except (*_WRONG, asyncpg.UniqueViolationError, *_GONE, *_RETRY) as error:
+        raise (asyncio.CancelledError() if _cancellations() > before else _ours(error)) from error
+
+
+def _cancellations() -> int:
+    """How often the task at hand was asked to end; a time limit of its own that has passed takes its one back."""
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
+
+
+def _ours(error: Exception) -> AimassError:
+    if isinstance(error, _WRONG):
+        return InvalidInput(f"a value cannot be stored: {error}")
+    if isinstance(error, asyncpg.UniqueViolationError):
+        return Conflict(f"this exists already: {error.constraint_name}")
+    if isinstance(error, _GONE):
+        return Unavailable("the database is not reachable now; try again")
+    return Unavailable("the database is busy or full; try again")
 
 
 def _to_json(value: Any) -> str:

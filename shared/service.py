@@ -6,7 +6,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -15,6 +15,7 @@ from shared import answering, failpoints, inbox, observe
 from shared.bus import Bus
 from shared.db import Database
 from shared.dispatch import Dispatcher
+from shared.ending import end
 from shared.errors import AimassError, Drift
 from shared.handlers import Handlers
 from shared.ops.readiness import Readiness
@@ -33,7 +34,6 @@ FIRST_SECONDS = 0.1  # what a check waits for mostly comes right after the start
 GUARD_SECONDS = 1.0
 DECLARED_SECONDS = 5.0
 PRUNE_SECONDS = 3600.0
-CANCEL_SECONDS = 1.0
 RESTART_SECONDS = 1.0
 GC_THRESHOLDS = (20_000, 20, 20)
 SWITCH_SECONDS = 0.0005
@@ -107,7 +107,7 @@ class Service:
             tasks += [group.create_task(self._keep(name, loop)) for name, loop in self._all_loops().items()]
             await self._stop.wait()
             await self._drain()
-            await _end(tasks)
+            await end(tasks)
 
     def _all_loops(self) -> dict[str, Loop]:
         loops = dict(self._loops) | {"guard": self._guard}
@@ -263,15 +263,6 @@ def _told(error: "ErrorDetails") -> str:
     """The setting and what is wrong with it; what was given is not repeated, as it may be a secret."""
     named = ".".join(str(part) for part in error["loc"])
     return f"{named}: {error['msg']}" if named else error["msg"].removeprefix("Value error, ")
-
-
-async def _end(tasks: "Iterable[asyncio.Task[None]]") -> None:
-    """Cancel until all have ended: the driver of the database can swallow a cancellation that meets its own timeout."""
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=CANCEL_SECONDS)
 
 
 async def _run(build: Callable[[], Service]) -> None:

@@ -20,6 +20,7 @@ from services.gateway.routes.declare import LONGEST, PREFIX
 from services.gateway.routes.events import EventQuery, followed_events
 from services.gateway.routes.logs import Wanted, followed_log
 from services.gateway.sse import EventFlow, ServerEvent, Stalled, in_time
+from shared.ending import end
 from shared.errors import AimassError, InvalidInput, NotFound, Unauthenticated
 from shared.names import new_id
 from shared.permissions import Permission
@@ -133,9 +134,7 @@ async def _while_open(socket: WebSocket, item: str, flow: EventFlow) -> None:
     try:
         await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (sending, listening):
-            task.cancel()
-        await asyncio.wait({sending, listening})
+        await end([sending, listening])
     if not sending.cancelled() and (error := sending.exception()) and not isinstance(error, GONE):
         raise error
 

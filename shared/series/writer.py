@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from shared import observe
+from shared.ending import end
 from shared.errors import AimassError
 from shared.series import records, store
 from shared.series.columns import Columns
@@ -55,8 +56,7 @@ class SeriesWriter:
         try:
             yield sampler
         finally:
-            watching.cancel()
-            await asyncio.wait({watching})
+            await end([watching])
 
     async def _watch(self, sampler: ProcessSampler) -> None:
         started = self._run.task.started_at

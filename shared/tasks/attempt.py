@@ -7,6 +7,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from shared import failpoints, observe, outbox
+from shared.ending import end
 from shared.errors import AimassError, LeaseLost
 from shared.events.common import TaskState
 from shared.tasks import store
@@ -198,9 +199,6 @@ def _error_of(ended: "asyncio.Task[None]") -> BaseException | None:
 
 
 async def _stop(task: "asyncio.Task[Any]") -> None:
-    """End a task, and again where a library that it waited in has swallowed the cancellation."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=STOP_AGAIN_SECONDS)
+    await end([task], STOP_AGAIN_SECONDS)
     if not task.cancelled() and (error := task.exception()):
         observe.log().debug("stopped in an error", error=repr(error))

@@ -7,10 +7,12 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+from shared.ending import end
 from shared.tasks.process import ProcessLost
 from shared.worker import Meeting, Result, Seat
 
 GRACE_SECONDS = 3.0
+END_AGAIN_SECONDS = 15.0  # their processes end meanwhile
 Work = Callable[[Seat], Coroutine[Any, Any, Result]]
 
 
@@ -37,7 +39,8 @@ class Crew:
                 raise min(errors, key=_depth)
             return workers[0].result()
         finally:
-            await _end(workers)
+            await end(workers, END_AGAIN_SECONDS)
+            _errors(workers)
 
     async def _join(self, rank: int) -> Result:
         meeting = await asyncio.shield(self._meeting)
@@ -53,10 +56,3 @@ def _errors(workers: Iterable["asyncio.Task[Result]"]) -> list[BaseException]:
 def _depth(error: BaseException) -> int:
     """How far it is from the cause: what a worker says of itself, its silent end, what it says of others."""
     return 0 if not isinstance(error, ProcessLost) else 2 if error.is_hearsay else 1
-
-
-async def _end(workers: list["asyncio.Task[Result]"]) -> None:
-    for worker in workers:
-        worker.cancel()
-    await asyncio.wait(workers)
-    _errors(workers)

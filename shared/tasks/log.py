@@ -13,6 +13,7 @@ from typing import Any
 
 from shared import observe
 from shared.bus import Bus
+from shared.ending import end
 from shared.streams import log_subject
 from shared.tasks.store import Task
 
@@ -89,8 +90,7 @@ class TaskLog:
             yield
         finally:
             await self.flush()
-            pumping.cancel()
-            await asyncio.wait({pumping})
+            await end([pumping])
 
     async def flush(self) -> None:
         """Wait until the bus has all lines, or took none for STALL_SECONDS; for AWAY_SECONDS while it is away."""

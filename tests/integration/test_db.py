@@ -1,13 +1,18 @@
 """What a database raises, in our own words."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
+import asyncpg
 import pytest
 
-from shared.db import Database
+from shared.db import Connection, Database
 from shared.errors import Conflict, InvalidInput, Unavailable
 from shared.settings import ServiceSettings
+
+SECONDS = 30.0
 
 
 @pytest.fixture
@@ -40,3 +45,39 @@ async def test_a_repeat_is_a_conflict_and_a_lost_server_passes(database: Databas
     with pytest.raises(Unavailable):
         async with database.connection() as connection:
             await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+async def in_vain(database: Database, begun: asyncio.Event) -> None:
+    """As a loop that goes on once the database is there again."""
+    while True:
+        with suppress(Unavailable):
+            async with database.transaction() as tx:
+                await end_itself(tx)
+                begun.set()
+                await asyncio.Event().wait()
+
+
+async def end_itself(tx: Connection) -> None:
+    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        await tx.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+async def test_who_is_cancelled_ends_though_the_transaction_cannot_be_undone(database: Database) -> None:
+    begun = asyncio.Event()
+    task = asyncio.create_task(in_vain(database, begun))
+    await begun.wait()
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=SECONDS)
+    assert done and task.cancelled()
+
+
+async def test_a_time_limit_stays_one_though_the_transaction_cannot_be_undone(database: Database) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await in_vain(database, asyncio.Event())
+
+
+async def test_a_time_limit_inside_is_no_end_of_the_task(database: Database) -> None:
+    with pytest.raises(Unavailable):
+        async with database.connection() as connection:
+            await connection.execute("SELECT pg_sleep(60)", timeout=0.1)

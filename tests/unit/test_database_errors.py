@@ -18,12 +18,12 @@ from shared.errors import Unavailable
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_database_that_goes_away_is_not_reachable_now(error: Exception) -> None:
+async def test_a_database_that_goes_away_is_not_reachable_now(error: Exception) -> None:
     with pytest.raises(Unavailable, match="not reachable now"), translated():
         raise error
 
 
-def test_a_full_disk_is_no_fault_of_what_was_to_be_kept() -> None:
+async def test_a_full_disk_is_no_fault_of_what_was_to_be_kept() -> None:
     """An event that could not be stored for it is tried again, and never a dead letter."""
     with pytest.raises(Unavailable, match="full"), translated():
         raise asyncpg.DiskFullError("could not extend file")
