@@ -41,7 +41,7 @@ async def plan_bus(admin_url: str, wanted: Wanted, streams: Iterable[StreamConfi
 async def provision_bus(
     admin_url: str, wanted: Wanted, streams: Iterable[StreamConfig] = STREAMS, tls: ssl.SSLContext | None = None
 ) -> Plan:
-    """Do what the plan says, and say what that was; doing it again does nothing.
+    """Do what the plan says, and say what that was; doing it again changes nothing.
 
     Raises Refused, with nothing done, where the plan refuses a step, and TimeoutError where the bus goes away.
     """

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 AGAIN_SECONDS = 1.0
+PROCESS_SECONDS = 15.0  # for a task that ends a process first
 
 
 async def end(tasks: "Iterable[asyncio.Task[Any]]", again: float = AGAIN_SECONDS) -> None:

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from shared import failpoints, observe, outbox
-from shared.ending import end
+from shared.ending import PROCESS_SECONDS, end
 from shared.errors import AimassError, LeaseLost
 from shared.events.common import TaskState
 from shared.tasks import store
@@ -26,7 +26,6 @@ TELL_SECONDS = 5.0
 REST_SECONDS = 3.0
 MAX_REST_SECONDS = 10.0
 FINISH_SECONDS = 10.0
-STOP_AGAIN_SECONDS = 15.0
 CAUSES = {OUT_OF_MEMORY: Cause.OUT_OF_MEMORY, TIMED_OUT: Cause.TIMED_OUT}
 
 
@@ -199,6 +198,6 @@ def _error_of(ended: "asyncio.Task[None]") -> BaseException | None:
 
 
 async def _stop(task: "asyncio.Task[Any]") -> None:
-    await end([task], STOP_AGAIN_SECONDS)
+    await end([task], PROCESS_SECONDS)
     if not task.cancelled() and (error := task.exception()):
         observe.log().debug("stopped in an error", error=repr(error))

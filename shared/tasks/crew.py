@@ -7,12 +7,11 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from shared.ending import end
+from shared.ending import PROCESS_SECONDS, end
 from shared.tasks.process import ProcessLost
 from shared.worker import Meeting, Result, Seat
 
 GRACE_SECONDS = 3.0
-END_AGAIN_SECONDS = 15.0  # their processes end meanwhile
 Work = Callable[[Seat], Coroutine[Any, Any, Result]]
 
 
@@ -39,7 +38,7 @@ class Crew:
                 raise min(errors, key=_depth)
             return workers[0].result()
         finally:
-            await end(workers, END_AGAIN_SECONDS)
+            await end(workers, PROCESS_SECONDS)
             _errors(workers)
 
     async def _join(self, rank: int) -> Result:

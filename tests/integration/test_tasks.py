@@ -307,7 +307,7 @@ def _progress() -> Any:
 
 
 async def test_a_job_that_swallows_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt_module, "STOP_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(attempt_module, "PROCESS_SECONDS", 0.05)
 
     async def deaf() -> None:
         with suppress(asyncio.CancelledError):
